@@ -1,0 +1,1 @@
+"""Networks, decoding, VCF and the calling pipeline."""

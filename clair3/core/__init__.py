@@ -1,0 +1,182 @@
+"""The C core seen from Python: NumPy in, NumPy out; codes become CoreError. The extension's only importer."""
+
+import numpy as np
+
+from shared.errors import CoreError
+from shared.records import Region, SupportBatch, TensorBatch
+
+try:
+    import pysam.libchtslib  # noqa: F401  an extension built against pysam's htslib finds it loaded
+
+    from clair3.core._core import ffi, lib
+except ImportError as error:
+    raise CoreError(
+        f"the C core is not built ({error}); run `pip install -c env/constraints.txt -e .` in the checkout "
+        "(it needs a C compiler: gcc or clang)"
+    ) from None
+
+FLANK = lib.C3_FLANK
+WINDOW = lib.C3_WINDOW
+CHANNEL_COUNT = lib.C3_CHANNELS
+
+REASONS = {
+    lib.C3_NO_MEMORY: "not enough memory",
+    lib.C3_CANNOT_OPEN: "cannot be opened as BAM or CRAM",
+    lib.C3_BAD_HEADER: "has no readable header",
+    lib.C3_NO_INDEX: 'no usable index; run "samtools index" on it',
+    lib.C3_TRUNCATED: "is truncated (no end-of-file mark); copy it again or restore it",
+    lib.C3_BAD_RECORD: "holds an unreadable record (damaged file, or a CRAM that does not fit the reference); "
+    'check it with "samtools quickcheck" and restore it',
+    lib.C3_NO_CONTIG: "or the reference lacks this contig",
+    lib.C3_NO_FASTA: "the reference or its .fai index cannot be read",
+    lib.C3_NO_SEQUENCE: "the reference has no sequence here; is its .fai index out of date?",
+    lib.C3_CANCELLED: "cancelled",
+    lib.C3_UNSORTED: 'is not sorted by coordinate; run "samtools sort"',
+}
+
+
+class Cancelled(CoreError):
+    """The run was told to stop; not an error of the data."""
+
+
+def _check(code: int, where: str) -> None:
+    if code == lib.C3_OK:
+        return
+    if code == lib.C3_CANCELLED:
+        raise Cancelled(f"{where}: cancelled")
+    raise CoreError(f"{where}: {REASONS.get(code, f'unknown code {code}')}")
+
+
+class CancelFlag:
+    """A flag that long calls of the core look at; set it from any thread to end them soon."""
+
+    def __init__(self):
+        self.cell = ffi.new("int32_t *")
+
+    def set(self) -> None:
+        self.cell[0] = 1
+
+    def is_set(self) -> bool:
+        return bool(self.cell[0])
+
+
+class Source:
+    """Alignments with their index, and the reference: one per thread, close it or use it in a with-block.
+
+    Raises CoreError when a file cannot be opened, has no index, or a BAM or CRAM lacks its end-of-file mark.
+    """
+
+    def __init__(self, alignments, reference, index=None):
+        self.name = str(alignments)
+        handle = ffi.new("c3_source **")
+        index = ffi.NULL if index is None else str(index).encode()
+        _check(lib.c3_source_open(self.name.encode(), index, str(reference).encode(), handle), self.name)
+        self.handle = handle[0]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self) -> None:
+        if self.handle != ffi.NULL:
+            lib.c3_source_close(self.handle)
+            self.handle = ffi.NULL
+
+
+def _copy(pointer, shape, dtype) -> np.ndarray:
+    """An array of its own with what the core's buffer holds."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    return np.frombuffer(ffi.buffer(pointer, size), dtype).reshape(shape).copy() if size else np.zeros(shape, dtype)
+
+
+def _support(pileup) -> SupportBatch:
+    return SupportBatch(
+        depth=_copy(pileup.depth, pileup.n, np.int32),
+        item_start=_copy(pileup.item_start, pileup.n + 1, np.int64),
+        kind=_copy(pileup.kind, pileup.n_items, np.uint8),
+        count=_copy(pileup.count, pileup.n_items, np.int32),
+        seq_start=_copy(pileup.seq_start, pileup.n_items + 1, np.int64),
+        pool=bytes(ffi.buffer(pileup.pool, pileup.n_pool)) if pileup.n_pool else b"",
+    )
+
+
+class Pileup:
+    """The counted columns of a region and its candidates (spec/features.md B).
+
+    reads    reads that passed the filters
+    pos      (n,) int64   0-based positions of the candidates, ascending
+    ref      (n,) uint8   their reference letters, upper case ASCII
+    support  SupportBatch of n rows
+    """
+
+    def __init__(self, region: Region, handle):
+        self.region, self.handle = region, handle
+        self.reads = handle.reads
+        self.pos = _copy(handle.pos, handle.n, np.int64)
+        self.ref = _copy(handle.ref, handle.n, np.uint8)
+        self.support = _support(handle)
+
+    def __len__(self):
+        return len(self.pos)
+
+    def batch(self, start: int = 0, end: int | None = None) -> TensorBatch:
+        """Candidates start <= i < end (all of them by default) with their (k, 33, 18) int32 windows (B.9)."""
+        end = len(self) if end is None else min(end, len(self))
+        tensors = np.empty((end - start, WINDOW, CHANNEL_COUNT), np.int32)
+        lib.c3_pileup_windows(self.handle, start, end, ffi.from_buffer("int32_t[]", tensors))
+        support = self.support.rows(start, end)
+        return TensorBatch(self.region.contig, self.pos[start:end], self.ref[start:end], tensors, support)
+
+    def columns(self) -> np.ndarray:
+        """(columns, 18) int32: the counters of each position of the region, zero where no read lies (B.3, B.4)."""
+        return _copy(self.handle.counts, (self.region.end - self.region.start, CHANNEL_COUNT), np.int32)
+
+    def gvcf_evidence(self) -> np.ndarray:
+        """(2, columns) int32: reads that show the reference, and all reads, at each position of the region (B.8)."""
+        columns = self.region.end - self.region.start
+        return np.stack([_copy(evidence, columns, np.int32) for evidence in (self.handle.n_ref, self.handle.n_total)])
+
+
+def pileup(
+    source: Source, region: Region, rule, allowed: np.ndarray, gvcf: bool = False, cancel: CancelFlag | None = None
+) -> Pileup:
+    """Pile up a region and find its candidates.
+
+    rule     preprocess.candidates.CandidateRule
+    allowed  (k, 2) int64  sorted, disjoint [start, end): where candidates may be; the region must reach 35 further
+    gvcf     also count the gVCF evidence
+
+    Raises CoreError for unreadable data and Cancelled when the flag was set.
+    """
+    allowed = np.ascontiguousarray(allowed, np.int64)
+    fields = ("min_mapq", "min_coverage", "max_indel_length", "snp_min_af", "indel_min_af", "snp_only", "head_and_tail")
+    out = ffi.new("c3_pileup **")
+    code = lib.c3_pileup_run(
+        source.handle,
+        region.contig.encode(),
+        region.start,
+        region.end,
+        ffi.new("c3_pileup_rule *", {name: getattr(rule, name) for name in fields}),
+        ffi.from_buffer("int64_t[]", allowed),
+        len(allowed),
+        gvcf,
+        ffi.NULL if cancel is None else cancel.cell,
+        out,
+    )
+    _check(code, f"{source.name} {region}")
+    return Pileup(region, ffi.gc(out[0], lib.c3_pileup_free))
+
+
+def allele_order(keys: list[str] | list[int]) -> list[str] | list[int]:
+    """The order in which v2.0.2 lists distinct insertions or deletion lengths seen in this order (B.7)."""
+    if any(isinstance(key, str) for key in keys):
+        pool, lengths = "".join(keys).encode(), [len(key) for key in keys]
+    else:
+        pool, lengths = ffi.NULL, keys
+    order, distinct = ffi.new("int32_t[]", len(keys) + 1), ffi.new("int32_t *")
+    if lib.c3_allele_order(pool, ffi.new("int32_t[]", lengths), len(keys), order, distinct) != lib.C3_OK:
+        raise CoreError("allele_order: not enough memory")
+    return [keys[i] for i in order[0 : distinct[0]]]

@@ -1,0 +1,91 @@
+"""Builds the C core with cffi: run by setuptools through setup.py, never imported by the program.
+
+htslib comes from the system when pkg-config knows it, otherwise from the pysam wheel, which carries headers and the
+shared library; then the extension finds that library by a path relative to itself. The environment variable
+CLAIR3_HTSLIB=system or =pysam forces one of the two. CLAIR3_SANITIZE=1 builds with AddressSanitizer and UBSan.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from cffi import FFI
+
+CSRC = Path(__file__).resolve().parent / "csrc"
+HEADERS = ("codes.h", "alignments.h", "alleles.h", "pileup.h")
+SOURCES = ("alignments.c", "alleles.c", "pileup.c")
+
+
+def declarations() -> str:
+    """The parts of the headers between `cdef: begin` and `cdef: end`: each signature is written once."""
+    parts = []
+    for name in HEADERS:
+        text = (CSRC / name).read_text()
+        parts += re.findall(r"/\* cdef: begin \*/(.*?)/\* cdef: end \*/", text, re.DOTALL)
+    return re.sub(r"#define (\w+) (-?\d+)", r"#define \1 ...", "".join(parts))
+
+
+def pkg_config(*arguments: str) -> list[str] | None:
+    """Answer of `pkg-config ARGUMENTS htslib`, or None when htslib (or pkg-config) is not there."""
+    try:
+        asked = subprocess.run(["pkg-config", *arguments, "htslib"], capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return shlex.split(asked.stdout)
+
+
+def system_htslib() -> dict | None:
+    """Compiler and linker arguments for the system's htslib, or None when it is absent."""
+    compile_args, link_args = pkg_config("--cflags"), pkg_config("--libs")
+    if compile_args is None or link_args is None:
+        return None
+    return {"extra_compile_args": compile_args, "extra_link_args": link_args}
+
+
+def pysam_htslib() -> dict:
+    """Compiler and linker arguments for the htslib inside the pysam wheel."""
+    import pysam
+
+    library = Path(next(path for path in pysam.get_libraries() if "libchtslib" in path))
+    relative = "../../" + library.parent.name  # from clair3/core/ to its neighbour pysam/ in site-packages
+    if sys.platform == "darwin":
+        link_args = [str(library), f"-Wl,-rpath,@loader_path/{relative}"]
+    else:
+        link_args = [f"-L{library.parent}", f"-l:{library.name}", f"-Wl,-rpath,$ORIGIN/{relative}"]
+    return {"include_dirs": pysam.get_include(), "extra_link_args": link_args}
+
+
+def htslib() -> dict:
+    """Where htslib comes from, as arguments of `FFI.set_source`."""
+    wanted = os.environ.get("CLAIR3_HTSLIB", "")
+    if wanted not in ("", "system", "pysam"):
+        raise SystemExit(f"CLAIR3_HTSLIB={wanted}: expected system or pysam")
+    found = system_htslib() if wanted != "pysam" else None
+    if found is None and wanted == "system":
+        raise SystemExit("CLAIR3_HTSLIB=system, but pkg-config does not find htslib; install libhts-dev (or unset it)")
+    return found or pysam_htslib()
+
+
+def make_ffibuilder() -> FFI:
+    """The cffi builder that setuptools asks for."""
+    arguments = htslib()
+    arguments["include_dirs"] = [str(CSRC), *arguments.get("include_dirs", [])]
+    flags = ["-std=c11", "-O3", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+    if os.environ.get("CLAIR3_SANITIZE") == "1":
+        sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+        flags = ["-std=c11", "-O1", "-g", *sanitize]
+        arguments["extra_link_args"] = [*arguments.get("extra_link_args", []), *sanitize]
+    arguments["extra_compile_args"] = [*flags, *arguments.get("extra_compile_args", [])]
+    builder = FFI()
+    builder.cdef(declarations())
+    sources = [os.path.relpath(CSRC / name, CSRC.parents[2]) for name in SOURCES]
+    builder.set_source(
+        "clair3.core._core", "".join(f'#include "{name}"\n' for name in HEADERS), sources=sources, **arguments
+    )
+    return builder
+
+
+ffibuilder = make_ffibuilder()

@@ -1,0 +1,71 @@
+#include "alignments.h"
+
+#include <stdlib.h>
+
+#include <htslib/hts_log.h>
+
+int c3_source_open(const char *alignments, const char *index, const char *fasta, c3_source **out)
+{
+    int code = C3_OK;
+    c3_source *source = calloc(1, sizeof *source);
+    *out = NULL;
+    if (!source) return C3_NO_MEMORY;
+    hts_set_log_level(HTS_LOG_OFF); /* the codes say it; htslib's own lines would stand between ours */
+
+    source->file = hts_open(alignments, "r");
+    if (!source->file) { code = C3_CANNOT_OPEN; goto out; }
+    if (hts_set_fai_filename(source->file, fasta) != 0) { code = C3_NO_FASTA; goto out; }
+    source->header = sam_hdr_read(source->file);
+    if (!source->header) { code = C3_BAD_HEADER; goto out; }
+    if (hts_check_EOF(source->file) == 0) { code = C3_TRUNCATED; goto out; }
+    source->index = index ? sam_index_load2(source->file, alignments, index) : sam_index_load(source->file, alignments);
+    if (!source->index) { code = C3_NO_INDEX; goto out; }
+    source->fasta = fai_load(fasta);
+    if (!source->fasta) { code = C3_NO_FASTA; goto out; }
+    source->record = bam_init1();
+    if (!source->record) { code = C3_NO_MEMORY; goto out; }
+
+out:
+    if (code != C3_OK) {
+        c3_source_close(source);
+        return code;
+    }
+    *out = source;
+    return C3_OK;
+}
+
+void c3_source_close(c3_source *source)
+{
+    if (!source) return;
+    if (source->record) bam_destroy1(source->record);
+    if (source->fasta) fai_destroy(source->fasta);
+    if (source->index) hts_idx_destroy(source->index);
+    if (source->header) sam_hdr_destroy(source->header);
+    if (source->file) hts_close(source->file);
+    free(source);
+}
+
+int c3_reads_of(c3_source *source, const char *contig, int64_t start, int64_t end, hts_itr_t **out)
+{
+    int tid = sam_hdr_name2tid(source->header, contig);
+    *out = NULL;
+    if (tid < 0) return C3_NO_CONTIG;
+    *out = sam_itr_queryi(source->index, tid, start, end);
+    return *out ? C3_OK : C3_BAD_RECORD;
+}
+
+int c3_next_read(c3_source *source, hts_itr_t *reads)
+{
+    int got = sam_itr_next(source->file, reads, source->record);
+    if (got >= 0) return 1;
+    return got == -1 ? 0 : C3_BAD_RECORD;
+}
+
+int c3_reference(c3_source *source, const char *contig, int64_t start, int64_t end, char **out, int64_t *length)
+{
+    hts_pos_t got = 0;
+    *out = faidx_fetch_seq64(source->fasta, contig, start, end - 1, &got);
+    *length = got;
+    if (got == -2) return C3_NO_CONTIG;
+    return *out ? C3_OK : C3_NO_SEQUENCE;
+}

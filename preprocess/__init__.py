@@ -1,0 +1,1 @@
+"""From reads to tensors: candidates, pileup, and the checks before a run."""

@@ -1,0 +1,1 @@
+"""What every room needs: records, regions, reference, platforms, options, errors, log."""

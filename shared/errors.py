@@ -1,0 +1,25 @@
+"""Errors that a user can act on. Rooms raise them; only `shared.cli.run` prints one and exits."""
+
+
+class ClairError(Exception):
+    """Base of all errors with a message for the user: what was found, where, what to do."""
+
+    exit_code = 1
+
+
+class InputError(ClairError):
+    """A file given by the user is missing, damaged or does not fit the others."""
+
+
+class ConfigError(ClairError):
+    """An option has a value that cannot be used."""
+
+
+class UsageError(ConfigError):
+    """The command line itself is wrong, or asks for something this version does not do."""
+
+    exit_code = 2
+
+
+class CoreError(ClairError):
+    """The C core could not finish: unreadable alignments, no memory."""

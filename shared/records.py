@@ -1,0 +1,156 @@
+"""Values that travel between the rooms: regions, candidates with their read support, calls.
+
+Positions are 0-based and intervals half-open; 1-based numbers exist only in text (VCF, region strings).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from shared.errors import InputError
+
+
+@dataclass(frozen=True, order=True)
+class Region:
+    """A stretch of a contig: [start, end), 0-based."""
+
+    contig: str
+    start: int
+    end: int
+
+    def __str__(self):
+        return f"{self.contig}:{self.start + 1}-{self.end}"
+
+
+@dataclass(frozen=True)
+class AlleleSupport:
+    """What the reads show at one candidate (spec/features.md B.6, spec/calling.md 1.3).
+
+    The order of the keys matters: equally supported alleles are resolved by it.
+    ins and dele hold the inserted or deleted bases without the anchor base; deleted bases have the
+    reference's letter case. ref_reads is 0 when no read supports the reference alone.
+    """
+
+    depth: int
+    ref_reads: int = 0
+    snv: dict[str, int] = field(default_factory=dict)
+    ins: dict[str, int] = field(default_factory=dict)
+    dele: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> "AlleleSupport":
+        """Read the alt-info grammar, `DEPTH-KEY COUNT KEY COUNT ...` (spec/calling.md 1.3).
+
+        Raises InputError when the text does not follow it.
+        """
+        depth, _, items = text.partition("-")
+        words = items.split()
+        try:
+            support = cls(int(depth))
+            counts = [int(n) for n in words[1::2]]
+        except ValueError:
+            raise InputError(f"alt-info {text!r}: expected DEPTH-KEY COUNT KEY COUNT ...") from None
+        ref_reads = 0
+        for key, count in zip(words[::2], counts, strict=True):
+            match key[0]:
+                case "X":
+                    support.snv[key[1:]] = count
+                case "I":
+                    support.ins[key[2:]] = count
+                case "D":
+                    support.dele[key[1:]] = count
+                case "R":
+                    ref_reads = count
+                case _:
+                    raise InputError(f"alt-info {text!r}: unknown key {key!r}; expected X, I, D or R")
+        return cls(support.depth, ref_reads, support.snv, support.ins, support.dele)
+
+
+@dataclass(frozen=True)
+class SupportBatch:
+    """Read support of n candidates as arrays; `batch[i]` makes the AlleleSupport of one.
+
+    depth       (n,)    int32  reads with a base or a deletion at the candidate
+    item_start  (n+1,)  int64  items of candidate i: item_start[i] <= k < item_start[i+1], in alt-info order
+    kind        (m,)    uint8  ord of X (mismatch), D (deletion), I (insertion) or R (reference)
+    count       (m,)    int32  reads, both strands
+    seq_start   (m+1,)  int64  bases of item k: pool[seq_start[k]:seq_start[k+1]], without anchor; R has none
+    pool        bytes          the bases, one after the other
+    """
+
+    depth: np.ndarray
+    item_start: np.ndarray
+    kind: np.ndarray
+    count: np.ndarray
+    seq_start: np.ndarray
+    pool: bytes
+
+    def __len__(self):
+        return len(self.depth)
+
+    def rows(self, start: int, end: int) -> "SupportBatch":
+        """Candidates start <= i < end; items and bases are shared, not copied."""
+        return replace(self, depth=self.depth[start:end], item_start=self.item_start[start : end + 1])
+
+    def items(self, i: int) -> Iterator[tuple[str, str, int]]:
+        """(kind, bases, count) of candidate i in alt-info order."""
+        for k in range(self.item_start[i], self.item_start[i + 1]):
+            bases = self.pool[self.seq_start[k] : self.seq_start[k + 1]].decode("ascii")
+            yield chr(self.kind[k]), bases, int(self.count[k])
+
+    def __getitem__(self, i: int) -> AlleleSupport:
+        snv, ins, dele, ref_reads = {}, {}, {}, 0
+        for kind, bases, count in self.items(i):
+            if kind == "R":
+                ref_reads = count
+            else:
+                {"X": snv, "I": ins, "D": dele}[kind][bases] = count
+        return AlleleSupport(int(self.depth[i]), ref_reads, snv, ins, dele)
+
+    def text(self, i: int, ref: str) -> str:
+        """Candidate i in the alt-info grammar of v2.0.2, e.g. `37-XT 14 IAAC 2 RA 21`; ref is its reference base."""
+        prefix = {"X": "X", "D": "D", "I": "I" + ref, "R": "R" + ref}
+        items = (f"{prefix[kind]}{bases} {count}" for kind, bases, count in self.items(i))
+        return f"{self.depth[i]}-" + " ".join(items)
+
+
+@dataclass(frozen=True)
+class TensorBatch:
+    """Candidates of one contig with what the network and the decoder need.
+
+    pos      (n,)                int64  0-based, ascending
+    ref      (n,)                uint8  reference letter (ASCII, upper case)
+    tensors  (n, 33, 18)         int32  pileup counts, or (n, depth, 33, channels) int8 full alignment
+    support  n rows
+    """
+
+    contig: str
+    pos: np.ndarray
+    ref: np.ndarray
+    tensors: np.ndarray
+    support: SupportBatch
+
+    def __len__(self):
+        return len(self.pos)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One VCF row, still as values (spec/calling.md 3). pos is 0-based; alts is empty for a reference call.
+
+    genotype is as printed ("0/1", or "1" in haploid modes); depths is the AD column, reference first;
+    fractions is the AF column as numbers; likelihoods is the PL column, or None outside gVCF mode.
+    """
+
+    pos: int
+    ref: str
+    alts: tuple[str, ...]
+    qual: float
+    filter: str
+    genotype: str
+    gq: int
+    depth: int
+    depths: tuple[int, ...]
+    fractions: tuple[float, ...]
+    likelihoods: tuple[int, ...] | None = None

@@ -1,0 +1,144 @@
+"""The C core: conformance list of spec/features.md G.2, golden tensors, and agreement with the slow reference."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from khash_reference import khash_order
+from pileup_reference import Read, reference_pileup
+from random_reads import Case, cases, random_case, rules, write_case
+
+from clair3 import core
+from preprocess.candidates import CandidateRule
+from shared.errors import CoreError
+from shared.records import Region
+
+EVERYWHERE = np.array([[0, 2**40]])
+
+
+@pytest.mark.parametrize(
+    "keys, order",
+    [
+        ("T G C A", "A C T G"),
+        ("GT A AA ACG TTT C CAC", "AA A C TTT ACG CAC GT"),
+        ("AA TTT A GT CAC C ACG", "AA A C TTT CAC ACG GT"),
+        ("", ""),
+        ("A A A A A A A", "A"),
+    ],
+)
+def test_order_of_insertions(keys, order):
+    assert core.allele_order(keys.split()) == order.split()
+
+
+def test_order_of_deletion_lengths():
+    assert core.allele_order([12, 4, 8, 1, 3, 20, 36]) == [1, 3, 4, 20, 36, 8, 12]
+
+
+@given(st.lists(st.text("ACGT", min_size=1, max_size=6), max_size=200))
+def test_order_agrees_with_the_reference(keys):
+    assert core.allele_order(keys) == khash_order(keys)
+
+
+GOLDEN = [
+    ("ont_pileup", "sim/small/ont.bam", "chr20", 100_001, 200_000, 0.15),
+    ("hifi_pileup", "sim/small/hifi.bam", "chr20", 100_001, 200_000, 0.08),
+    ("deep_ont_chr21_pileup", "sim/deep/ont.bam", "chr21", 1, 15_000, 0.15),
+    ("deep_ont_chr22_pileup", "sim/deep/ont.bam", "chr22", 1, 6_000, 0.15),
+    ("deep_ont_chrX_pileup", "sim/deep/ont.bam", "chrX", 1, 8_000, 0.15),
+    ("deep_hifi_chr21_pileup", "sim/deep/hifi.bam", "chr21", 1, 15_000, 0.08),
+    ("deep_hifi_chr22_pileup", "sim/deep/hifi.bam", "chr22", 1, 6_000, 0.08),
+    ("deep_hifi_chrX_pileup", "sim/deep/hifi.bam", "chrX", 1, 8_000, 0.08),
+    ("ilmn_pileup_cimpl", "sim/small/ilmn.bam", "chr20", 100_001, 200_000, 0.08),
+]
+
+
+@pytest.mark.parametrize("name, bam, contig, start, end, indel_min_af", GOLDEN, ids=[row[0] for row in GOLDEN])
+def test_golden_tensors(shared_data, name, bam, contig, start, end, indel_min_af):
+    """The region of v2.0.2 for a chunk S..E (spec/features.md A.4): columns S - 35 .. E + 33, 0-based."""
+    golden = np.load(shared_data / "golden" / "tensors" / f"{name}.npz")
+    rule = CandidateRule(indel_min_af=indel_min_af)
+    with core.Source(shared_data / bam, (shared_data / bam).parent / "ref.fa") as source:
+        batch = core.pileup(source, Region(contig, max(0, start - 35), end + 33), rule, EVERYWHERE).batch()
+    np.testing.assert_array_equal(batch.pos + 1, golden["position"])
+    np.testing.assert_array_equal(batch.tensors, golden["tensor"])
+    text = [batch.support.text(i, chr(letter)) for i, letter in enumerate(batch.ref)]
+    assert text == [line.rstrip() for line in golden["alt_info"].tolist()]
+
+
+def test_missing_contig(sample):
+    with (
+        core.Source(sample / "reads.bam", sample / "ref.fa") as source,
+        pytest.raises(CoreError, match="lacks this contig"),
+    ):
+        core.pileup(source, Region("chr99", 0, 100), CandidateRule(), EVERYWHERE)
+
+
+def test_cancelled(sample):
+    flag = core.CancelFlag()
+    flag.set()
+    with core.Source(sample / "reads.bam", sample / "ref.fa") as source, pytest.raises(core.Cancelled):
+        core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(), EVERYWHERE, cancel=flag)
+
+
+@pytest.mark.parametrize("cut", [0, 1000, 5000])
+def test_batches_are_rows_of_the_whole(sample, cut):
+    with core.Source(sample / "reads.bam", sample / "ref.fa") as source:
+        pileup = core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(snp_min_af=0.03), EVERYWHERE)
+    whole, part = pileup.batch(), pileup.batch(cut, cut + 7)
+    assert len(part) == min(7, len(whole) - cut) > 0
+    np.testing.assert_array_equal(part.tensors, whole.tensors[cut : cut + 7])
+    for i in range(len(part)):
+        assert part.support[i] == whole.support[cut + i]
+
+
+def assert_agrees(folder: Path, case: Case, rule: dict, allowed: list[tuple[int, int]] | None = None):
+    """The core gives what the slow reference gives on a case."""
+    bam, fasta = write_case(folder, case)
+    end = max(case.end, len(case.ref)) if rule["head_and_tail"] else case.end  # the core looks beyond, see E-K1 below
+    if case.start >= end:
+        return
+    slow = reference_pileup(case.ref, list(case.reads), case.start, end, **rule, allowed=allowed)
+    with core.Source(bam, fasta) as source:
+        intervals = EVERYWHERE if allowed is None else np.array(allowed, np.int64).reshape(-1, 2)
+        fast = core.pileup(source, Region("chr1", case.start, end), CandidateRule(**rule), intervals, gvcf=True)
+    np.testing.assert_array_equal(fast.columns(), slow.columns)
+    np.testing.assert_array_equal(fast.gvcf_evidence(), [slow.n_ref, slow.n_total])
+    assert fast.pos.tolist() == slow.candidates
+    batch = fast.batch()
+    np.testing.assert_array_equal(batch.tensors, slow.tensors)
+    assert [batch.support.text(i, chr(letter)) for i, letter in enumerate(batch.ref)] == slow.alt_info
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=cases(), rule=rules())
+def test_agrees_with_the_reference(tmp_path, case, rule):
+    assert_agrees(tmp_path, case, rule)
+
+
+FUZZ_RULES = [
+    {"min_mapq": 5, "min_coverage": 2, "snp_min_af": 0.08, "indel_min_af": 0.15},
+    {"min_mapq": 20, "min_coverage": 4, "snp_min_af": 0.0, "indel_min_af": 0.0},
+]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_agrees_on_fuzzed_cases(tmp_path, seed):
+    more = {"snp_only": seed % 3 == 0, "head_and_tail": seed % 2 == 0, "max_indel_length": (50, 3)[seed % 5 == 0]}
+    allowed = None if seed % 4 else [(20, 60), (61, 62), (100, 10_000)]
+    assert_agrees(tmp_path, random_case(seed), FUZZ_RULES[seed % 2] | more, allowed)
+
+
+def test_windows_do_not_depend_on_where_the_region_ends(tmp_path):
+    """E-K1 puts a letter outside ACGT into the last column of the run before, however far away that ends."""
+    reads = [Read(0, "80M", "ACGT" * 20) for _ in range(4)] + [Read(300, "80M", "N" + "ACGTACG" + "ACGT" * 18)]
+    case = Case("ACGT" * 150, tuple(reads), 0, 600)
+    bam, fasta = write_case(tmp_path, case)
+    rule = CandidateRule(snp_min_af=0.0, head_and_tail=True)
+    with core.Source(bam, fasta) as source:
+        whole, short = (core.pileup(source, Region("chr1", 0, end), rule, [[0, 80]]).batch() for end in (600, 115))
+    np.testing.assert_array_equal(short.pos, whole.pos)
+    np.testing.assert_array_equal(short.tensors, whole.tensors)
+    at = np.flatnonzero(whole.pos == 70)[0]
+    assert whole.tensors[at, 16 + 9, 17] == 1  # column 79, the last of its run
