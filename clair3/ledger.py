@@ -67,10 +67,10 @@ class Ledger:
         return self.folder / f"{self.stage}_{quote(chunk.contig, safe='*:|=+,')}_{chunk.index + 1}.vcf"
 
     def write(self, chunk: Chunk, records: Iterable[str]) -> Row:
-        """Write the records (VCF lines with line ends) of a chunk; LedgerError when the disk does not take them."""
+        """Write the records (VCF lines without line ends) of a chunk; LedgerError when the disk does not take them."""
         lines = list(records)
-        body = "".join(lines).encode()
-        row = Row(self.stage, chunk.text, self.digest, len(lines), hashlib.sha256(body).hexdigest())
+        body = "".join(f"{line}\n" for line in lines).encode()
+        row = Row(self.stage, str(chunk.region), self.digest, len(lines), hashlib.sha256(body).hexdigest())
         path = self.path(chunk)
         partial = path.with_suffix(".partial")
         try:
@@ -82,14 +82,14 @@ class Ledger:
         return row
 
     def read(self, chunk: Chunk) -> list[str]:
-        """The records of a chunk. Raises LedgerError when the row is absent, stale or damaged."""
+        """The records of a chunk, without line ends. Raises LedgerError when the row is absent, stale or damaged."""
         path = self.path(chunk)
         try:
             head, _, body = path.read_bytes().partition(b"\n")
         except FileNotFoundError:
-            raise LedgerError(f"{path}: the result of {chunk.text} is missing; run again") from None
-        records = body.decode().splitlines(keepends=True)
-        found = Row(self.stage, chunk.text, self.digest, len(records), hashlib.sha256(body).hexdigest())
+            raise LedgerError(f"{path}: the result of {chunk.region} is missing; run again") from None
+        records = body.decode().splitlines()
+        found = Row(self.stage, str(chunk.region), self.digest, len(records), hashlib.sha256(body).hexdigest())
         if head.decode(errors="replace") != MARK + json.dumps(asdict(found)):
-            raise LedgerError(f"{path}: not the complete result of {chunk.text} of this run; run again")
+            raise LedgerError(f"{path}: not the complete result of {chunk.region} of this run; run again")
         return records

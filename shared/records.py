@@ -4,7 +4,7 @@ Positions are 0-based and intervals half-open; 1-based numbers exist only in tex
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -73,7 +73,8 @@ class SupportBatch:
 
     depth       (n,)    int32  reads with a base or a deletion at the candidate
     item_start  (n+1,)  int64  items of candidate i: item_start[i] <= k < item_start[i+1], in alt-info order
-    kind        (m,)    uint8  ord of X (mismatch), D (deletion), I (insertion) or R (reference)
+    kind        (m,)    uint8  ord of X (mismatch), D (deletion), I (insertion), R (reference), or i: an insertion
+                               whose bases begin with the reads' own anchor (scripted engine, spec/features.md C.13)
     count       (m,)    int32  reads, both strands
     seq_start   (m+1,)  int64  bases of item k: pool[seq_start[k]:seq_start[k+1]], without anchor; R has none
     pool        bytes          the bases, one after the other
@@ -90,8 +91,16 @@ class SupportBatch:
         return len(self.depth)
 
     def rows(self, start: int, end: int) -> "SupportBatch":
-        """Candidates start <= i < end; items and bases are shared, not copied."""
-        return replace(self, depth=self.depth[start:end], item_start=self.item_start[start : end + 1])
+        """Candidates start <= i < end; arrays are views, the pool is shared."""
+        first, last = self.item_start[[start, end]].tolist()
+        return SupportBatch(
+            depth=self.depth[start:end],
+            item_start=self.item_start[start : end + 1] - first,
+            kind=self.kind[first:last],
+            count=self.count[first:last],
+            seq_start=self.seq_start[first : last + 1],
+            pool=self.pool,
+        )
 
     def items(self, i: int) -> Iterator[tuple[str, str, int]]:
         """(kind, bases, count) of candidate i in alt-info order."""
@@ -105,12 +114,12 @@ class SupportBatch:
             if kind == "R":
                 ref_reads = count
             else:
-                {"X": snv, "I": ins, "D": dele}[kind][bases] = count
+                {"X": snv, "I": ins, "i": ins, "D": dele}[kind][bases] = count
         return AlleleSupport(int(self.depth[i]), ref_reads, snv, ins, dele)
 
     def text(self, i: int, ref: str) -> str:
         """Candidate i in the alt-info grammar of v2.0.2, e.g. `37-XT 14 IAAC 2 RA 21`; ref is its reference base."""
-        prefix = {"X": "X", "D": "D", "I": "I" + ref, "R": "R" + ref}
+        prefix = {"X": "X", "D": "D", "I": "I" + ref, "i": "I", "R": "R" + ref}
         items = (f"{prefix[kind]}{bases} {count}" for kind, bases, count in self.items(i))
         return f"{self.depth[i]}-" + " ".join(items)
 

@@ -14,22 +14,22 @@ IUPAC_TO_BASE = dict(zip("ACGTURYSWKMBDHVN", "ACGTTACCAGACAAAA", strict=True))
 _NO_BASE = 255
 _BASE_INDEX = np.full(256, _NO_BASE, np.uint8)
 for _code, _base in IUPAC_TO_BASE.items():
-    _BASE_INDEX[[ord(_code), ord(_code.lower())]] = BASES.index(_base)
+    _BASE_INDEX[ord(_code)] = BASES.index(_base)
 
 _IUPAC = re.compile("[^ACGTNacgtn]")
 
 
 def base_index(letters: np.ndarray) -> np.ndarray:
-    """Index into BASES of the base that each nucleotide code counts as, in either case.
+    """Index into BASES of the base that each nucleotide code counts as.
 
-    letters  (n,)  uint8  ASCII
+    letters  (n,)  uint8  ASCII, upper case
     returns  (n,)  uint8  0..3
-    Raises InputError when a letter is not a nucleotide code.
+    Raises InputError when a letter is not an upper-case nucleotide code.
     """
     index = _BASE_INDEX[letters]
     if (index == _NO_BASE).any():
         letter = chr(letters[index == _NO_BASE][0])
-        raise InputError(f"reference letter {letter!r}: expected a nucleotide code, one of {''.join(IUPAC_TO_BASE)}")
+        raise InputError(f"reference letter {letter!r}: expected one of {''.join(IUPAC_TO_BASE)}")
     return index
 
 

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
-import pytest
+from shared.process import limit_library_threads
 
-from scripts import make_sample
+limit_library_threads()  # as the door does, before NumPy and torch are loaded
+
+import pytest  # noqa: E402
+
+from scripts import make_sample  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,9 +23,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory) -> Path:
-    """The README's sample: reads.bam, ref.fa, truth.vcf.gz and model/ with seeded random weights."""
+def sample_reads(tmp_path_factory) -> Path:
+    """A folder with the reads of the README's sample: reads.bam, ref.fa, truth.vcf.gz."""
     folder = tmp_path_factory.mktemp("sample")
     make_sample.make_reads(folder)
-    make_sample.make_model(folder / "model")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample(sample_reads) -> Path:
+    """The README's sample: its reads, and model/ with seeded random weights."""
+    make_sample.make_model(sample_reads / "model")
+    return sample_reads

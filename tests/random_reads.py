@@ -195,37 +195,37 @@ def random_case(seed: int, longest: int = 400, most_reads: int = 120) -> Case:
 
 
 @st.composite
-def reads_in(draw: Callable, ref: str) -> Read:
+def reads_in(pick: Callable, ref: str) -> Read:
     """One read inside ref; its structure is drawn, its letters come from a drawn seed."""
-    pos = draw(st.integers(0, len(ref) - 1))
+    pos = pick(st.integers(0, len(ref) - 1))
     op = st.tuples(st.sampled_from("M=XIDNP"), st.integers(1, 6))
-    ops = draw(st.lists(op | st.tuples(st.just("M"), st.integers(1, len(ref))), max_size=8))
+    ops = pick(st.lists(op | st.tuples(st.just("M"), st.integers(1, len(ref))), max_size=8))
     clip = st.just(0) | st.integers(0, 4)
-    cigar = clip_cigar(fit_cigar(ops, len(ref) - pos), draw(st.tuples(clip, clip, clip, clip)))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    seq = read_letters(rng, ref, pos, cigar, draw(st.sampled_from([0, 0.1])), draw(st.sampled_from([0, 0.1])))
+    cigar = clip_cigar(fit_cigar(ops, len(ref) - pos), pick(st.tuples(clip, clip, clip, clip)))
+    rng = np.random.default_rng(pick(st.integers(0, 2**32 - 1)))
+    seq = read_letters(rng, ref, pos, cigar, pick(st.sampled_from([0, 0.1])), pick(st.sampled_from([0, 0.1])))
     return Read(
         pos,
         cigar,
         seq,
-        draw(st.sampled_from([0, REVERSE]) | st.integers(0, (1 << 12) - 1)),
-        draw(st.just(60) | st.integers(0, 255)),
-        draw(st.sampled_from(["a", "b", "c"])),
-        draw(st.none() | st.just(tuple(range(len(seq))))) if len(seq) < 94 else None,
+        pick(st.sampled_from([0, REVERSE]) | st.integers(0, (1 << 12) - 1)),
+        pick(st.just(60) | st.integers(0, 255)),
+        pick(st.sampled_from(["a", "b", "c"])),
+        pick(st.none() | st.just(tuple(range(len(seq))))) if len(seq) < 94 else None,
     )
 
 
 @st.composite
-def cases(draw: Callable) -> Case:
+def cases(pick: Callable) -> Case:
     """A small case: up to three reads over the whole contig (for whole windows) and some odd ones."""
-    ref = random_reference(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), draw(st.integers(1, 100)))
+    ref = random_reference(np.random.default_rng(pick(st.integers(0, 2**32 - 1))), pick(st.integers(1, 100)))
     whole = [
         Read(0, f"{len(ref)}M", read_letters(np.random.default_rng(i), ref, 0, f"{len(ref)}M", 0.1, 0))
         for i in range(3)
     ]
-    reads = whole[: draw(st.integers(0, 3))] + draw(st.lists(reads_in(ref), max_size=10))
-    start = draw(st.just(0) | st.integers(0, len(ref)))
-    end = draw(st.just(len(ref)) | st.integers(start, len(ref) + 20))
+    reads = whole[: pick(st.integers(0, 3))] + pick(st.lists(reads_in(ref), max_size=10))
+    start = pick(st.just(0) | st.integers(0, len(ref)))
+    end = pick(st.just(len(ref)) | st.integers(start, len(ref) + 20))
     return Case(ref, tuple(sorted(reads, key=lambda read: read.pos)), start, end)
 
 

@@ -1,14 +1,16 @@
 """The C core: conformance list of spec/features.md G.2, golden tensors, and agreement with the slow reference."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pysam
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from khash_reference import khash_order
 from pileup_reference import Read, reference_pileup
-from random_reads import Case, cases, random_case, rules, write_case
+from random_reads import Case, cases, random_case, read_bam, reference_span, rules, write_bam, write_case
 
 from clair3 import core
 from preprocess.candidates import CandidateRule
@@ -67,24 +69,24 @@ def test_golden_tensors(shared_data, name, bam, contig, start, end, indel_min_af
     assert text == [line.rstrip() for line in golden["alt_info"].tolist()]
 
 
-def test_missing_contig(sample):
+def test_missing_contig(sample_reads):
     with (
-        core.Source(sample / "reads.bam", sample / "ref.fa") as source,
+        core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source,
         pytest.raises(CoreError, match="lacks this contig"),
     ):
         core.pileup(source, Region("chr99", 0, 100), CandidateRule(), EVERYWHERE)
 
 
-def test_cancelled(sample):
+def test_cancelled(sample_reads):
     flag = core.CancelFlag()
     flag.set()
-    with core.Source(sample / "reads.bam", sample / "ref.fa") as source, pytest.raises(core.Cancelled):
+    with core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source, pytest.raises(core.Cancelled):
         core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(), EVERYWHERE, cancel=flag)
 
 
 @pytest.mark.parametrize("cut", [0, 1000, 5000])
-def test_batches_are_rows_of_the_whole(sample, cut):
-    with core.Source(sample / "reads.bam", sample / "ref.fa") as source:
+def test_batches_are_rows_of_the_whole(sample_reads, cut):
+    with core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source:
         pileup = core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(snp_min_af=0.03), EVERYWHERE)
     whole, part = pileup.batch(), pileup.batch(cut, cut + 7)
     assert len(part) == min(7, len(whole) - cut) > 0
@@ -142,3 +144,48 @@ def test_windows_do_not_depend_on_where_the_region_ends(tmp_path):
     np.testing.assert_array_equal(short.tensors, whole.tensors)
     at = np.flatnonzero(whole.pos == 70)[0]
     assert whole.tensors[at, 16 + 9, 17] == 1  # column 79, the last of its run
+
+
+ODD_FILES = [
+    ("bam/1read.bam", "names/q.fa"),
+    ("names/1:883884-887618.bam", "names/1:883884-887618.fa"),
+    ("names/NA12878.chr22.tiny.bam", "names/q with spaces.fa"),
+    ("names/NA12878.chr22.tiny.hla.bam", "names/hla.fa"),
+    *[(f"sam/{name}.sam", "sam/mp.fa") for name in ("mp_D", "mp_DI", "mp_I", "mp_ID", "mp_N", "mp_N2", "mp_P")],
+    *[(f"sam/{name}.sam", "sam/c1.fa") for name in ("c1#bounds", "c1#noseq", "c1#pad2", "c1#unknown")],
+]
+
+
+@pytest.mark.parametrize("reads, fasta", ODD_FILES)
+@pytest.mark.parametrize("head_and_tail", [False, True])
+def test_odd_files(shared_data, tmp_path, reads, fasta, head_and_tail):
+    """Odd but valid reads agree with the slow reference, contig by contig."""
+    odd = shared_data / "robustness"
+    reference = tmp_path / "ref.fa"
+    shutil.copy(odd / fasta, reference)
+    pysam.faidx(str(reference))
+    bam = tmp_path / "reads.bam"
+    pysam.sort("-o", str(bam), str(odd / reads))
+    pysam.index(str(bam))
+    rule = {
+        "min_mapq": 0,
+        "min_coverage": 2,
+        "snp_min_af": 0.0,
+        "indel_min_af": 0.0,
+        "snp_only": False,
+        "head_and_tail": head_and_tail,
+        "max_indel_length": 50,
+    }
+    with pysam.FastaFile(str(reference)) as contigs:
+        names = [name for name in contigs.references if name in pysam.AlignmentFile(str(bam)).references]
+        assert names
+        for name in names:
+            ref = contigs.fetch(name)
+            kept = [read for read in read_bam(bam, name) if read.pos + reference_span(read.cigar) <= len(ref)]
+            write_bam(bam, {name: len(ref)}, {name: kept})
+            with_bases = [read for read in kept if read.seq]
+            slow = reference_pileup(ref, with_bases, 0, len(ref), **rule)
+            with core.Source(bam, reference) as source:
+                fast = core.pileup(source, Region(name, 0, len(ref)), CandidateRule(**rule), EVERYWHERE)
+            np.testing.assert_array_equal(fast.columns(), slow.columns)
+            assert fast.pos.tolist() == slow.candidates

@@ -1,0 +1,208 @@
+"""Model folders and the checkpoint files in them, as Clair3 v2 writes them (spec/models.md 7 and 8).
+
+A checkpoint is a bare state dict, or a dictionary with an entry "state_dict" and perhaps "clair3_meta". What the file
+holds (which network, how many heads and channels) is read from its tensors, never from its name.
+"""
+
+import logging
+import pickle
+import zipfile
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from clair3.model import CONV_PADDINGS, Clair3_F, Clair3_P, paddings_differ
+from shared import param_f
+from shared.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_NAMES = {"pileup": "pileup", "full_alignment": "full-alignment"}
+_DAMAGES = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What torch.load and zipfile raise on broken files, besides OSError and UnpicklingError."""
+
+
+def find_checkpoint(folder: Path, kind: str, prefix: str) -> Path:
+    """The file of a network in a model folder: `<prefix>.pt`, or `<prefix>` itself (spec/cli.md 3, no. 12).
+
+    kind is "pileup" or "full_alignment". As in v2.0.2, when `<prefix>` is a file with another suffix and there is a
+    `.pt` file beside it, that one is taken. Raises InputError when nothing is there, or a TensorFlow checkpoint only.
+    """
+    path = Path(folder) / prefix
+    if (named := path.with_name(path.name + ".pt")).is_file():
+        return named
+    if path.is_file() and (beside := path.with_suffix(".pt")).is_file():
+        return beside
+    index = path if path.suffix == ".index" else path.with_name(path.name + ".index")
+    if index.is_file():
+        raise InputError(
+            f"{index}: a TensorFlow checkpoint of Clair3 v1; it must be converted with "
+            "scripts/convert_tf_checkpoint_to_torch.py, which comes in a later version"
+        )
+    if path.is_file():
+        return path
+    raise InputError(f"No {_NAMES[kind]} model found in provided model path and model prefix {path}")
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Read a checkpoint onto the CPU: (state dict without `module.` prefixes, clair3_meta or {}).
+
+    Only tensors and plain values are loaded. Raises InputError when the file is missing, damaged or something else.
+    """
+    try:
+        if zipfile.is_zipfile(path):  # torch.load does not look at the checksums
+            with zipfile.ZipFile(path) as archive:
+                if broken := archive.testzip():
+                    raise zipfile.BadZipFile(f"wrong checksum of {broken}")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the model path") from None
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path}: not a PyTorch checkpoint of tensors and plain values; save the network's state_dict()"
+        ) from None
+    except _DAMAGES as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path}: damaged or not a PyTorch checkpoint ({reason}); copy the model again") from None
+
+    content = content if isinstance(content, dict) else {}
+    state, meta = content.get("state_dict", content), content.get("clair3_meta", {})
+    readable = isinstance(state, dict) and isinstance(meta, dict) and len(state) > 0
+    if not readable or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+        raise InputError(f"{path}: holds no network weights; expected the state dict of a Clair3 network")
+    return OrderedDict((key.removeprefix("module."), value) for key, value in state.items()), meta
+
+
+def load_model(
+    path: Path,
+    kind: str,
+    *,
+    heads: int = 2,
+    channels: int | None = None,
+    conv_padding: str = "auto",
+    depth: int | None = None,
+) -> nn.Module:
+    """Load a network on the CPU in eval mode, all its entries and no others (spec/models.md 7).
+
+    kind          "pileup" or "full_alignment", what the caller needs
+    heads         how many heads it needs at least
+    channels      of the tensors that will be given to a full-alignment network; None: any
+    conv_padding  "auto" (the file's clair3_meta, else symmetric), or one of CONV_PADDINGS to overrule it
+    depth         rows of these tensors; with it, a file that looks converted from TensorFlow is warned about (8.5)
+
+    Raises InputError when the file cannot be read or does not hold such a network.
+    """
+    state, meta = read_checkpoint(path)
+    found = _kind(path, state)
+    if found != kind:
+        raise InputError(
+            f"{path}: holds a {_NAMES[found]} network where the {_NAMES[kind]} network is needed; "
+            "check the model prefixes"
+        )
+    model = _build(path, found, state, meta, conv_padding)
+    _check_entries(path, model, state)
+    if model.heads < heads:
+        raise InputError(f"{path}: a network of {model.heads} heads, but {heads} are needed; use another model")
+    if kind == "full_alignment":
+        _check_channels(path, model.channels, channels)
+        if conv_padding == "auto" and not meta and depth and paddings_differ(depth) and _looks_converted(state):
+            logger.warning(
+                "%s looks converted from TensorFlow by Clair3 v2: at %d rows it does not give the results of the "
+                "network that was trained, unless the convolution padding is set to tf_same",
+                path,
+                depth,
+            )
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def save_model(model: nn.Module, path: Path, meta: dict | None = None) -> None:
+    """Write a network as a bare state dict, which v2.0.2 reads too; with meta (plain values), beside it.
+
+    A network of "tf_same" padding always gets a clair3_meta that says so. The file appears whole or not at all.
+    Raises InputError when it cannot be written.
+    """
+    content = OrderedDict((key, value.detach().cpu().contiguous()) for key, value in model.state_dict().items())
+    meta = dict(meta or {})
+    if getattr(model, "conv_padding", "symmetric") != "symmetric":
+        meta["conv_padding"] = model.conv_padding
+    if meta:
+        content = {"state_dict": content, "clair3_meta": meta}
+    path = Path(path)
+    unfinished = path.with_name(path.name + ".tmp")
+    try:
+        with open(unfinished, "wb") as file:
+            torch.save(content, file)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _kind(path: Path, state: dict[str, Tensor]) -> str:
+    for kind, first in (("pileup", "LSTM1."), ("full_alignment", "conv1.")):
+        if any(key.startswith(first) for key in state):
+            return kind
+    raise InputError(
+        f"{path}: not a Clair3 network: it has neither LSTM1 nor conv1; its first entry is {next(iter(state))}"
+    )
+
+
+def _build(path: Path, kind: str, state: dict[str, Tensor], meta: dict, conv_padding: str) -> nn.Module:
+    """The network that the tensors describe, its weights not yet loaded."""
+    heads = 4 if "L5_3.weight" in state else 2
+    if kind == "pileup":
+        return Clair3_P(heads)
+    if conv_padding == "auto":
+        conv_padding = meta.get("conv_padding", "symmetric")
+        if conv_padding not in CONV_PADDINGS:
+            raise InputError(
+                f"{path}: conv_padding {conv_padding!r} in clair3_meta; expected {' or '.join(CONV_PADDINGS)}"
+            )
+    weight = state.get("conv1.conv.weight")
+    dwell = weight is not None and weight.dim() == 4 and weight.shape[1] == param_f.DWELL_CHANNEL_COUNT
+    return Clair3_F(param_f.DWELL_CHANNEL_COUNT if dwell else param_f.CHANNEL_COUNT, heads, conv_padding)
+
+
+def _check_channels(path: Path, found: int, wanted: int | None) -> None:
+    if wanted is None or found == wanted:
+        return
+    if found == param_f.DWELL_CHANNEL_COUNT:
+        raise InputError(f"{path}: trained with dwell time ({found} channels); add --enable_dwell_time")
+    raise InputError(f"{path}: trained without dwell time ({found} channels); leave out --enable_dwell_time")
+
+
+def _check_entries(path: Path, model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Say what is wrong with the first entry that does not fit the network."""
+    network = f"the {_NAMES[model.kind]} network"
+    expected = model.state_dict()
+    if missing := [key for key in expected if key not in state]:
+        raise InputError(f"{path}: {missing[0]} of {network} is missing ({len(missing)} in all); use another model")
+    if extra := [key for key in state if key not in expected]:
+        raise InputError(f"{path}: {extra[0]} is no entry of {network} ({len(extra)} in all); use another model")
+    for key, weight in state.items():
+        if weight.shape != expected[key].shape:
+            shapes = f"shape {tuple(weight.shape)}, {network} has {tuple(expected[key].shape)}"
+            raise InputError(f"{path}: {key} has {shapes}; use a model of Clair3 v2")
+        if weight.is_floating_point() != expected[key].is_floating_point():
+            raise InputError(f"{path}: {key} is {weight.dtype}, expected {expected[key].dtype}; save it as float32")
+        if not weight.isfinite().all():
+            raise InputError(f"{path}: {key} holds infinite numbers or NaN; use another model")
+
+
+def _looks_converted(state: dict[str, Tensor]) -> bool:
+    """Training counts its batches; the converter of v2.0.2 leaves every counter at 0."""
+    return all(int(value) == 0 for key, value in state.items() if key.endswith(".num_batches_tracked"))

@@ -1,0 +1,56 @@
+"""Everything a calling run is told, checked."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clair3.genotyping import check_filters
+from preprocess.candidates import CandidateRule
+from shared.cli import check_range
+from shared.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class CallingConfig:
+    """A calling run. Paths are absolute; None means not given.
+
+    Made by clair3.options.config_from. Raises ConfigError when a value is out of range.
+    qual             calls of this QUAL or less are LowQual; 0: none
+    chunk_size       most bases of a chunk; min_contig_size in bases too
+    ctg_names        contigs asked for by name
+    sites            VCF of the positions to genotype
+    haploid          None, "precise" or "sensitive"
+    enable_long_indel  insertions and deletions longer than 50 are called; candidates.max_indel_length follows it
+    """
+
+    bam: Path
+    reference: Path
+    model_dir: Path
+    threads: int
+    platform: str
+    output: Path
+    bed: Path | None = None
+    sites: Path | None = None
+    ctg_names: tuple[str, ...] | None = None
+    include_all_ctgs: bool = False
+    min_contig_size: int = 0
+    sample_name: str = "SAMPLE"
+    qual: int = 2
+    chunk_size: int = 5_000_000
+    pileup_model_prefix: str = "pileup"
+    fa_model_prefix: str = "full_alignment"
+    pileup_only: bool = False
+    print_ref_calls: bool = False
+    gvcf: bool = False
+    haploid: str | None = None
+    keep_iupac_bases: bool = False
+    enable_long_indel: bool = False
+    remove_intermediate_dir: bool = False
+    candidates: CandidateRule = field(default_factory=CandidateRule)
+    command_line: str | None = None
+
+    def __post_init__(self):
+        check_range("qual", self.qual, 0)
+        check_filters(self.qual, self.haploid)
+        check_range("chunk_size", self.chunk_size, 1)
+        if not self.sample_name or set(self.sample_name) & set("\t\r\n"):
+            raise ConfigError(f"--sample_name={self.sample_name!r}: expected a name without tabs and line breaks")

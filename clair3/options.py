@@ -1,0 +1,344 @@
+"""The options of a calling run, and the checked configuration they make (spec/cli.md 2, 3, 4)."""
+
+import argparse
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from pathlib import Path
+
+from clair3.config import CallingConfig
+from clair3.genotyping import PRECISE, SENSITIVE
+from clair3.vcf import COMPATIBLE_VERSION
+from preprocess.alignment_index import find_alignment_index
+from preprocess.candidates import LONG_INDEL_LENGTH, CandidateRule
+from shared.cli import add_switch, check_range, optional_text
+from shared.errors import ConfigError, InputError, UsageError
+from shared.platforms import PLATFORMS, Platform
+from shared.process import usable_threads
+from shared.reference import find_fai
+
+logger = logging.getLogger(__name__)
+
+FAST_SNP_MIN_AF, FAST_MIN_COVERAGE = 0.15, 4
+"""Least thresholds with --fast_mode (spec/features.md B.5)."""
+
+MIN_MAPQ, MIN_COVERAGE, MIN_GQ_BIN = 5, 2, 1
+"""Lower values of --min_mq, --min_coverage and --gq_bin_size are raised to these (spec/cli.md 3.10, 9.8)."""
+
+MOVE_TABLE_NAMES = ("with_mv", "with_move")
+"""A model folder or prefix with such a name was trained with move tables (spec/cli.md 3.14)."""
+
+CONTAINER_FOLDER = "/opt/bin"
+"""Working folder of the published containers, where a relative path is never what the user means (spec/cli.md 3.1)."""
+
+PHASING_SWITCHES = (
+    "use_longphase_for_intermediate_phasing",
+    "longphase_for_phasing",
+    "use_whatshap_for_final_output_phasing",
+    "enable_phasing",
+    "use_longphase_for_final_output_phasing",
+    "use_whatshap_for_final_output_haplotagging",
+)
+
+Asked = Callable[[argparse.Namespace], bool]
+NOT_YET: tuple[tuple[Asked, str], ...] = (
+    (lambda args: not args.pileup_only, "this version makes pileup calls only: add --pileup_only"),
+    (lambda args: args.platform == "ilmn", "--platform=ilmn is not in this version: only ont and hifi are"),
+    (lambda args: args.use_gpu, "--use_gpu is not in this version: it runs on the CPU"),
+    (lambda args: args.device not in (None, "cpu"), "--device is not in this version: it runs on the CPU"),
+    (lambda args: args.enable_dwell_time, "--enable_dwell_time is not in this version: leave it out"),
+    *(
+        (attrgetter(name), f"--{name} is not in this version: nothing is phased")
+        for name in (*PHASING_SWITCHES, "longphase")
+    ),
+)
+"""What is declared but refused, with the reason: options of stages that do not exist yet. Options that v2.0.2 itself
+does not look at after --pileup_only (selection, gVCF blocks, --no_phasing_for_fa) are checked and accepted, and so are
+those without effect by specification (--use_whatshap_for_intermediate_phasing, --disable_c_impl, most tools)."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare every option of run_clair3 (spec/cli.md 2)."""
+    parser.add_argument("-v", "--version", action="version", version=f"Clair3 v{COMPATIBLE_VERSION}")
+    add_inputs(parser)
+    add_regions(parser)
+    add_candidates(parser)
+    add_outputs(parser)
+    add_later_stages(parser)
+    add_performance(parser)
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("input")
+    group.add_argument("-b", "--bam_fn", required=True, metavar="BAM", help="sorted, indexed BAM or CRAM")
+    group.add_argument("-f", "--ref_fn", required=True, metavar="FASTA", help="indexed reference, plain or bgzip")
+    group.add_argument("-p", "--platform", required=True, choices=list(PLATFORMS), help="what sequenced the reads")
+    group = parser.add_argument_group("models")
+    group.add_argument("-m", "--model_path", required=True, metavar="DIR", help="folder with the two model files")
+    add_value(group, "pileup_model_prefix", CallingConfig.pileup_model_prefix, "NAME", "file name without .pt")
+    add_value(group, "fa_model_prefix", CallingConfig.fa_model_prefix, "NAME", "file name without .pt")
+    add_switch(group, "--enable_dwell_time", help="not in this version")
+
+
+def add_regions(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("region (default: chr1..22,X,Y and 1..22,X,Y)")
+    add_text(group, "bed_fn", "BED", "call in these intervals, padded by 33 bases")
+    add_text(group, "vcf_fn", "VCF", "genotype the positions of this VCF only")
+    add_text(group, "ctg_name", "A,B", "call these contigs")
+    add_switch(group, "--include_all_ctgs", help="call every contig of the reference")
+    add_value(group, "min_contig_size", CallingConfig.min_contig_size, "BASES", "skip shorter contigs")
+
+
+def add_candidates(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("candidate sites (a fraction of 0 stands for the platform's default)")
+    add_value(group, "snp_min_af", 0.0, "F", "least fraction of reads with a mismatch")
+    add_value(group, "indel_min_af", 0.0, "F", "least fraction of reads with an insertion or deletion")
+    add_value(group, "min_mq", CandidateRule.min_mapq, "N", "least mapping quality of a read")
+    add_value(group, "min_coverage", CandidateRule.min_coverage, "N", "least reads at a candidate")
+    add_switch(group, "--call_snp_only", help="candidates are chosen by their mismatches alone")
+    add_switch(group, "--fast_mode", help=f"ont: --snp_min_af {FAST_SNP_MIN_AF}, --min_coverage {FAST_MIN_COVERAGE}")
+    add_switch(group, "--enable_long_indel", help="call insertions and deletions of more than 50 bases")
+    name = "--enable_variant_calling_at_sequence_head_and_tail"
+    add_switch(group, name, help="allow candidates whose 16-base flanks are not covered")
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("-o", "--output", required=True, metavar="DIR", help="output folder, created if needed")
+    add_value(group, "sample_name", CallingConfig.sample_name, "NAME", "sample column of the VCF")
+    add_value(group, "qual", CallingConfig.qual, "N", "calls of this QUAL or less are LowQual")
+    add_switch(group, "--pileup_only", help="stop after the pileup model")
+    add_switch(group, "--print_ref_calls", help="also write reference calls (0/0)")
+    add_switch(group, "--gvcf", help="also write a gVCF (not with --pileup_only), and PL in every VCF")
+    add_switch(group, "--haploid_precise", help="haploid: only 1/1 is a variant")
+    add_switch(group, "--haploid_sensitive", help="haploid: 0/1 and 1/1 are variants")
+    add_switch(group, "--keep_iupac_bases", help="do not turn letters other than ACGTN into N")
+    add_switch(group, "--remove_intermediate_dir", help="delete the tmp folder of a complete run")
+    add_switch(group, "--output_all_contigs_in_gvcf_header", help="keep uncalled contigs in the gVCF header")
+    add_value(group, "base_err", 0.001, "P", "gVCF error rate")
+    add_value(group, "gq_bin_size", 5, "N", "gVCF GQ bin")
+
+
+def add_later_stages(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("full alignment and phasing (0 stands for the platform's default)")
+    add_value(group, "var_pct_full", 0.0, "F", "share of the worst variant calls that are called again")
+    add_value(group, "ref_pct_full", 0.0, "F", "share of the worst reference calls that are called again")
+    add_value(group, "var_pct_phasing", 0.0, "F", "share of the best heterozygous SNPs used for phasing")
+    add_switch(group, "--no_phasing_for_fa", help="do not phase before full alignment")
+    add_switch(group, "--use_whatshap_for_intermediate_phasing", default=True, help="no effect")
+    for name in PHASING_SWITCHES:
+        add_switch(group, f"--{name}", help="not in this version")
+
+
+def add_performance(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("performance")
+    group.add_argument("-t", "--threads", type=int, required=True, metavar="N", help="most threads to use")
+    add_value(
+        group, "chunk_size", CallingConfig.chunk_size, "BASES", "most bases of a unit of work; no call depends on it"
+    )
+    add_value(group, "chunk_num", 0, "N", "no effect")
+    add_switch(group, "--use_gpu", help="not in this version")
+    add_text(group, "device", "NAME", "cpu")
+    add_switch(group, "--disable_c_impl", help="no effect")
+    group = parser.add_argument_group("tools")
+    for name in ("samtools", "python", "pypy", "parallel", "whatshap"):
+        add_text(group, name, "PATH", "no effect, the tool is not used")
+    add_text(group, "longphase", "PATH", "not in this version")
+
+
+def add_value(group: argparse._ArgumentGroup, name: str, default: int | float | str, metavar: str, text: str) -> None:
+    """Declare an option that takes a value of the type of its default."""
+    text += " (default: %(default)s)"
+    group.add_argument(f"--{name}", type=type(default), default=default, metavar=metavar, help=text)
+
+
+def add_text(group: argparse._ArgumentGroup, name: str, metavar: str, text: str) -> None:
+    """Declare an option that is None when not given, or given as EMPTY."""
+    group.add_argument(f"--{name}", type=optional_text, metavar=metavar, help=text)
+
+
+def config_from(args: argparse.Namespace) -> CallingConfig:
+    """Check the options in v2.0.2's order (spec/cli.md 3, 4) and make the configuration.
+
+    Creates the output folder first, as v2.0.2 does (9.17). Raises UsageError for what this version does not do,
+    ConfigError and InputError for values and files that cannot be used. The model files are looked at by
+    clair3.checkpoint, the contents of the other files by preprocess.environment.
+    """
+    refuse_missing_stages(args)
+    require_absolute(args)
+    output = make_output(args.output)
+    bam, reference, bed, sites, model_dir = (
+        Path(os.path.abspath(path)) if path else None
+        for path in (args.bam_fn, args.ref_fn, args.bed_fn, args.vcf_fn, args.model_path)
+    )
+    find_alignment_index(bam)
+    find_fai(reference)
+    for path, name in ((bed, "BED"), (sites, "VCF")):
+        if path and not path.is_file():
+            raise InputError(f"{name} file {path} provides but not found")
+    if not model_dir.is_dir():
+        raise InputError(f"Model path not found: {model_dir}")
+    threads = usable_threads(args.threads)
+    min_contig_size = at_least(0, args.min_contig_size, "contig size", "min_contig_size")
+    candidates = candidate_rule(args, PLATFORMS[args.platform])
+    check_move_tables(args, model_dir)
+    check_later_stages(args)
+    if bed and sites:
+        raise ConfigError("Please provide either --vcf_fn or --bed_fn only")
+    return CallingConfig(
+        bam=bam,
+        reference=reference,
+        model_dir=model_dir,
+        threads=threads,
+        platform=args.platform,
+        output=output,
+        bed=bed,
+        sites=sites,
+        ctg_names=contig_names(args.ctg_name),
+        include_all_ctgs=args.include_all_ctgs,
+        min_contig_size=min_contig_size,
+        sample_name=args.sample_name,
+        qual=args.qual,
+        chunk_size=args.chunk_size,
+        pileup_model_prefix=args.pileup_model_prefix,
+        fa_model_prefix=args.fa_model_prefix,
+        pileup_only=args.pileup_only,
+        print_ref_calls=args.print_ref_calls,
+        gvcf=args.gvcf,
+        haploid=haploid_mode(args),
+        keep_iupac_bases=args.keep_iupac_bases,
+        enable_long_indel=args.enable_long_indel,
+        remove_intermediate_dir=args.remove_intermediate_dir,
+        candidates=candidates,
+        command_line=args.command_line,
+    )
+
+
+def refuse_missing_stages(args: argparse.Namespace) -> None:
+    """Raises UsageError naming everything asked for that this version does not do."""
+    if refusals := [reason for asked, reason in NOT_YET if asked(args)]:
+        raise UsageError("; ".join(refusals))
+
+
+def require_absolute(args: argparse.Namespace) -> None:
+    """Raises ConfigError for a relative path when the program was started in the container's own folder."""
+    if os.getcwd() != CONTAINER_FOLDER:
+        return
+    for name in ("bam_fn", "ref_fn", "model_path", "output", "bed_fn", "vcf_fn"):
+        if (path := getattr(args, name)) and not os.path.isabs(path):
+            raise ConfigError(f"Require to use absolute file path --{name}=FILE")
+
+
+def make_output(text: str) -> Path:
+    """The output folder, absolute and created. Raises InputError when files cannot be made in it."""
+    if not os.path.isabs(text):
+        logger.warning("No absolute output path provided, using current directory as prefix")
+    output = Path(os.path.abspath(text))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise InputError(f"{output}: cannot write into this output folder, {error.strerror}") from None
+    return output
+
+
+def contig_names(text: str | None) -> tuple[str, ...] | None:
+    """The names of a comma list, each once, in its order. Raises ConfigError when there is none."""
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name for name in text.split(",") if name))
+    if not names:
+        raise ConfigError(f"--ctg_name={text}: expected names of contigs, separated by commas")
+    return names
+
+
+def candidate_rule(args: argparse.Namespace, platform: Platform) -> CandidateRule:
+    """Thresholds with the platform's defaults filled in. Raises ConfigError when one is out of range.
+
+    Known sites force both fractions to 0 (spec/cli.md 3.11); --fast_mode acts after that, and for ont only.
+    """
+    check_range("snp_min_af", args.snp_min_af, 0, 1)
+    check_range("indel_min_af", args.indel_min_af, 0, 1)
+    snp_min_af = args.snp_min_af or platform.snp_min_af
+    indel_min_af = args.indel_min_af or platform.indel_min_af
+    if args.vcf_fn:
+        if args.snp_min_af or args.indel_min_af:
+            logger.warning("--vcf_fn: every known site is a candidate, --snp_min_af and --indel_min_af are not used")
+        snp_min_af = indel_min_af = 0.0
+    min_coverage = at_least(MIN_COVERAGE, args.min_coverage, "coverage", "min_coverage")
+    if args.fast_mode and platform.name == "ont":
+        snp_min_af = max(snp_min_af, FAST_SNP_MIN_AF)
+        min_coverage = max(min_coverage, FAST_MIN_COVERAGE)
+    elif args.fast_mode:
+        logger.warning("--fast_mode has no effect with --platform=%s", platform.name)
+    return CandidateRule(
+        min_mapq=at_least(MIN_MAPQ, args.min_mq, "mapping quality", "min_mq"),
+        min_coverage=min_coverage,
+        snp_min_af=snp_min_af,
+        indel_min_af=indel_min_af,
+        snp_only=args.call_snp_only,
+        head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
+        max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateRule.max_indel_length,
+    )
+
+
+def at_least(minimum: int, value: int, subject: str, option: str) -> int:
+    """value, or the minimum with v2.0.2's warning when it is lower (spec/cli.md 3.10)."""
+    if value < minimum:
+        logger.warning("Invalid minimum %s input --%s>=%d, using %d", subject, option, minimum, minimum)
+    return max(value, minimum)
+
+
+def haploid_mode(args: argparse.Namespace) -> str | None:
+    """Raises ConfigError when both modes are asked for; v2.0.2 turns 1/1 into 0 then (spec/calling.md 15 C4)."""
+    if args.haploid_precise and args.haploid_sensitive:
+        raise ConfigError("Please provide either --haploid_precise or --haploid_sensitive only")
+    return PRECISE if args.haploid_precise else SENSITIVE if args.haploid_sensitive else None
+
+
+def check_move_tables(args: argparse.Namespace, model_dir: Path) -> None:
+    """Raises ConfigError for a model trained with move tables (spec/cli.md 3.14): without them its calls are wrong."""
+    names = (model_dir.name, args.pileup_model_prefix, args.fa_model_prefix)
+    if any(mark in name.lower() for name in names for mark in MOVE_TABLE_NAMES):
+        raise ConfigError(
+            f"model {model_dir.name} is for reads with move tables: it needs --platform=ont and --enable_dwell_time, "
+            "which is not in this version; use another model"
+        )
+
+
+def check_later_stages(args: argparse.Namespace) -> None:
+    """Check options that have no effect here or only in later stages. Raises ConfigError when one is out of range."""
+    for name in ("var_pct_full", "ref_pct_full", "var_pct_phasing"):
+        check_range(name, getattr(args, name), 0, 1)
+    if args.ref_pct_full > 0.3:
+        logger.warning("For efficiency, we use a maximum 30%% reference candidates for full-alignment calling")
+    if not 0 < args.base_err < 1:
+        raise ConfigError(f"--base_err={args.base_err}: expected a probability between 0 and 1")
+    at_least(MIN_GQ_BIN, args.gq_bin_size, "gq bin size", "gq_bin_size")
+    check_range("chunk_num", args.chunk_num, -1)
+    if args.chunk_num > 0:
+        logger.warning("--chunk_num=%d has no effect; --chunk_size sets how the work is cut", args.chunk_num)
+
+
+def iter_banner(config: CallingConfig) -> Iterator[str]:
+    """Lines that tell what the run was told, in v2.0.2's words where scripts may look for them (spec/cli.md 3)."""
+    rule = config.candidates
+    yield f"CLAIR3 VERSION: v{COMPATIBLE_VERSION}"
+    yield f"BAM FILE PATH: {config.bam}"
+    yield f"REFERENCE FILE PATH: {config.reference}"
+    yield f"MODEL PATH: {config.model_dir}"
+    yield f"OUTPUT FOLDER: {config.output}"
+    yield f"PLATFORM: {config.platform}"
+    yield f"THREADS: {config.threads}"
+    yield f"BED FILE PATH: {config.bed or 'EMPTY'}"
+    yield f"VCF FILE PATH: {config.sites or 'EMPTY'}"
+    yield f"CONTIGS: {','.join(config.ctg_names or ['EMPTY'])}"
+    yield f"CHUNK SIZE: {config.chunk_size}"
+    yield f"MINIMUM MQ: {rule.min_mapq}"
+    yield f"MINIMUM COVERAGE: {rule.min_coverage}"
+    yield f"SNP AF THRESHOLD: {rule.snp_min_af}"
+    yield f"INDEL AF THRESHOLD: {rule.indel_min_af}"
+    yield f"ENABLE FILEUP ONLY CALLING: {config.pileup_only}"

@@ -1,0 +1,98 @@
+"""The index of a BAM or CRAM file: where it is, whether it is whole, and which contigs have reads.
+
+htslib trusts an index: a cut one can end the process, and a contig beyond its end is read from foreign memory. So it
+is walked once here, before htslib sees it (a human .bai takes a fraction of a second).
+"""
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+from shared.compressed import read_rows
+from shared.errors import InputError
+from shared.reference import find_index
+
+BAI_DEPTH = 5
+"""Levels of the binning of a .bai; a .csi says its own."""
+
+MAKE_AGAIN = 'make it again with "samtools index"'
+
+
+def is_cram(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(4) == b"CRAM"
+
+
+def find_alignment_index(path: Path) -> Path:
+    """The .bai, .csi or .crai of a BAM or CRAM. Raises InputError when file or index is missing (spec/cli.md 3.5)."""
+    if not path.is_file():
+        raise InputError(f"BAM file {path} not found")
+    index = find_index(path, [".crai"] if is_cram(path) else [".csi", ".bai"])
+    if index is None:
+        raise InputError(f"BAM index file not found, please use 'samtools index {path}' first")
+    return index
+
+
+def read_alignment_index(index: Path) -> tuple[int | None, set[int]]:
+    """How many contigs an index covers (None: a .crai does not say), and the numbers of those with mapped reads.
+
+    A .bai or .csi without counts of reads, as some programs write it, says which contigs have any alignments; so does
+    a .crai. Raises InputError when the index is damaged.
+    """
+    if index.suffix == ".crai":
+        return None, _walk_crai(index)
+    try:
+        with (open if index.suffix == ".bai" else gzip.open)(index, "rb") as file:
+            return _walk(file.read())
+    except (OSError, EOFError, ValueError, struct.error, zlib.error):
+        raise InputError(f"{index}: the index is damaged; {MAKE_AGAIN}") from None
+
+
+def _walk(data: bytes) -> tuple[int, set[int]]:
+    """Number of contigs, and those with reads (SAM specification 5.2, CSIv1).
+
+    Raises ValueError or struct.error when the bytes do not hold what they announce.
+    """
+    at, depth, is_csi = 4, BAI_DEPTH, data[:4] == b"CSI\x01"
+    if is_csi:
+        _, depth, extra = struct.unpack_from("<3i", data, at)
+        at += 12 + extra
+    elif data[:4] != b"BAI\x01":
+        raise ValueError("no index")
+    count_bin = (8 ** (depth + 1) - 1) // 7 + 1
+    bin_layout = struct.Struct("<IQi" if is_csi else "<Ii")
+    (contigs,) = struct.unpack_from("<i", data, at)
+    at += 4
+    found = set()
+    for contig in range(contigs):
+        (bins,) = struct.unpack_from("<i", data, at)
+        at += 4
+        mapped = bins > 0
+        for _ in range(bins):
+            number, *_, chunks = bin_layout.unpack_from(data, at)
+            at += bin_layout.size
+            if number == count_bin:
+                (mapped,) = struct.unpack_from("<16xQ", data, at)
+            at += 16 * chunks
+        if mapped:
+            found.add(contig)
+        if not is_csi:
+            at += 4 + 8 * struct.unpack_from("<i", data, at)[0]
+    if len(data) - at not in (0, 8):  # the count of unplaced reads may follow
+        raise ValueError("cut, or something follows")
+    return contigs, found
+
+
+def _walk_crai(index: Path) -> set[int]:
+    """Contigs that have slices in a CRAM file."""
+    found = set()
+    for number, text in read_rows(index):
+        try:
+            contig, *rest = map(int, text.split("\t"))
+        except ValueError:
+            rest = []
+        if len(rest) != 5:
+            raise InputError(f"{index}: row {number} is not of a CRAM index; {MAKE_AGAIN}")
+        found.add(contig)
+    return {contig for contig in found if contig >= 0}

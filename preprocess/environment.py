@@ -1,0 +1,273 @@
+"""The checks before a run: do the alignments, the reference and the regions fit together, and what is there to call?
+
+Everything that can be known without decoding the reads is looked at here, so that a run that cannot succeed ends at
+once with one sentence.
+"""
+
+import gzip
+import logging
+import os
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import pysam
+
+from preprocess.alignment_index import MAKE_AGAIN, find_alignment_index, is_cram, read_alignment_index
+from shared.compressed import BGZF_EOF, ends_with
+from shared.errors import InputError
+from shared.reference import MAJOR_CONTIGS, Contig, Reference, in_output_order, read_reference
+from shared.regions import allowed_at_sites, allowed_in_bed, read_bed, read_sites
+
+logger = logging.getLogger(__name__)
+
+CRAM_EOF = b"\xff\xff\xff\xff\x0f\xe0EOF"
+"""Start of the empty container that ends a complete CRAM file, 2.1 and later (CRAM specification 9)."""
+CRAM_EOF_REACH = 38
+"""Bytes of that container, in its longer form."""
+
+SORT_CHECK_READS = 1000
+"""Reads whose order is looked at when the header does not say that the file is sorted."""
+
+
+@dataclass(frozen=True)
+class Alignments:
+    """An indexed BAM or CRAM file: lengths of the contigs in its header, and which of them have mapped reads."""
+
+    path: Path
+    index: Path
+    lengths: dict[str, int]
+    with_reads: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a run works on. contigs are those to call, in output order; none left is an ordinary outcome.
+
+    allowed  None, or per contig the positions where a candidate may lie: (k, 2) int64, sorted and disjoint
+    """
+
+    reference: Reference
+    alignments: Alignments
+    contigs: tuple[Contig, ...]
+    allowed: dict[str, np.ndarray] | None
+
+
+def examine(
+    bam: Path,
+    fasta: Path,
+    *,
+    bed: Path | None = None,
+    sites: Path | None = None,
+    names: Iterable[str] | None = None,
+    include_all: bool = False,
+    min_contig_size: int = 0,
+) -> Environment:
+    """Check the inputs of a run and choose its contigs (spec/cli.md 4). Not both of bed and sites are given.
+
+    Raises InputError naming the file, what is wrong with it and what to do; logs what is left out as warnings.
+    """
+    logger.info("Check environment variables")
+    reference = read_reference(fasta)
+    targets = read_bed(bed) if bed else read_sites(sites) if sites else None
+    alignments = read_alignments(bam, reference)
+    explicit = explicit_contigs(names, targets, "--bed_fn" if bed else "--vcf_fn")
+    if explicit is None:
+        state = "enabled" if include_all else "not enabled, use chr{1..22,X,Y} and {1..22,X,Y} by default"
+        logger.info("--include_all_ctgs %s", state)
+    contigs = select_contigs(reference, alignments, explicit, include_all, min_contig_size)
+    check_lengths(alignments, reference, contigs)
+    check_readable(alignments, reference, contigs)
+    allowed = None
+    if targets is not None:
+        warn_beyond_end(bed or sites, targets, contigs)
+        allowed_in = allowed_in_bed if bed else allowed_at_sites
+        allowed = {contig.name: allowed_in(targets[contig.name], contig.length) for contig in contigs}
+    return Environment(reference, alignments, tuple(contigs), allowed)
+
+
+def stay_offline() -> None:
+    """Keep htslib, also the copy in the C core, from looking for CRAM references on the network or in a cache.
+
+    CRAM decodes against the given FASTA (spec/features.md A.1). An unset REF_PATH would mean a server of the EBI.
+    """
+    os.environ["REF_PATH"] = os.devnull
+    os.environ.pop("REF_CACHE", None)
+
+
+# Alignments
+
+
+def read_alignments(path: Path, reference: Reference) -> Alignments:
+    """Header and index of a BAM or CRAM file.
+
+    Raises InputError: file or index missing, neither BAM nor CRAM, cut, damaged or without contigs; an index that is
+    damaged or belongs to another file. Warns when the index is older than the file.
+    """
+    stay_offline()
+    pysam.set_verbosity(0)  # what htslib would print is in our errors
+    index = find_alignment_index(path)
+    check_format(path)
+    if index.stat().st_mtime < path.stat().st_mtime:
+        logger.warning('%s is older than %s; if the reads changed since, run "samtools index"', index, path.name)
+    if is_cram(path) and reference.index.name != f"{reference.path.name}.fai":
+        raise InputError(f"{reference.index}: for CRAM input the index must be named {reference.path.name}.fai")
+    indexed, numbers = read_alignment_index(index)  # before htslib sees it
+    try:
+        with pysam.AlignmentFile(str(path), check_sq=False) as file:
+            names, lengths = file.references, file.lengths
+    except (OSError, ValueError):
+        raise InputError(f"{path}: the header cannot be read; the file is damaged, copy or write it again") from None
+    if not names:
+        raise InputError(f"{path}: no contigs in the header (@SQ); the reads are not aligned")
+    if indexed not in (None, len(names)) or max(numbers, default=0) >= len(names):
+        raise InputError(f"{index}: made for a file with other contigs than {path.name}; {MAKE_AGAIN}")
+    with_reads = frozenset(names[number] for number in numbers)
+    return Alignments(path, index, dict(zip(names, lengths, strict=True)), with_reads)
+
+
+def open_alignments(path: Path, index: Path, reference: Reference) -> pysam.AlignmentFile:
+    fasta = str(reference.path) if is_cram(path) else None
+    return pysam.AlignmentFile(str(path), "r", index_filename=str(index), reference_filename=fasta, check_sq=False)
+
+
+def check_format(path: Path) -> None:
+    """Raises InputError unless the file is a BAM or CRAM with its end marker."""
+    if is_cram(path):
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - CRAM_EOF_REACH))
+            whole = CRAM_EOF in file.read()
+    else:
+        try:
+            with gzip.open(path) as file:
+                magic = file.read(4)
+        except (OSError, EOFError, zlib.error):
+            magic = b""
+        if magic != b"BAM\x01":
+            raise InputError(f'{path}: not a BAM or CRAM file; "samtools sort" makes one from SAM text')
+        whole = ends_with(path, BGZF_EOF)
+    if not whole:
+        raise InputError(f"{path}: the end of the file is missing; it was cut, copy or write it again")
+
+
+# Contigs
+
+
+def explicit_contigs(names: Iterable[str] | None, targets: dict | None, option: str) -> set[str] | None:
+    """Contigs that the user names, by --ctg_name and by the BED or VCF file; None when neither is given."""
+    if names is not None and targets is not None:
+        logger.warning("both --ctg_name and %s provided, will only proceed contigs in intersection", option)
+        return set(names) & set(targets)
+    if names is not None:
+        return set(names)
+    return None if targets is None else set(targets)
+
+
+def select_contigs(
+    reference: Reference, alignments: Alignments, explicit: set[str] | None, include_all: bool, min_size: int
+) -> list[Contig]:
+    """Contigs to call, in output order (spec/cli.md 4.1): those named explicitly, else all or the major ones.
+
+    Warns about each contig left out, and when none is left. Raises InputError when reads and reference have no contig
+    in common.
+    """
+    known = {contig.name for contig in reference.contigs}
+    check_common(alignments, known)
+    for name in sorted((explicit or set()) - known):
+        logger.warning("Contig %s given but not found in reference fai file", name)
+    default = known | alignments.with_reads if include_all else set(MAJOR_CONTIGS)
+    wanted = default if explicit is None else explicit
+    if lost := sorted(wanted & alignments.with_reads - known):
+        names = " ".join(lost[:10]) + (" ..." if len(lost) > 10 else "")
+        logger.warning("%d contigs with mapped reads are not in the reference and not called: %s", len(lost), names)
+
+    called, without_reads = [], []
+    for contig in in_output_order(contig for contig in reference.contigs if contig.name in wanted):
+        if contig.length < min_size:
+            size = f"contig length {contig.length} is smaller than minimum contig size {min_size}"
+            logger.warning("%s %s, will skip it!", contig.name, size)
+        elif contig.name in alignments.with_reads:
+            called.append(contig)
+        else:
+            logger.warning("Contig name %s provided but no mapped reads in BAM, skip!", contig.name)
+            without_reads.append(contig.name)
+    if called:
+        return called
+    if without_reads:
+        logger.warning("No mapped reads support in BAM for provided contigs set %s", " ".join(without_reads))
+    elif explicit is not None:
+        logger.warning("No contig intersection found by --bed_fn|--vcf_fn|--ctg_name")
+    else:
+        logger.warning("No contig of the reference is called by default; use --ctg_name or --include_all_ctgs")
+    return called
+
+
+def check_common(alignments: Alignments, known: set[str]) -> None:
+    """Raises InputError when no contig of the alignments is in the reference: chr1 against 1, another species."""
+    if not known & alignments.lengths.keys():
+        ours, theirs = next(iter(alignments.lengths)), min(known)
+        raise InputError(
+            f"{alignments.path}: none of its contigs ({ours}, ...) is in the reference ({theirs}, ...); "
+            "give the FASTA that the reads were aligned to"
+        )
+
+
+def check_lengths(alignments: Alignments, reference: Reference, contigs: list[Contig]) -> None:
+    """Raises InputError when a contig to call has another length in the alignments than in the reference."""
+    for contig in contigs:
+        if (length := alignments.lengths[contig.name]) != contig.length:
+            raise InputError(
+                f"{contig.name} has {length} bases in {alignments.path} and {contig.length} in {reference.path}: "
+                "give the FASTA of the assembly that the reads were aligned to"
+            )
+
+
+def check_readable(alignments: Alignments, reference: Reference, contigs: list[Contig]) -> None:
+    """Look at the first reads and the last base to call; a CRAM of another FASTA fails here, by its checksums.
+
+    Raises InputError when they cannot be decoded, or when the reads are not sorted.
+    """
+    if not contigs:
+        return
+    path, first, last = alignments.path, contigs[0], contigs[-1]
+    try:
+        with pysam.FastaFile(str(reference.path), filepath_index=str(reference.index)) as fasta:
+            base = fasta.fetch(last.name, last.length - 1, last.length)
+    except (OSError, ValueError, KeyError):
+        base = ""
+    if not base:
+        raise InputError(f"{reference.path}: {last.name} cannot be read; the FASTA or its index is damaged")
+    try:
+        with open_alignments(path, alignments.index, reference) as file:
+            if file.header.to_dict().get("HD", {}).get("SO") != "coordinate":
+                check_sorted(path, file)
+            next(file.fetch(first.name), None)
+    except (OSError, ValueError):
+        cause = f" or were written with another FASTA than {reference.path}" if is_cram(path) else ""
+        raise InputError(f"{path}: the reads of {first.name} cannot be decoded; they are damaged{cause}") from None
+
+
+def check_sorted(path: Path, file: pysam.AlignmentFile) -> None:
+    """Raises InputError when the first reads are not in coordinate order (unplaced reads come last)."""
+    reads = islice(file.fetch(until_eof=True), SORT_CHECK_READS)
+    places = ((read.reference_id % 2**32, read.reference_start) for read in reads)
+    if any(later < earlier for earlier, later in pairwise(places)):
+        raise InputError(f'{path}: not sorted by coordinate; run "samtools sort", then "samtools index"')
+
+
+def warn_beyond_end(path: Path, targets: dict[str, np.ndarray], contigs: list[Contig]) -> None:
+    """Warn about BED intervals or sites that reach beyond the end of their contig; they are cut there."""
+    for contig in contigs:
+        rows = targets[contig.name]
+        beyond = rows[rows[:, 1] > contig.length] if rows.ndim == 2 else rows[rows >= contig.length] + 1
+        if len(beyond):
+            first = "-".join(map(str, np.atleast_1d(beyond[0]).tolist()))
+            logger.warning(
+                "%s: %d rows of %s reach beyond its end at %d and are cut there, the first is %s",
+                path, len(beyond), contig.name, contig.length, first,
+            )  # fmt: skip
+    if not targets:
+        logger.warning("%s: no rows, nothing will be called", path)

@@ -1,0 +1,42 @@
+"""The program's words: `[INFO] ...` lines on stderr, in colour on a terminal, and a copy in the run's log file."""
+
+import logging
+import sys
+from pathlib import Path
+
+COLOURS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m"}
+PLAIN = "\033[0m"
+
+
+class Layout(logging.Formatter):
+    """`[LEVEL] message`, as v2.0.2 prints it (spec/cli.md 3); scripts look for these words."""
+
+    def __init__(self, colour: bool = False):
+        super().__init__("[%(levelname)s] %(message)s")
+        self.colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if self.colour and record.levelno in COLOURS:
+            label, rest = f"[{record.levelname}]", text.partition("]")[2]
+            return f"{COLOURS[record.levelno]}{label}{PLAIN}{rest}"
+        return text
+
+
+def setup(level: int = logging.INFO) -> None:
+    """Send messages to stderr; called once by the door. Handlers of an earlier call are closed and replaced."""
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h.formatter, Layout)]:
+        root.removeHandler(handler)
+        handler.close()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Layout(colour=sys.stderr.isatty()))
+    root.addHandler(handler)
+    root.setLevel(level)
+
+
+def append_to(path: Path) -> None:
+    """Also append every later message to a file, without colour (`<output>/run_clair3.log`, spec/cli.md 7)."""
+    handler = logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(Layout())
+    logging.getLogger().addHandler(handler)

@@ -1,0 +1,64 @@
+"""What the machine gives to this process: library threads, processors, process limit."""
+
+import logging
+import os
+import resource
+
+from shared.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+PROCESSES_PER_THREAD = 30
+"""v2.0.2's allowance of the process limit per thread (spec/cli.md 3.9); a thread counts as a process there."""
+
+
+def limit_library_threads() -> None:
+    """Make numerical libraries use one thread each; our own workers are the parallelism (design.md 4).
+
+    The libraries read these variables once, when they are loaded: doors call this before they import NumPy or torch.
+    """
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+
+
+def cpu_count() -> int:
+    """Processors this process may use: those of its affinity mask where the system has one (Slurm, taskset)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def process_limit() -> int | None:
+    """The soft RLIMIT_NPROC, or None when there is none."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def usable_threads(asked: int) -> int:
+    """Threads a run may use: those asked for, lowered with a warning to what the machine has (spec/cli.md 3.9).
+
+    Raises ConfigError when asked is not positive. Only the door calls this; the number of workers below it is a plain
+    argument, so that tests can use more workers than processors.
+    """
+    if asked <= 0:
+        raise ConfigError(f"Invalid threads input --threads={asked}; expected a whole number from 1")
+    threads = asked
+    if threads > (cpus := cpu_count()):
+        logger.warning("--threads=%d is more than the processors available here, using %d", threads, cpus)
+        threads = cpus
+    limit = process_limit()
+    if limit is not None and limit / PROCESSES_PER_THREAD < threads:
+        lowered = max(1, int(limit / PROCESSES_PER_THREAD))
+        logger.warning(
+            "--threads=%d is too many for the process limit (ulimit -u) of %d, using %d", threads, limit, lowered
+        )
+        threads = lowered
+    return threads

@@ -1,0 +1,123 @@
+"""Predictor: the outputs of v2.0.2, and the law that a candidate's probabilities do not depend on its company."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from clair3.checkpoint import load_model
+from clair3.inference import PIECE, Predictor, rescale_deep
+from clair3.model import random_model
+from shared.errors import ConfigError
+
+torch.set_num_threads(1)
+
+SHAPES = {"pileup": (33, 18), "full_alignment": (33, 33, 8)}
+TENSORS = [
+    ("ont_pileup", "pileup"),
+    ("hifi_pileup", "pileup"),
+    ("ilmn_pileup", "pileup"),
+    ("deep_ont_chrX_pileup", "pileup"),
+    ("ont_full_alignment", "full_alignment"),
+    ("hifi_full_alignment_all", "full_alignment"),
+    ("ilmn_full_alignment", "full_alignment"),
+    ("dwell_hac5_full_alignment", "full_alignment"),
+    ("deep_hifi_chr21_full_alignment", "full_alignment"),  # no candidates
+]
+
+
+def candidates(kind, n):
+    rng = np.random.default_rng(n)
+    if kind == "pileup":
+        return rng.integers(-60, 60, (n, *SHAPES[kind]), np.int32)
+    return rng.integers(-100, 101, (n, *SHAPES[kind]), np.int8)
+
+
+@pytest.mark.parametrize("name, kind", TENSORS)
+def test_golden_outputs(shared_data, name, kind):
+    golden = np.load(shared_data / "golden" / "tensors" / f"{name}.npz")
+    model = load_model(shared_data / "models" / str(golden["model"]) / f"{kind}.pt", kind)
+    probabilities = Predictor(model)(golden["tensor"])
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, golden["net_output"], rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize("kind", ["pileup", "full_alignment"])
+def test_a_candidate_gets_the_same_bits_in_any_batch(kind):
+    predict = Predictor(random_model(kind, 1))
+    piece = PIECE[kind]
+    x = candidates(kind, 2 * piece + 9)
+    whole = predict(x)
+    for start, n in [
+        (0, 1),
+        (7, 1),
+        (3, 2),
+        (1, 3),
+        (piece, 4),
+        (2, piece - 1),
+        (9, piece),
+        (5, piece + 1),
+        (4, 2 * piece),
+    ]:
+        np.testing.assert_array_equal(predict(x[start : start + n]), whole[start : start + n], f"{n} from {start}")
+
+
+@pytest.mark.parametrize("kind", ["pileup", "full_alignment"])
+def test_a_candidate_gets_the_same_bits_at_every_place(kind):
+    """One candidate after another visits each place of a piece, among other neighbours each time."""
+    predict = Predictor(random_model(kind, 2))
+    piece = PIECE[kind]
+    x = candidates(kind, piece)
+    expected = predict(x)
+    for shift in range(1, piece, 1 if kind == "pileup" else 3):
+        np.testing.assert_array_equal(predict(np.roll(x, shift, axis=0)), np.roll(expected, shift, axis=0))
+
+
+@pytest.mark.parametrize("kind", ["pileup", "full_alignment"])
+def test_threads_share_a_predictor(kind):
+    predict = Predictor(random_model(kind, 3))
+    x = candidates(kind, 90)
+    expected = predict(x)
+    with ThreadPoolExecutor(3) as pool:
+        parts = pool.map(predict, [x[start : start + 15] for start in range(0, 90, 15)])
+    np.testing.assert_array_equal(np.concatenate(list(parts)), expected)
+
+
+@pytest.mark.parametrize("heads, classes", [(2, 24), (4, 90)])
+def test_no_candidates(heads, classes):
+    predict = Predictor(random_model("pileup", 4, heads=heads))
+    assert predict(candidates("pileup", 0)).shape == (0, classes)
+
+
+def test_predicts_in_eval_mode():
+    model = random_model("pileup", 5)
+    x = candidates("pileup", 5)
+    np.testing.assert_array_equal(Predictor(model.train())(x), Predictor(model)(x))
+
+
+@pytest.mark.parametrize("piece", [0, 20, -32])
+def test_pieces_that_are_refused(piece):
+    with pytest.raises(ConfigError, match="multiple of 32"):
+        Predictor(random_model("pileup", 6), piece=piece)
+
+
+@pytest.mark.parametrize(
+    "depth, count, scaled",
+    [(600, -600, -144), (600, 300, 72), (216, -216, -216), (217, -217, -144), (217, 2, 1), (217, -1, 0), (300, -7, -3)],
+)
+def test_rescale(depth, count, scaled):
+    x = np.full((1, 33, 18), count, np.int32)
+    y = rescale_deep(x, np.array([depth], np.int32))
+    assert y.dtype == np.int32
+    assert (y == scaled).all()
+
+
+def test_rescale_leaves_the_others_alone():
+    x = candidates("pileup", 3)
+    before = x.copy()
+    y = rescale_deep(x, np.array([30, 400, 216], np.int32))
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_array_equal(y[[0, 2]], before[[0, 2]])
+    np.testing.assert_array_equal(y[1], np.trunc(before[1] / (400 / 144.0)))
+    assert rescale_deep(x, np.array([30, 40, 216], np.int32)) is x

@@ -1,0 +1,231 @@
+"""The whole program on the sample: same bytes however the work is cut, complete or absent, honest about what failed."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pysam
+import pytest
+
+from clair3 import ledger, pipeline, stages, vcf
+from clair3.config import CallingConfig
+from preprocess.candidates import CandidateRule
+from shared.errors import ClairError, CoreError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def config(sample, tmp_path) -> CallingConfig:
+    """A run on the sample into an empty folder."""
+    return CallingConfig(
+        bam=sample / "reads.bam",
+        reference=sample / "ref.fa",
+        model_dir=sample / "model",
+        threads=2,
+        platform="ont",
+        output=tmp_path / "out",
+        pileup_only=True,
+        command_line="run_clair3.sh --pileup_only",
+    )
+
+
+def call(config: CallingConfig, **changes) -> bytes:
+    """The text of the VCF of a run with some options changed."""
+    config = replace(config, **changes)
+    config.output.mkdir(exist_ok=True, parents=True)
+    return gzip.decompress(pipeline.call_variants(config).read_bytes())
+
+
+def records(text: bytes) -> list[str]:
+    return [line for line in text.decode().splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("options", [{}, {"gvcf": True, "print_ref_calls": True}], ids=["default", "gvcf"])
+def test_same_bytes_for_any_threads_and_chunks(config, options):
+    whole = call(config, threads=1, **options)
+    assert len(records(whole)) > 100
+    for threads in (1, 2, 5):
+        for chunk_size in (7_001, 50_000, 100_000, 5_000_000):
+            assert call(config, threads=threads, chunk_size=chunk_size, **options) == whole, (threads, chunk_size)
+
+
+@pytest.mark.parametrize("data, platform", [("sim/small/ont", "ont"), ("sim/deep/hifi", "hifi")])
+@pytest.mark.parametrize("head_and_tail", [False, True])
+def test_same_bytes_on_golden_reads(shared_data, config, data, platform, head_and_tail):
+    config = replace(
+        config,
+        bam=shared_data / f"{data}.bam",
+        reference=(shared_data / data).parent / "ref.fa",
+        model_dir=shared_data / "models" / f"{platform}_sim",
+        include_all_ctgs=True,
+        print_ref_calls=True,
+        candidates=CandidateRule(head_and_tail=head_and_tail),
+    )
+    whole = call(config, threads=1)
+    assert records(whole)
+    for threads, chunk_size in ((1, 50_000), (2, 100_000), (5, 50_000), (5, 1_000)):
+        assert call(config, threads=threads, chunk_size=chunk_size) == whole, (threads, chunk_size)
+
+
+def test_bed_and_sites_do_not_depend_on_chunks(config, sample, tmp_path):
+    bed = tmp_path / "targets.bed"
+    bed.write_text("chr20\t1000\t9000\nchr20\t8000\t8500\nchr20\t40000\t40000\nchr21\t0\t100000\n")
+    for options in ({"bed": bed}, {"sites": sample / "truth.vcf.gz", "candidates": CandidateRule(2, 2, 0.0, 0.0)}):
+        whole = call(config, print_ref_calls=True, **options)
+        assert records(whole)
+        assert call(config, print_ref_calls=True, chunk_size=3_000, **options) == whole
+
+
+def test_the_vcf_can_be_read(config):
+    call(config)
+    with pysam.VariantFile(str(config.output / "pileup.vcf.gz")) as calls:
+        assert list(calls.header.contigs) == ["chr20", "chr21"]
+        assert list(calls.header.samples) == ["SAMPLE"]
+        whole = [(row.contig, row.pos) for row in calls]
+        assert whole == sorted(whole)
+        assert [(row.contig, row.pos) for row in calls.fetch("chr21")] == [at for at in whole if at[0] == "chr21"]
+
+
+def test_final_filters(config):
+    """What --pileup_only leaves out and changes (spec/calling.md 8.4, C3 fixed)."""
+    stage = gzip.decompress(pipeline.call_variants(replace(config, output=made(config.output)), False).read_bytes())
+    alleles = [line.split("\t")[4] for line in records(stage)]
+    assert 0 < alleles.count(".") < len(alleles)
+    assert len(records(call(config))) == len(alleles) - alleles.count(".")
+    assert len(records(call(config, print_ref_calls=True))) == len(alleles)
+    quals = [float(line.split("\t")[5]) for line in records(stage) if line.split("\t")[4] != "."]
+    limit = int(np.median(quals))
+    low = [line.split("\t")[6] == "LowQual" for line in records(call(config, qual=limit))]
+    assert low == [qual <= max(limit, 1.99) for qual in quals]
+    genotypes = {line.split("\t")[9].split(":")[0] for line in records(call(config, haploid="sensitive"))}
+    assert genotypes <= {"0", "1"} and "1" in genotypes
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_no_reads_in_the_contig(config):
+    """Nothing to call is an ordinary outcome: header-complete, indexed VCFs."""
+    made(config.output)
+    pipeline.call_variants(replace(config, ctg_names=("chrNone",)))
+    for name in ("pileup.vcf.gz", "merge_output.vcf.gz"):
+        with pysam.VariantFile(str(config.output / name)) as calls:
+            assert list(calls) == [] and len(calls.header.contigs) == 2
+        assert (config.output / f"{name}.tbi").exists()
+
+
+def test_no_candidates(config):
+    rule = CandidateRule(min_coverage=10_000)
+    assert records(call(config, candidates=rule)) == []
+    assert (config.output / "pileup.vcf.gz.tbi").exists()
+
+
+def test_a_failing_chunk_fails_the_run(config, monkeypatch):
+    """No file under a final name, and the region in the message."""
+    good = stages.iter_pileup
+
+    def fails_once(source, chunk, *rest):
+        if chunk.contig == "chr21":
+            raise CoreError(f"{source.name} {chunk.region}: made to fail")
+        return good(source, chunk, *rest)
+
+    call(config)
+    monkeypatch.setattr(stages, "iter_pileup", fails_once)
+    with pytest.raises(CoreError, match="chr21:1-10000: made to fail"):
+        call(config, chunk_size=10_000)
+    assert sorted(path.name for path in config.output.iterdir()) == ["run_clair3.log", "tmp"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed", "stale"])
+def test_the_merge_checks_every_row(config, monkeypatch, damage):
+    chunks = []
+    write = ledger.Ledger.write
+
+    def spoil(self, chunk, lines):
+        row = write(self, chunk, lines)
+        path = self.path(chunk)
+        if not chunks and row.records:
+            chunks.append(chunk)
+            text = path.read_text()
+            if damage == "missing":
+                path.unlink()
+            elif damage == "cut":
+                path.write_text(text[: text.rindex("\n", 0, -1) + 1])
+            elif damage == "changed":
+                path.write_text(text[:-3] + "9" + text[-2:])
+            else:
+                path.write_text(text.replace(self.digest, "0" * 16))
+        return row
+
+    monkeypatch.setattr(ledger.Ledger, "write", spoil)
+    with pytest.raises(ledger.LedgerError, match="run again"):
+        call(config, threads=1)
+    assert not list(config.output.glob("*.vcf.gz*"))
+
+
+def test_a_full_disk_ends_the_run(config, monkeypatch):
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ClairError, match="No space left on device"):
+        call(config)
+    assert not list(config.output.glob("*.vcf.gz*")) and not list(config.output.rglob("*.partial"))
+
+
+def test_row_round_trip(config):
+    for line in records(call(config, gvcf=True, print_ref_calls=True)):
+        assert vcf.row(line.split("\t")[0], vcf.parse_row(line), "P") == line
+
+
+def start(config: CallingConfig, *more: str) -> subprocess.Popen:
+    """The program as a user starts it."""
+    options = [
+        f"--bam_fn={config.bam}",
+        f"--ref_fn={config.reference}",
+        f"--model_path={config.model_dir}",
+        f"--output={config.output}",
+        "--platform=ont",
+        "--pileup_only",
+        *more,
+    ]
+    command = [sys.executable, "-m", "clair3", "run", *options]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("how, word, code", [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)])
+def test_interrupted(config, how, word, code):
+    """Ctrl-C and SIGTERM stop within a second and leave nothing under a final name."""
+    run = start(config, "--threads=1", "--snp_min_af=0.005", "--indel_min_af=0.005")  # almost every column
+    for line in run.stderr:
+        if "1/7" in line:
+            break
+    time.sleep(0.5)
+    run.send_signal(how)
+    began = time.monotonic()
+    _, errors = run.communicate(timeout=30)
+    assert time.monotonic() - began < 1.0
+    assert run.returncode == code
+    assert errors.splitlines()[-1] == f"[ERROR] {word}"
+    assert "Traceback" not in errors
+    assert not list(config.output.glob("*.vcf.gz*"))
+
+
+def test_threads_are_not_exceeded(config):
+    """With one thread the program never computes on two processors at once, libraries included."""
+    began = time.monotonic()
+    run = start(config, "--threads=1", "--snp_min_af=0.02", "--chunk_size=5000")
+    run.stderr.read()
+    _, status, usage = os.wait4(run.pid, 0)
+    seconds = time.monotonic() - began
+    assert status == 0 and records(gzip.decompress((config.output / "pileup.vcf.gz").read_bytes()))
+    assert usage.ru_utime + usage.ru_stime <= 1.1 * seconds

@@ -1,0 +1,81 @@
+"""The C core under AddressSanitizer and UBSan: its own tests again, in a copy of the project built with both."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("clair3", "preprocess", "shared", "scripts", "tests", "env", "setup.py", "pyproject.toml", "README.md")
+
+
+def library(name: str) -> str:
+    """Path of a runtime library of gcc."""
+    path = subprocess.run(
+        ["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if not os.path.isabs(path):
+        pytest.skip(f"gcc has no {name} here")
+    return os.path.realpath(path)
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory) -> Path:
+    """A copy of the project whose extension is built with the sanitizers."""
+    if not sys.platform.startswith("linux") or not shutil.which("gcc"):
+        pytest.skip("needs gcc on Linux")
+    pytest.importorskip("setuptools")
+    folder = tmp_path_factory.mktemp("sanitized")
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    for name in (*COPIED, "LICENSE", "run_clair3.sh"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, checkout / name, ignore=shutil.ignore_patterns("*.so", "__pycache__", "build"))
+        else:
+            shutil.copy(source, checkout / name)
+    if (shared := ROOT.parent / "shared").is_dir():
+        (folder / "shared").symlink_to(shared)
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+        cwd=checkout,
+        env={**os.environ, "CLAIR3_SANITIZE": "1"},
+        check=True,
+        capture_output=True,
+    )
+    return checkout
+
+
+def run(checkout: Path, *command: str) -> subprocess.CompletedProcess:
+    """Run Python in the copy with the sanitizers' runtime loaded first."""
+    env = {
+        **os.environ,
+        "LD_PRELOAD": f"{library('libasan.so')} {library('libubsan.so')}",
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python itself never frees all
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+        "PYTHONMALLOC": "malloc",
+    }
+    return subprocess.run([sys.executable, *command], cwd=checkout, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_core_under_sanitizers(sanitized):
+    done = run(sanitized, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_core.py", "tests/test_damage.py")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert " passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_sanitizers_are_on(sanitized):
+    """A deliberate misuse is caught, so the test above can fail."""
+    code = """
+from clair3.core import ffi, lib
+bases, lengths = ffi.new("char[]", 4), ffi.new("int32_t[]", [99])
+lib.c3_allele_order(bases, lengths, 1, ffi.new("int32_t[2]"), ffi.new("int32_t *"))
+"""
+    done = run(sanitized, "-c", code)
+    assert done.returncode != 0
+    assert "AddressSanitizer" in done.stderr
