@@ -81,7 +81,10 @@ class PileupCaller:
         return count
 
     def probabilities(self, tensors: np.ndarray) -> np.ndarray:
-        """(n, 24) float32 for (n, 33, 18) int32, also from a network of four heads; raises core.Cancelled when the run was told to stop."""
+        """(n, 24) float32 for (n, 33, 18) int32, also from a network of four heads.
+
+        Raises core.Cancelled when the run was told to stop.
+        """
         parts = [np.empty((0, WIDTH[PILEUP]), np.float32)]
         for start in range(0, len(tensors), PREDICT_ROWS):
             if self.cancel.is_set():

@@ -35,7 +35,8 @@ def run(room: ModuleType, description: str, argv: Sequence[str] | None = None) -
 
     room is a module with add_arguments(parser) and run(args). Returns when the room has finished. Raises SystemExit
     after one `[ERROR]` line on stderr when the room raised a ClairError (its exit_code: 1 for data, 2 for usage), an
-    OSError (1: disk full, no permission) or was interrupted (130) or terminated (143). Other exceptions are defects and pass through.
+    OSError (1: disk full, no permission) or was interrupted (130) or terminated (143). Other exceptions are defects
+    and pass through.
     """
     log.setup()
     argv = sys.argv[1:] if argv is None else list(argv)
