@@ -13,8 +13,8 @@ from shared.compressed import read_rows
 from shared.errors import InputError
 from shared.reference import find_index
 
-BAI_DEPTH = 5
-"""Levels of the binning of a .bai; a .csi says its own."""
+BAI_DEPTH, MAX_DEPTH = 5, 20
+"""Levels of the binning of a .bai, and far more than any .csi has (it says its own)."""
 
 MAKE_AGAIN = 'make it again with "samtools index"'
 
@@ -52,21 +52,24 @@ def read_alignment_index(index: Path) -> tuple[int | None, set[int]]:
 def _walk(data: bytes) -> tuple[int, set[int]]:
     """Number of contigs, and those with reads (SAM specification 5.2, CSIv1).
 
-    Raises ValueError or struct.error when the bytes do not hold what they announce.
+    Raises ValueError or struct.error when the bytes do not hold what they announce. Counts are read as unsigned, so
+    that a wrong one leads beyond the end and never back.
     """
     at, depth, is_csi = 4, BAI_DEPTH, data[:4] == b"CSI\x01"
     if is_csi:
-        _, depth, extra = struct.unpack_from("<3i", data, at)
+        _, depth, extra = struct.unpack_from("<3I", data, at)
+        if depth > MAX_DEPTH:
+            raise ValueError("not the head of an index")
         at += 12 + extra
     elif data[:4] != b"BAI\x01":
         raise ValueError("no index")
     count_bin = (8 ** (depth + 1) - 1) // 7 + 1
-    bin_layout = struct.Struct("<IQi" if is_csi else "<Ii")
-    (contigs,) = struct.unpack_from("<i", data, at)
+    bin_layout = struct.Struct("<IQI" if is_csi else "<2I")
+    (contigs,) = struct.unpack_from("<I", data, at)
     at += 4
     found = set()
     for contig in range(contigs):
-        (bins,) = struct.unpack_from("<i", data, at)
+        (bins,) = struct.unpack_from("<I", data, at)
         at += 4
         mapped = bins > 0
         for _ in range(bins):
@@ -78,7 +81,7 @@ def _walk(data: bytes) -> tuple[int, set[int]]:
         if mapped:
             found.add(contig)
         if not is_csi:
-            at += 4 + 8 * struct.unpack_from("<i", data, at)[0]
+            at += 4 + 8 * struct.unpack_from("<I", data, at)[0]
     if len(data) - at not in (0, 8):  # the count of unplaced reads may follow
         raise ValueError("cut, or something follows")
     return contigs, found

@@ -180,3 +180,8 @@ def allele_order(keys: list[str] | list[int]) -> list[str] | list[int]:
     if lib.c3_allele_order(pool, ffi.new("int32_t[]", lengths), len(keys), order, distinct) != lib.C3_OK:
         raise CoreError("allele_order: not enough memory")
     return [keys[i] for i in order[0 : distinct[0]]]
+
+
+def htslib_path() -> str:
+    """The htslib that reads the alignments: the system's, or the one in the pysam wheel; "" when unknown."""
+    return ffi.string(lib.c3_htslib_path()).decode()

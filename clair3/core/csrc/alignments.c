@@ -1,5 +1,7 @@
+#define _GNU_SOURCE /* dladdr */
 #include "alignments.h"
 
+#include <dlfcn.h>
 #include <stdlib.h>
 
 #include <htslib/hts_log.h>
@@ -68,4 +70,10 @@ int c3_reference(c3_source *source, const char *contig, int64_t start, int64_t e
     *length = got;
     if (got == -2) return C3_NO_CONTIG;
     return *out ? C3_OK : C3_NO_SEQUENCE;
+}
+
+const char *c3_htslib_path(void)
+{
+    Dl_info where;
+    return dladdr((void *)(uintptr_t)&hts_open, &where) && where.dli_fname ? where.dli_fname : "";
 }

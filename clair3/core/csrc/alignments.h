@@ -14,6 +14,9 @@ typedef struct c3_source c3_source;
  * *out is NULL on failure. The alignments' end-of-file mark is checked: C3_TRUNCATED without it. */
 int c3_source_open(const char *alignments, const char *index, const char *fasta, c3_source **out);
 void c3_source_close(c3_source *source);
+
+/* Path of the htslib in use, as the loader knows it; "" when it cannot tell. */
+const char *c3_htslib_path(void);
 /* cdef: end */
 
 struct c3_source {

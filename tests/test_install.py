@@ -1,0 +1,97 @@
+"""Installing: as an isolated wheel with htslib from either place, without a compiler, without the extension."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pysam
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+IGNORED = shutil.ignore_patterns("*.so", "__pycache__", "build", "*.egg-info", ".venv", ".git", "sample", ".*_cache")
+
+
+def pip(*arguments, **environment) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """A copy of the project as a clean clone has it."""
+    return Path(shutil.copytree(ROOT, tmp_path / "checkout", ignore=IGNORED))
+
+
+CALL = """
+import sys
+from pathlib import Path
+import numpy as np
+from clair3 import core
+from preprocess.candidates import CandidateRule
+from shared.records import Region
+source = core.Source(sys.argv[1], sys.argv[2])
+found = core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(), np.array([[0, 60_000]]))
+print(core.__file__, len(found), core.htslib_path(), sep="\\n")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("htslib, library", [("system", "libhts."), ("pysam", "libchtslib")])
+def test_wheel(checkout, sample_reads, tmp_path, htslib, library):
+    """A wheel built in isolation, installed elsewhere, reads BAM through the htslib it was built with."""
+    if htslib == "system" and subprocess.run(["pkg-config", "--exists", "htslib"]).returncode:
+        pytest.skip("no htslib known to pkg-config here")
+    built = pip("wheel", "--no-deps", "-w", tmp_path, checkout, CLAIR3_HTSLIB=htslib)
+    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
+    (wheel,) = tmp_path.glob("clair3_torch-*.whl")
+    target = tmp_path / "site"
+    installed = pip("install", "-q", "--no-deps", "--target", target, wheel, f"pysam=={pysam.__version__}")
+    assert installed.returncode == 0, installed.stderr[-2000:]
+    command = [sys.executable, "-c", CALL, str(sample_reads / "reads.bam"), str(sample_reads / "ref.fa")]
+    environment = {**os.environ, "PYTHONPATH": str(target)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    where, found, used = done.stdout.splitlines()
+    assert Path(where).is_relative_to(target)
+    assert int(found) > 50
+    assert Path(used).name.startswith(library)
+    (extension,) = (target / "clair3" / "core").glob("_core*.so")  # finds its library by its own path, too
+    alone = subprocess.run([sys.executable, "-c", f"import ctypes; ctypes.CDLL({str(extension)!r})"], cwd=tmp_path)
+    assert alone.returncode == 0
+
+
+@pytest.mark.slow
+def test_no_compiler(checkout):
+    """One sentence says what is missing."""
+    built = pip("install", "--no-deps", "--no-build-isolation", "--target", checkout / "site", checkout, CC="no-such-cc")
+    assert built.returncode != 0
+    assert "needs a C compiler and found no no-such-cc" in built.stdout + built.stderr
+
+
+def test_no_extension(checkout, sample):
+    """The program without its C core ends with one line that tells how to build it."""
+    options = [
+        f"--bam_fn={sample / 'reads.bam'}",
+        f"--ref_fn={sample / 'ref.fa'}",
+        f"--model_path={sample / 'model'}",
+        f"--output={checkout / 'out'}",
+    ]
+    command = [sys.executable, "-m", "clair3", "run", *options, "--platform=ont", "--threads=1", "--pileup_only"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=checkout)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("[ERROR]")]
+    assert "the C core is not built" in line and "pip install" in line
+    assert "Traceback" not in done.stderr
+    assert not list((checkout / "out").glob("*.vcf.gz"))
+
+
+def test_wrapper_without_the_command(tmp_path):
+    """run_clair3.sh says how to install when nothing is installed."""
+    shutil.copy(ROOT / "run_clair3.sh", tmp_path)
+    done = subprocess.run(
+        ["bash", tmp_path / "run_clair3.sh", "--help"], capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}
+    )
+    assert done.returncode == 1
+    assert "not installed" in done.stderr and "pip install" in done.stderr
