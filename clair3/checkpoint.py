@@ -1,4 +1,4 @@
-"""Model folders and the checkpoint files in them, as Clair3 v2 writes them (spec/models.md 7 and 8).
+"""Checkpoint files as Clair3 v2 writes them (spec/models.md 7 and 8).
 
 A checkpoint is a bare state dict, or a dictionary with an entry "state_dict" and perhaps "clair3_meta". What the file
 holds (which network, how many heads and channels) is read from its tensors, never from its name.
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from clair3.model import CONV_PADDINGS, Clair3_F, Clair3_P, paddings_differ
+from clair3.models import NETWORK_NAMES
 from shared import param_f
 from shared.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-_NAMES = {"pileup": "pileup", "full_alignment": "full-alignment"}
 _DAMAGES = (
     RuntimeError,
     ValueError,
@@ -33,28 +33,6 @@ _DAMAGES = (
     zlib.error,
 )
 """What torch.load and zipfile raise on broken files, besides OSError and UnpicklingError."""
-
-
-def find_checkpoint(folder: Path, kind: str, prefix: str) -> Path:
-    """The file of a network in a model folder: `<prefix>.pt`, or `<prefix>` itself (spec/cli.md 3, no. 12).
-
-    kind is "pileup" or "full_alignment". As in v2.0.2, when `<prefix>` is a file with another suffix and there is a
-    `.pt` file beside it, that one is taken. Raises InputError when nothing is there, or a TensorFlow checkpoint only.
-    """
-    path = Path(folder) / prefix
-    if (named := path.with_name(path.name + ".pt")).is_file():
-        return named
-    if path.is_file() and (beside := path.with_suffix(".pt")).is_file():
-        return beside
-    index = path if path.suffix == ".index" else path.with_name(path.name + ".index")
-    if index.is_file():
-        raise InputError(
-            f"{index}: a TensorFlow checkpoint of Clair3 v1; it must be converted with "
-            "scripts/convert_tf_checkpoint_to_torch.py, which comes in a later version"
-        )
-    if path.is_file():
-        return path
-    raise InputError(f"No {_NAMES[kind]} model found in provided model path and model prefix {path}")
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -109,7 +87,7 @@ def load_model(
     found = _kind(path, state)
     if found != kind:
         raise InputError(
-            f"{path}: holds a {_NAMES[found]} network where the {_NAMES[kind]} network is needed; "
+            f"{path}: holds a {NETWORK_NAMES[found]} network where the {NETWORK_NAMES[kind]} network is needed; "
             "check the model prefixes"
         )
     model = _build(path, found, state, meta, conv_padding)
@@ -187,7 +165,7 @@ def _check_channels(path: Path, found: int, wanted: int | None) -> None:
 
 def _check_entries(path: Path, model: nn.Module, state: dict[str, Tensor]) -> None:
     """Say what is wrong with the first entry that does not fit the network."""
-    network = f"the {_NAMES[model.kind]} network"
+    network = f"the {NETWORK_NAMES[model.kind]} network"
     expected = model.state_dict()
     if missing := [key for key in expected if key not in state]:
         raise InputError(f"{path}: {missing[0]} of {network} is missing ({len(missing)} in all); use another model")

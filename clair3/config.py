@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clair3.genotyping import check_filters
+from clair3.genotyping import DecodeRule, check_filters
 from preprocess.candidates import CandidateRule
 from shared.cli import check_range
 from shared.errors import ConfigError
@@ -54,3 +54,10 @@ class CallingConfig:
         check_range("chunk_size", self.chunk_size, 1)
         if not self.sample_name or set(self.sample_name) & set("\t\r\n"):
             raise ConfigError(f"--sample_name={self.sample_name!r}: expected a name without tabs and line breaks")
+
+    @property
+    def decoding(self) -> DecodeRule:
+        """How candidates become calls; --qual and the haploid modes act later, on what is written (calling.md 3.5)."""
+        return DecodeRule(
+            gvcf=self.gvcf, enable_long_indel=self.enable_long_indel, keep_iupac_bases=self.keep_iupac_bases
+        )

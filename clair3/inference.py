@@ -59,7 +59,7 @@ def rescale_deep(tensors: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Bring pileup tensors of deep candidates to a depth that the network knows (spec/features.md B.10).
 
     tensors  (n, 33, 18)  int32
-    depth    (n,)         int32  reads at the candidate (AlleleSupport.depth)
+    depth    (n,)         int32  reads at the candidate (SupportBatch.depth)
     returns  (n, 33, 18)  int32  where depth > 216: each count divided by depth / 144, rounded towards zero;
                                  the input itself when no candidate is that deep
     """

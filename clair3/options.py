@@ -314,7 +314,7 @@ def check_later_stages(args: argparse.Namespace) -> None:
     for name in ("var_pct_full", "ref_pct_full", "var_pct_phasing"):
         check_range(name, getattr(args, name), 0, 1)
     if args.ref_pct_full > 0.3:
-        logger.warning("For efficiency, we use a maximum 30%% reference candidates for full-alignment calling")
+        logger.warning("For efficiency, we use a maximum 30% reference candidates for full-alignment calling")
     if not 0 < args.base_err < 1:
         raise ConfigError(f"--base_err={args.base_err}: expected a probability between 0 and 1")
     at_least(MIN_GQ_BIN, args.gq_bin_size, "gq bin size", "gq_bin_size")

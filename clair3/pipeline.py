@@ -5,6 +5,7 @@ folder are removed before the first read is looked at, and new ones are renamed 
 """
 
 import argparse
+import hashlib
 import importlib
 import logging
 import shutil
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from clair3 import options, vcf
 from clair3.config import CallingConfig
-from clair3.genotyping import DecodeRule
 from clair3.ledger import Ledger, digest_of, file_identity
+from clair3.models import find_checkpoint
+from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from clair3.vcf import COMPATIBLE_VERSION, FinalRule, VcfWriter
 from preprocess.environment import Environment, examine
 from shared import log
@@ -47,6 +49,8 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
     log.append_to(config.output / "run_clair3.log")
     for line in options.iter_banner(config):
         logger.info(line)
+    model = find_checkpoint(config.model_dir, PILEUP, config.pileup_model_prefix)
+    find_checkpoint(config.model_dir, FULL_ALIGNMENT, config.fa_model_prefix)  # v2.0.2 asks for it here too
     environment = examine(
         config.bam,
         config.reference,
@@ -60,7 +64,7 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
     write_plan(config, environment, chunks)
     path = config.output / PILEUP_VCF
     if environment.contigs:
-        written = call_pileup(config, environment, chunks, path, final)
+        written = call_pileup(config, environment, chunks, model, path, final)
     else:
         written = 0
         logger.warning("No contig intersection found, output header only in %s", config.output / MERGED_VCF)
@@ -109,33 +113,22 @@ def write_empty(config: CallingConfig, environment: Environment) -> None:
             pass
 
 
-def call_pileup(config: CallingConfig, environment: Environment, chunks: list[Chunk], path: Path, final: bool) -> int:
+def call_pileup(
+    config: CallingConfig, environment: Environment, chunks: list[Chunk], model: Path, path: Path, final: bool
+) -> int:
     """The pileup stage and its VCF; returns the records written."""
-    stages = importlib.import_module("clair3.stages")  # torch takes a second to load: not before the checks above
-    model, model_digest = stages.load_pileup_model(config.model_dir, config.pileup_model_prefix)
-    decoding = DecodeRule(config.gvcf, None, config.enable_long_indel, config.keep_iupac_bases)
     digest = digest_of(
         {
             "version": COMPATIBLE_VERSION,
             "inputs": [file_identity(config.bam), file_identity(config.reference)],
-            "model": model_digest,
-            "rules": [repr(config.candidates), repr(decoding)],
+            "model": hashlib.sha256(model.read_bytes()).hexdigest(),
+            "rules": [repr(config.candidates), repr(config.decoding)],
         }
     )
     ledger = Ledger(config.output / "tmp" / "pileup_output", "pileup", digest)
     logger.info("1/7 Call variants using pileup model")
-    stages.call_chunks(
-        stages.PileupCaller(
-            sources=stages.Sources(config.bam, config.reference),
-            candidates=config.candidates,
-            predict=stages.Predictor(model),
-            decoding=decoding,
-            ledger=ledger,
-            cancel=stages.core.CancelFlag(),
-        ),
-        chunks,
-        config.threads,
-    )
+    stages = importlib.import_module("clair3.stages")  # torch takes a second to load: not before the checks above
+    stages.call_chunks(stages.pileup_caller(config, model, ledger), chunks, config.threads)
     rule = FinalRule(config.qual, config.print_ref_calls, config.haploid) if final else None
     written = stages.write_rows(vcf_writer(path, config, environment), ledger, chunks, rule)
     logger.info("%d records in %s", written, path)

@@ -3,7 +3,6 @@
 A worker is a plain function from a chunk to a count; it touches nothing shared but the ledger.
 """
 
-import hashlib
 import logging
 import threading
 import time
@@ -13,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from clair3 import core, vcf
-from clair3.checkpoint import find_checkpoint, load_model
+from clair3.checkpoint import load_model
+from clair3.config import CallingConfig
 from clair3.genotyping import DecodeRule, decode
 from clair3.inference import Predictor, rescale_deep
 from clair3.ledger import Ledger
@@ -30,12 +29,6 @@ logger = logging.getLogger(__name__)
 
 PREDICT_ROWS = 512
 """Candidates between two looks at the cancel flag: about a tenth of a second, so Ctrl-C is answered at once."""
-
-
-def load_pileup_model(folder: Path, prefix: str) -> tuple[torch.nn.Module, str]:
-    """The pileup network of a model folder, and the SHA-256 of its file. Raises InputError, see clair3.checkpoint."""
-    path = find_checkpoint(folder, PILEUP, prefix)
-    return load_model(path, PILEUP), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class Sources:
@@ -91,6 +84,18 @@ class PileupCaller:
                 raise core.Cancelled("cancelled")
             parts.append(self.predict(tensors[start : start + PREDICT_ROWS])[:, : WIDTH[PILEUP]])
         return np.concatenate(parts)
+
+
+def pileup_caller(config: CallingConfig, model: Path, ledger: Ledger) -> PileupCaller:
+    """The pileup stage of a run. Raises InputError when the model file is none, see clair3.checkpoint."""
+    return PileupCaller(
+        sources=Sources(config.bam, config.reference),
+        candidates=config.candidates,
+        predict=Predictor(load_model(model, PILEUP)),
+        decoding=config.decoding,
+        ledger=ledger,
+        cancel=core.CancelFlag(),
+    )
 
 
 def call_chunks(call: PileupCaller, chunks: list[Chunk], workers: int) -> int:

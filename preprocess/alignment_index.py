@@ -75,6 +75,8 @@ def _walk(data: bytes) -> tuple[int, set[int]]:
         for _ in range(bins):
             number, *_, chunks = bin_layout.unpack_from(data, at)
             at += bin_layout.size
+            if number > count_bin:
+                raise ValueError("no such bin")
             if number == count_bin:
                 (mapped,) = struct.unpack_from("<16xQ", data, at)
             at += 16 * chunks

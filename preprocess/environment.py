@@ -7,6 +7,7 @@ once with one sentence.
 import gzip
 import logging
 import os
+import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from shared.regions import allowed_at_sites, allowed_in_bed, read_bed, read_site
 
 logger = logging.getLogger(__name__)
 
+BAM_MAGIC = b"BAM\x01"
 CRAM_EOF = b"\xff\xff\xff\xff\x0f\xe0EOF"
 """Start of the empty container that ends a complete CRAM file, 2.1 and later (CRAM specification 9)."""
 CRAM_EOF_REACH = 38
@@ -116,11 +118,7 @@ def read_alignments(path: Path, reference: Reference) -> Alignments:
     if is_cram(path) and reference.index.name != f"{reference.path.name}.fai":
         raise InputError(f"{reference.index}: for CRAM input the index must be named {reference.path.name}.fai")
     indexed, numbers = read_alignment_index(index)  # before htslib sees it
-    try:
-        with pysam.AlignmentFile(str(path), check_sq=False) as file:
-            names, lengths = file.references, file.lengths
-    except (OSError, ValueError):
-        raise InputError(f"{path}: the header cannot be read; the file is damaged, copy or write it again") from None
+    names, lengths = read_contigs(path)
     if not names:
         raise InputError(f"{path}: no contigs in the header (@SQ); the reads are not aligned")
     if indexed not in (None, len(names)) or max(numbers, default=0) >= len(names):
@@ -143,14 +141,42 @@ def check_format(path: Path) -> None:
     else:
         try:
             with gzip.open(path) as file:
-                magic = file.read(4)
+                magic = file.read(len(BAM_MAGIC))
         except (OSError, EOFError, zlib.error):
             magic = b""
-        if magic != b"BAM\x01":
+        if magic != BAM_MAGIC:
             raise InputError(f'{path}: not a BAM or CRAM file; "samtools sort" makes one from SAM text')
         whole = ends_with(path, BGZF_EOF)
     if not whole:
         raise InputError(f"{path}: the end of the file is missing; it was cut, copy or write it again")
+
+
+def read_contigs(path: Path) -> tuple[list[str], list[int]]:
+    """Names and lengths of the contigs in the header. Raises InputError when it is damaged.
+
+    For BAM this is the binary list: the text of the header may lack @SQ lines, and pysam would tell of damage twice.
+    """
+    try:
+        if is_cram(path):
+            with pysam.AlignmentFile(str(path), check_sq=False) as file:
+                return list(file.references), list(file.lengths)
+        with pysam.BGZFile(str(path)) as file:
+            file.read(len(BAM_MAGIC))
+            file.read(read_number(file))
+            names, lengths = [], []
+            for _ in range(read_number(file)):
+                names.append(file.read(read_number(file)).rstrip(b"\0").decode("utf-8", "backslashreplace"))
+                lengths.append(read_number(file))
+            file.read(1)  # the checksum of the header's last block is looked at only now
+            return names, lengths
+    except (OSError, EOFError, ValueError, zlib.error, struct.error):
+        raise InputError(
+            f"{path}: the start of the file cannot be read; it is damaged, copy or write it again"
+        ) from None
+
+
+def read_number(file: pysam.BGZFile) -> int:
+    return struct.unpack("<I", file.read(4))[0]
 
 
 # Contigs

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from clair3 import core
 from preprocess.candidates import CandidateRule
 from shared.records import Region, TensorBatch
@@ -25,8 +23,15 @@ def iter_pileup(
 
     Raises CoreError for unreadable alignments or reference, core.Cancelled when the flag was set.
     """
-    region = Region(chunk.contig, max(0, chunk.start - REACH), chunk.end + REACH)
-    allowed = chunk.intervals if chunk.intervals is not None else np.array([[chunk.start, chunk.end]])
-    pileup = core.pileup(source, region, rule, allowed, cancel=cancel)
-    for start in range(0, len(pileup), BATCH):
-        yield pileup.batch(start, start + BATCH)
+    waiting, count = [], 0
+    for allowed in chunk.parts():
+        region = Region(chunk.contig, max(0, int(allowed[0, 0]) - REACH), int(allowed[-1, 1]) + REACH)
+        pileup = core.pileup(source, region, rule, allowed, cancel=cancel)
+        for start in range(0, len(pileup), BATCH):
+            waiting.append(pileup.batch(start, start + BATCH))
+            count += len(waiting[-1])
+            if count >= BATCH:
+                yield TensorBatch.concatenate(waiting)
+                waiting, count = [], 0
+    if waiting:
+        yield TensorBatch.concatenate(waiting)

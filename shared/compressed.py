@@ -1,4 +1,4 @@
-"""Text files that may be compressed: plain, gzip or bgzip, complete or refused."""
+"""Text files that may be compressed: plain, gzip or bgzip, complete or refused; and the numbers in them."""
 
 import gzip
 import os
@@ -11,6 +11,9 @@ from shared.errors import InputError
 GZIP_MAGIC = b"\x1f\x8b"
 BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 """The empty block that ends every complete bgzip and BAM file (SAM specification 4.1.2)."""
+
+MAX_DIGITS = 18
+"""A number with more digits may not fit an int64."""
 
 
 def is_gzip(path: Path) -> bool:
@@ -49,3 +52,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, str]]:
         raise InputError(f"{path}: cannot be decompressed, {error}; copy or compress it again") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read, {error.strerror}") from None
+
+
+def is_number(word: str) -> bool:
+    """Whether a word of a file is a whole number from 0 that fits an int64 (int() alone takes 1_0 and blanks too)."""
+    return word.isascii() and word.isdigit() and len(word) <= MAX_DIGITS

@@ -3,12 +3,10 @@
 Positions are 0-based and intervals half-open; 1-based numbers exist only in text (VCF, region strings).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-
-from shared.errors import InputError
 
 
 @dataclass(frozen=True, order=True)
@@ -24,52 +22,11 @@ class Region:
 
 
 @dataclass(frozen=True)
-class AlleleSupport:
-    """What the reads show at one candidate (spec/features.md B.6, spec/calling.md 1.3).
-
-    The order of the keys matters: equally supported alleles are resolved by it.
-    ins and dele hold the inserted or deleted bases without the anchor base; deleted bases have the
-    reference's letter case. ref_reads is 0 when no read supports the reference alone.
-    """
-
-    depth: int
-    ref_reads: int = 0
-    snv: dict[str, int] = field(default_factory=dict)
-    ins: dict[str, int] = field(default_factory=dict)
-    dele: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def parse(cls, text: str) -> "AlleleSupport":
-        """Read the alt-info grammar, `DEPTH-KEY COUNT KEY COUNT ...` (spec/calling.md 1.3).
-
-        Raises InputError when the text does not follow it.
-        """
-        depth, _, items = text.partition("-")
-        words = items.split()
-        try:
-            support = cls(int(depth))
-            counts = [int(n) for n in words[1::2]]
-        except ValueError:
-            raise InputError(f"alt-info {text!r}: expected DEPTH-KEY COUNT KEY COUNT ...") from None
-        ref_reads = 0
-        for key, count in zip(words[::2], counts, strict=True):
-            match key[0]:
-                case "X":
-                    support.snv[key[1:]] = count
-                case "I":
-                    support.ins[key[2:]] = count
-                case "D":
-                    support.dele[key[1:]] = count
-                case "R":
-                    ref_reads = count
-                case _:
-                    raise InputError(f"alt-info {text!r}: unknown key {key!r}; expected X, I, D or R")
-        return cls(support.depth, ref_reads, support.snv, support.ins, support.dele)
-
-
-@dataclass(frozen=True)
 class SupportBatch:
-    """Read support of n candidates as arrays; `batch[i]` makes the AlleleSupport of one.
+    """What the reads show at n candidates, as arrays (spec/features.md B.6, spec/calling.md 1.3).
+
+    The order of the items matters: equally supported alleles are resolved by it. Deleted bases have the reference's
+    letter case.
 
     depth       (n,)    int32  reads with a base or a deletion at the candidate
     item_start  (n+1,)  int64  items of candidate i: item_start[i] <= k < item_start[i+1], in alt-info order
@@ -102,20 +59,30 @@ class SupportBatch:
             pool=self.pool,
         )
 
+    @classmethod
+    def concatenate(cls, batches: Sequence["SupportBatch"]) -> "SupportBatch":
+        """All rows of the batches, in order."""
+        pools = [batch.pool[batch.seq_start[0] : batch.seq_start[-1]] for batch in batches]
+        first_item = np.cumsum([0, *[len(batch.kind) for batch in batches]])
+        first_base = np.cumsum([0, *[len(pool) for pool in pools]])
+        item_ends = [batch.item_start[1:] + at for batch, at in zip(batches, first_item, strict=False)]
+        seq_ends = [
+            batch.seq_start[1:] - batch.seq_start[0] + at for batch, at in zip(batches, first_base, strict=False)
+        ]
+        return cls(
+            depth=np.concatenate([batch.depth for batch in batches]),
+            item_start=np.concatenate([[0], *item_ends]),
+            kind=np.concatenate([batch.kind for batch in batches]),
+            count=np.concatenate([batch.count for batch in batches]),
+            seq_start=np.concatenate([[0], *seq_ends]),
+            pool=b"".join(pools),
+        )
+
     def items(self, i: int) -> Iterator[tuple[str, str, int]]:
         """(kind, bases, count) of candidate i in alt-info order."""
         for k in range(self.item_start[i], self.item_start[i + 1]):
             bases = self.pool[self.seq_start[k] : self.seq_start[k + 1]].decode("ascii")
             yield chr(self.kind[k]), bases, int(self.count[k])
-
-    def __getitem__(self, i: int) -> AlleleSupport:
-        snv, ins, dele, ref_reads = {}, {}, {}, 0
-        for kind, bases, count in self.items(i):
-            if kind == "R":
-                ref_reads = count
-            else:
-                {"X": snv, "I": ins, "i": ins, "D": dele}[kind][bases] = count
-        return AlleleSupport(int(self.depth[i]), ref_reads, snv, ins, dele)
 
     def text(self, i: int, ref: str) -> str:
         """Candidate i in the alt-info grammar of v2.0.2, e.g. `37-XT 14 IAAC 2 RA 21`; ref is its reference base."""
@@ -142,6 +109,16 @@ class TensorBatch:
 
     def __len__(self):
         return len(self.pos)
+
+    @classmethod
+    def concatenate(cls, batches: Sequence["TensorBatch"]) -> "TensorBatch":
+        """All candidates of batches of one contig, in order."""
+        if len(batches) == 1:
+            return batches[0]
+        pos, ref, tensors = (
+            np.concatenate([getattr(batch, name) for batch in batches]) for name in ("pos", "ref", "tensors")
+        )
+        return cls(batches[0].contig, pos, ref, tensors, SupportBatch.concatenate([batch.support for batch in batches]))
 
 
 @dataclass(frozen=True, slots=True)

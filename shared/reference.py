@@ -4,8 +4,9 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from shared.compressed import is_bgzf, is_gzip, read_rows
+from shared.compressed import is_bgzf, is_gzip, is_number, read_rows
 from shared.errors import InputError
 
 CHROMOSOMES = [*map(str, range(1, 23)), "X", "Y"]
@@ -96,7 +97,7 @@ def read_fai(index: Path) -> list[IndexRow]:
     rows: dict[str, IndexRow] = {}
     for number, text in read_rows(index):
         name, *numbers = text.split("\t")
-        if len(numbers) < 4 or not all(word.isascii() and word.isdigit() for word in numbers[:4]):
+        if len(numbers) < 4 or not all(map(is_number, numbers[:4])):
             raise InputError(f"{index}: row {number} is {text[:80]!r}, not five columns of a FASTA index; {AGAIN}")
         row = IndexRow(name, *map(int, numbers[:4]))
         if row.name in rows or (row.length and not 0 < row.line_bases <= row.line_bytes):
@@ -113,18 +114,28 @@ def check_rows(fasta: Path, index: Path, rows: list[IndexRow]) -> None:
     last = max(rows, key=lambda row: row.offset)
     with open(fasta, "rb") as file:
         for row in [*rows[:: -(-len(rows) // CHECKED_RECORDS)], last]:
-            start = max(0, row.offset - BGZF_BLOCK)
-            file.seek(start)
-            before = file.read(row.offset - start)
-            header = before[before.rfind(b"\n", 0, -1) + 1 :].decode("utf-8", "backslashreplace")
-            file.seek(row.end)
-            behind = file.read(1)
-            named = header.startswith(">") and header.endswith("\n") and (header[1:].split() or [""])[0] == row.name
-            if row.end > size or not named or behind.strip() not in (b"", b">"):
+            if row.end > size or header_name(file, row.offset) != row.name or not ends_at(file, row.end):
                 raise InputError(f"{index}: contig {row.name} is not where the index says; {AGAIN}")
         file.seek(last.end)
         if file.read(BGZF_BLOCK).strip():
             raise InputError(f"{index}: {fasta.name} goes on after the last contig of the index; {AGAIN}")
+
+
+def header_name(file: BinaryIO, offset: int) -> str | None:
+    """The contig named by the header line that ends at this offset; None when there is no such line."""
+    start = max(0, offset - BGZF_BLOCK)
+    file.seek(start)
+    before = file.read(offset - start)
+    header = before[before.rfind(b"\n", 0, -1) + 1 :].decode("utf-8", "backslashreplace")
+    if not header.startswith(">") or not header.endswith("\n"):
+        return None
+    return (header[1:].split() or [""])[0]
+
+
+def ends_at(file: BinaryIO, offset: int) -> bool:
+    """Whether a contig may end here: before a line end, the end of the file, or, without bases, the next header."""
+    file.seek(offset)
+    return file.read(1).strip() in (b"", b">")
 
 
 def check_block_index(fasta: Path, index: Path, rows: list[IndexRow]) -> Path:

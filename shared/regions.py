@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.cli import check_range
-from shared.compressed import read_rows
+from shared.compressed import is_number, read_rows
 from shared.errors import InputError
 from shared.records import Region
 from shared.reference import Contig
@@ -25,14 +25,14 @@ TASK_BASES = 500_000
 second of work, so memory stays flat, and even one chromosome keeps many workers busy to its end."""
 
 MAX_GAP = 16_384
-"""Targets further apart than this are not put in one chunk. It is the step of a BAM index: reading on over a shorter
-gap costs no more than the seek that would jump it, and whole exons of a gene still share a chunk."""
+"""Targets further apart than this are not read in one go. It is the step of a BAM index: reading on over a shorter gap
+costs no more than the seek that would jump it."""
+
+SEEK_BASES = 1000
+"""What jumping to the next target costs, in bases read; a chunk of many small targets is not much more work."""
 
 HEADINGS = ("track", "browser")
 """First words of display lines that genome browsers put in BED files."""
-
-MAX_DIGITS = 18
-"""A number with more digits does not fit an int64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,13 @@ class Chunk:
     def region(self) -> Region:
         return Region(self.contig, self.start, self.end)
 
+    def parts(self) -> Iterator[np.ndarray]:
+        """The chunk's allowed positions in pieces worth reading in one go, as `intervals`: targets far apart are
+        not read across."""
+        if self.intervals is None:
+            return iter([np.array([[self.start, self.end]])])
+        return group_near(self.intervals, TASK_BASES)
+
 
 def read_bed(path: Path) -> dict[str, np.ndarray]:
     """Intervals of a BED file per contig: (k, 2) int64, 0-based [start, end), as written and in file order.
@@ -67,7 +74,7 @@ def read_bed(path: Path) -> dict[str, np.ndarray]:
         if not fields or fields[0].startswith("#"):
             continue
         numbers = fields[1:3]
-        whole = len(numbers) == 2 and all(is_position(word) for word in numbers)
+        whole = len(numbers) == 2 and all(is_number(word) for word in numbers)
         if fields[0] in HEADINGS and not whole:
             continue
         if not whole or int(numbers[1]) < int(numbers[0]):
@@ -89,16 +96,12 @@ def read_sites(path: Path) -> dict[str, np.ndarray]:
         fields = text.split(None, 2)
         if not fields or text.startswith("#"):
             continue
-        if len(fields) < 2 or not is_position(fields[1]):
+        if len(fields) < 2 or not is_number(fields[1]):
             row = " ".join(fields[:2])[:80]
             raise InputError(f"Invalid vcf input in {number}-th row {row} of {path}: expected contig and position")
         sites[fields[0]].append(int(fields[1]) - 1)
     distinct = {contig: np.unique(np.array(positions, np.int64)) for contig, positions in sites.items()}
     return {contig: positions[positions >= 0] for contig, positions in distinct.items()}
-
-
-def is_position(word: str) -> bool:
-    return word.isascii() and word.isdigit() and len(word) <= MAX_DIGITS
 
 
 def pad(intervals: np.ndarray) -> np.ndarray:
@@ -152,7 +155,8 @@ def plan_chunks(contigs: Iterable[Contig], allowed: dict[str, np.ndarray] | None
 
     allowed     None: every position; else the allowed intervals per contig, as allowed_in_bed makes them; a contig
                 without any has no chunk
-    chunk_size  bases a chunk may span at most; more than TASK_BASES is the same as TASK_BASES
+    chunk_size  bases of a chunk at most, the space between far targets left out; more than TASK_BASES is the same as
+                TASK_BASES
     The owned positions of a contig's chunks are disjoint and together are exactly its allowed positions.
     Raises ConfigError when chunk_size is not positive (spec/cli.md 9.8).
     """
@@ -165,7 +169,7 @@ def plan_chunks(contigs: Iterable[Contig], allowed: dict[str, np.ndarray] | None
             parts = ((start, end, None) for start, end in pieces.tolist())
         else:
             intervals = split(allowed.get(contig.name, np.empty((0, 2), np.int64)), size)
-            parts = ((int(group[0, 0]), int(group[-1, 1]), group) for group in group_near(intervals, size))
+            parts = ((int(piece[0, 0]), int(piece[-1, 1]), piece) for piece in pack(intervals, size))
         chunks += [Chunk(contig.name, index, *part) for index, part in enumerate(parts)]
     return chunks
 
@@ -193,3 +197,19 @@ def group_near(intervals: np.ndarray, size: int) -> Iterator[np.ndarray]:
         behind = min(behind, far[np.searchsorted(far, first, side="right")])
         yield intervals[first:behind]
         first = behind
+
+
+def pack(intervals: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Runs of neighbouring intervals with about `size` bases to read; slices of (k, 2) int64, sorted and disjoint.
+
+    A panel of many distant targets makes few chunks this way, each with enough candidates to fill the network's pieces.
+    """
+    first, behind, bases = 0, 0, 0
+    for group in group_near(intervals, size):
+        cost = int(group[-1, 1] - group[0, 0]) + SEEK_BASES
+        if bases and bases + cost > size + SEEK_BASES:
+            yield intervals[first:behind]
+            first, bases = behind, 0
+        behind, bases = behind + len(group), bases + cost
+    if behind > first:
+        yield intervals[first:behind]

@@ -230,8 +230,8 @@ def bgzf(data):
         (lambda whole: gzip.compress(b"BAM"), "not a BAM or CRAM file"),
         (lambda whole: b"\x1f\x8b" + bytes(50), "not a BAM or CRAM file"),
         (lambda whole: whole[:-28], "the end of the file is missing"),
-        (lambda whole: whole[: len(whole) // 2] + whole[-28:], "the reads of chr1 cannot be decoded; they are damaged"),
-        (lambda whole: bgzf(b"BAM\x01" + bytes([255] * 20)), "the header cannot be read; the file is damaged"),
+        (lambda whole: whole[: len(whole) // 2] + whole[-28:], "the start of the file cannot be read; it is damaged"),
+        (lambda whole: bgzf(b"BAM\x01" + bytes([255] * 20)), "the start of the file cannot be read; it is damaged"),
         (lambda whole: b"CRAM" + bytes(100), "BAM index file not found"),
     ],
 )

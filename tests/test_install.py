@@ -65,7 +65,9 @@ def test_wheel(checkout, sample_reads, tmp_path, htslib, library):
 @pytest.mark.slow
 def test_no_compiler(checkout):
     """One sentence says what is missing."""
-    built = pip("install", "--no-deps", "--no-build-isolation", "--target", checkout / "site", checkout, CC="no-such-cc")
+    built = pip(
+        "install", "--no-deps", "--no-build-isolation", "--target", checkout / "site", checkout, CC="no-such-cc"
+    )
     assert built.returncode != 0
     assert "needs a C compiler and found no no-such-cc" in built.stdout + built.stderr
 

@@ -61,6 +61,9 @@ def test_missing_files(tmp_path):
         ("chr1\t399\t16\t60\t61\n", "chr1 is not where the index says"),
         ("chrX\t400\t16\t60\t61\n", "chrX is not where the index says"),
         ("chr1\t400\t17\t60\t61\n", "chr1 is not where the index says"),
+        (f"chr1\t400\t{10**17}\t60\t61\n", "chr1 is not where the index says"),
+        (f"chr1\t{10**17}\t16\t1\t{10**17}\n", "chr1 is not where the index says"),
+        (f"chr1\t{10**18}\t16\t60\t61\n", "not five columns"),
         ("chr1\t400000\t16\t60\t61\n", "chr1 is not where the index says"),
     ],
 )

@@ -15,9 +15,11 @@ from shared.records import Region
 from shared.reference import Contig
 from shared.regions import (
     MAX_GAP,
+    SEEK_BASES,
     TASK_BASES,
     allowed_at_sites,
     allowed_in_bed,
+    group_near,
     merge,
     pad,
     pad_sites,
@@ -201,12 +203,20 @@ def test_chunks_cover_the_allowed_positions_once(allowed, size):
     chunks = plan_chunks([Contig("a", 10**6), Contig("b", 10**6)], {"a": allowed}, size)
     assert [p for chunk in chunks for p in positions(chunk.intervals)] == positions(allowed)
     for chunk in chunks:
-        assert chunk.contig == "a" and chunk.end - chunk.start <= size
+        assert chunk.contig == "a"
         assert (chunk.start, chunk.end) == (chunk.intervals[0, 0], chunk.intervals[-1, 1])
-        assert (chunk.intervals[1:, 0] - chunk.intervals[:-1, 1] <= MAX_GAP).all()
+        parts = list(chunk.parts())
+        np.testing.assert_array_equal(np.concatenate(parts), chunk.intervals)
+        for part in parts:
+            assert part[-1, 1] - part[0, 0] <= TASK_BASES
+            assert (part[1:, 0] - part[:-1, 1] <= MAX_GAP).all()
     for before, after in pairwise(chunks):
         assert before.end <= after.start
-        assert after.start - before.end > MAX_GAP or after.intervals[0, 1] - before.start > size
+        assert to_read(before.intervals, size) + to_read(after.intervals, size) > size
+
+
+def to_read(intervals, size):
+    return sum(int(group[-1, 1] - group[0, 0]) + SEEK_BASES for group in group_near(intervals, size))
 
 
 def test_a_chunk_is_never_larger_than_a_task():
@@ -231,5 +241,6 @@ def test_an_exome_is_planned_at_once():
     began = time.perf_counter()
     chunks = plan_chunks([Contig("chr1", 250_000_000)], {"chr1": allowed_in_bed(exons, 250_000_000)}, 5_000_000)
     assert time.perf_counter() - began < 2
-    assert len(chunks) < len(exons) / 50
+    assert len(chunks) < 2 * 250_000_000 / TASK_BASES
+    assert max(to_read(chunk.intervals, TASK_BASES) for chunk in chunks) <= TASK_BASES + SEEK_BASES
     assert sum(len(chunk.intervals) for chunk in chunks) <= len(exons) + len(chunks)

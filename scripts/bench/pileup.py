@@ -24,10 +24,11 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from clair3 import core, vcf  # noqa: E402
+from clair3.checkpoint import load_model  # noqa: E402
 from clair3.genotyping import DecodeRule, decode  # noqa: E402
 from clair3.inference import Predictor, rescale_deep  # noqa: E402
 from clair3.ledger import Ledger  # noqa: E402
-from clair3.stages import load_pileup_model  # noqa: E402
+from clair3.models import find_checkpoint  # noqa: E402
 from preprocess.candidates import CandidateRule  # noqa: E402
 from shared.records import Region  # noqa: E402
 from shared.regions import Chunk  # noqa: E402
@@ -48,7 +49,7 @@ class Steps:
     def __init__(self, args):
         self.region = parse_region(args.region)
         self.source = core.Source(args.bam_fn, args.ref_fn)
-        self.predict = Predictor(load_pileup_model(Path(args.model_path), "pileup")[0])
+        self.predict = Predictor(load_model(find_checkpoint(Path(args.model_path), "pileup", "pileup"), "pileup"))
         self.rule = CandidateRule()
         self.everywhere = np.array([[self.region.start, self.region.end]])
         self.folder = tempfile.TemporaryDirectory()

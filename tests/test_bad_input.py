@@ -1,0 +1,273 @@
+"""Bad input through the whole program: one clear line, an exit code that is not 0, no VCF that looks complete."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pysam
+import pytest
+
+from clair3.__main__ import main as clair3
+
+
+class Case:
+    """A folder with a copy of the sample's files that a test may spoil, and a run on it."""
+
+    def __init__(self, sample: Path, folder: Path, capfd):
+        self.folder, self.capfd = folder, capfd
+        for name in ("reads.bam", "reads.bam.bai", "ref.fa", "ref.fa.fai"):
+            shutil.copy(sample / name, folder / name)
+        shutil.copytree(sample / "model", folder / "model")
+        self.options = {
+            "bam_fn": folder / "reads.bam",
+            "ref_fn": folder / "ref.fa",
+            "model_path": folder / "model",
+            "output": folder / "out",
+            "platform": "ont",
+            "threads": 1,
+            "pileup_only": "yes",
+        }
+
+    def run(self, **changes) -> tuple[int, str, list[str]]:
+        """Exit code, the [ERROR] line without its mark, and the warnings."""
+        options = {**self.options, **changes}
+        code = 0
+        try:
+            clair3(["run", *[f"--{name}={value}" for name, value in options.items() if value is not None]])
+        except SystemExit as stop:
+            code = stop.code
+        out, lines = self.capfd.readouterr()
+        assert not out, "stdout carries data, never words"
+        assert "Traceback" not in lines
+        errors = [line for line in lines.splitlines() if line.startswith("[ERROR]")]
+        assert len(errors) <= 1
+        warnings = [line for line in lines.splitlines() if line.startswith("[WARNING]")]
+        return code, errors[0].removeprefix("[ERROR] ") if errors else lines, warnings
+
+    def fails(self, code: int, *words: str, **changes) -> str:
+        """The run ends with this code and a message that holds the words; it leaves no VCF."""
+        found, message, _ = self.run(**changes)
+        assert found == code, message
+        for word in words:
+            assert word in message
+        assert not list(self.folder.rglob("*.vcf.gz*"))
+        return message
+
+    def succeeds(self, **changes) -> list[str]:
+        """The run leaves a complete, indexed VCF; its warnings are returned."""
+        code, message, warnings = self.run(**changes)
+        assert code == 0, message
+        with pysam.VariantFile(str(self.folder / "out" / "pileup.vcf.gz")) as calls:
+            assert len(calls.header.contigs) > 0
+            for contig in calls.header.contigs:
+                list(calls.fetch(contig))
+        return warnings
+
+
+@pytest.fixture
+def case(sample, tmp_path, capfd) -> Case:
+    return Case(sample, tmp_path, capfd)
+
+
+def test_good_input(case):
+    assert case.succeeds() == []
+
+
+def test_no_index(case):
+    (case.folder / "reads.bam.bai").unlink()
+    case.fails(1, "BAM index file not found, please use 'samtools index")
+
+
+def test_index_older_than_the_reads(case):
+    past = time.time() - 1000
+    os.utime(case.folder / "reads.bam.bai", (past, past))
+    (warning,) = case.succeeds()
+    assert "reads.bam.bai is older than reads.bam" in warning
+
+
+def test_no_bam(case):
+    case.fails(1, "none.bam not found", bam_fn=case.folder / "none.bam")
+
+
+def test_no_reference_index(case):
+    (case.folder / "ref.fa.fai").unlink()
+    case.fails(1, "Reference index fai file not found, please use 'samtools faidx")
+
+
+def test_not_a_bam(case):
+    (case.folder / "reads.bam").write_text("these are not reads\n" * 100)
+    case.fails(1, "reads.bam")
+
+
+def test_contig_missing_from_the_reference(case):
+    """The reads' contigs are not those of the FASTA."""
+    text = (case.folder / "ref.fa").read_text().replace(">chr20", ">20").replace(">chr21", ">21")
+    (case.folder / "ref.fa").write_text(text)
+    pysam.faidx(str(case.folder / "ref.fa"))
+    case.fails(1, "reads.bam: none of its contigs (chr20, ...) is in the reference (20, ...)")
+
+
+def test_reference_of_another_assembly(case):
+    """Same names, other lengths."""
+    text = (case.folder / "ref.fa").read_text().replace(">chr21", "ACGTACGT\n>chr21")
+    (case.folder / "ref.fa").write_text(text)
+    pysam.faidx(str(case.folder / "ref.fa"))
+    case.fails(1, "chr20", "60000", "60008")
+
+
+def test_stale_reference_index(case):
+    """The FASTA was replaced, its index not."""
+    text = (case.folder / "ref.fa").read_text()
+    (case.folder / "ref.fa").write_text(text.replace(">chr21", ">chr21 a longer title"))
+    case.fails(1, "ref.fa.fai")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.9999])
+def test_truncated_bam(case, share):
+    data = (case.folder / "reads.bam").read_bytes()
+    (case.folder / "reads.bam").write_bytes(data[: int(len(data) * share)])
+    os.utime(case.folder / "reads.bam.bai")
+    case.fails(1, "reads.bam", "end")
+
+
+def test_broken_block_in_the_middle(case):
+    """The first contig is fine, a block of it in the middle is not: nothing is written, the region is named."""
+    data = bytearray((case.folder / "reads.bam").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 64] = bytes(64)
+    (case.folder / "reads.bam").write_bytes(data)
+    os.utime(case.folder / "reads.bam.bai")
+    case.fails(1, "reads.bam chr20:", "unreadable record")
+
+
+def make_cram(folder: Path) -> Path:
+    cram = folder / "reads.cram"
+    pysam.view("-C", "-T", str(folder / "ref.fa"), "-o", str(cram), str(folder / "reads.bam"), catch_stdout=False)
+    pysam.index(str(cram))
+    return cram
+
+
+def test_cram(case):
+    cram = make_cram(case.folder)
+    assert case.succeeds(bam_fn=cram) == []
+
+
+def test_cram_without_its_reference(case):
+    """CRAM stores differences from its reference; with another one it must not decode quietly."""
+    cram = make_cram(case.folder)
+    text = (case.folder / "ref.fa").read_text()
+    (case.folder / "ref.fa").write_text(text[:7] + text[7:].translate(str.maketrans("ACGT", "CATG")))
+    os.utime(case.folder / "ref.fa.fai")
+    case.fails(1, "reads.cram", bam_fn=cram)
+
+
+def test_truncated_cram(case):
+    cram = make_cram(case.folder)
+    data = cram.read_bytes()
+    cram.write_bytes(data[: len(data) // 2])
+    os.utime(f"{cram}.crai")
+    case.fails(1, "reads.cram", bam_fn=cram)
+
+
+def rewrite(path: Path, keep) -> None:
+    """Write the BAM again with the reads that `keep` wants, and index it."""
+    with pysam.AlignmentFile(str(path)) as file:
+        header, reads = file.header, [read for read in file if keep(read)]
+    with pysam.AlignmentFile(str(path), "wb", header=header) as out:
+        for read in reads:
+            out.write(read)
+    pysam.index(str(path))
+
+
+def test_empty_bam(case):
+    """No read at all is an ordinary outcome: a header-complete VCF and exit code 0."""
+    rewrite(case.folder / "reads.bam", lambda read: False)
+    assert any("no mapped reads" in warning.lower() for warning in case.succeeds())
+
+
+def test_one_contig_without_reads(case):
+    rewrite(case.folder / "reads.bam", lambda read: read.reference_name == "chr21")
+    assert any("chr20" in warning for warning in case.succeeds())
+
+
+def test_bed_beyond_the_contigs_end(case):
+    bed = case.folder / "targets.bed"
+    bed.write_text("chr20\t59000\t99000\nchr20\t70000\t80000\nchr99\t1\t2\n")
+    warnings = case.succeeds(bed_fn=bed)
+    assert any("chr20" in warning for warning in warnings) and any("chr99" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("row", ["chr20 500 100", "chr20\t-5\t100", "chr20\tten\t100", "chr20\t5"])
+def test_bed_that_makes_no_sense(case, row):
+    bed = case.folder / "targets.bed"
+    bed.write_text(f"chr20\t1\t50\n{row}\n")
+    case.fails(1, "Invalid bed input in 2-th row", bed_fn=bed)
+
+
+def test_bed_and_sites(case, sample):
+    bed = case.folder / "targets.bed"
+    bed.write_text("chr20\t1\t50\n")
+    case.fails(1, "Please provide either --vcf_fn or --bed_fn only", bed_fn=bed, vcf_fn=sample / "truth.vcf.gz")
+
+
+def test_unwritable_output(case):
+    """A file stands where the folder should be (root may write anywhere else)."""
+    (case.folder / "out").write_text("")
+    case.fails(1, "out: cannot write into this output folder")
+
+
+def test_output_name_taken_by_a_folder(case):
+    (case.folder / "out" / "pileup.vcf.gz").mkdir(parents=True)
+    code, message, _ = case.run()
+    assert code == 1 and "pileup.vcf.gz" in message
+
+
+@pytest.mark.parametrize(
+    "changes, code, words",
+    [
+        ({"threads": 0}, 1, "Invalid threads input --threads"),
+        ({"threads": "two"}, 2, ""),
+        ({"platform": "sequel"}, 2, ""),
+        ({"platform": "ilmn"}, 2, "--platform=ilmn is not in this version"),
+        ({"pileup_only": "no"}, 2, "add --pileup_only"),
+        ({"use_gpu": "yes"}, 2, "--use_gpu is not in this version"),
+        ({"enable_phasing": "yes"}, 2, "--enable_phasing is not in this version"),
+        ({"pileup_only": "perhaps"}, 2, ""),
+        ({"no_such_option": 1}, 2, ""),
+        ({"bam_fn": None}, 2, ""),
+        ({"qual": -1}, 1, "qual"),
+        ({"snp_min_af": 1.5}, 1, "parameter --snp_min_af=1.5 (maximum:1) out of range"),
+        ({"chunk_size": 0}, 1, "chunk_size"),
+        ({"haploid_precise": "yes", "haploid_sensitive": "yes"}, 1, "haploid"),
+        ({"model_path": "/no/such/folder"}, 1, "Model path not found"),
+        ({"pileup_model_prefix": "other"}, 1, "No pileup model found in provided model path and model prefix"),
+        ({"fa_model_prefix": "other"}, 1, "No full-alignment model found in provided model path and model prefix"),
+    ],
+)
+def test_options(case, changes, code, words):
+    case.fails(code, words, **changes)
+
+
+@pytest.mark.parametrize("spoil", ["cut", "text", "other network", "tensorflow"])
+def test_models(case, spoil):
+    path = case.folder / "model" / "pileup.pt"
+    words = "pileup.pt"
+    if spoil == "cut":
+        path.write_bytes(path.read_bytes()[:100_000])
+    elif spoil == "text":
+        path.write_text("not a model")
+    elif spoil == "other network":
+        shutil.copy(case.folder / "model" / "full_alignment.pt", path)
+        words = "holds a full-alignment network where the pileup network is needed"
+    else:
+        path.unlink()
+        (case.folder / "model" / "pileup.index").write_text("")
+        words = "TensorFlow checkpoint"
+    case.fails(1, words)
+
+
+def test_an_earlier_result_does_not_survive_a_failing_run(case):
+    """A VCF of the last run in the same folder would look like the result of this one."""
+    case.succeeds()
+    (case.folder / "model" / "pileup.pt").write_text("not a model")
+    case.fails(1, "pileup.pt")
