@@ -128,7 +128,7 @@ def call_pileup(
     ledger = Ledger(config.output / "tmp" / "pileup_output", "pileup", digest)
     logger.info("1/7 Call variants using pileup model")
     stages = importlib.import_module("clair3.stages")  # torch takes a second to load: not before the checks above
-    stages.call_chunks(stages.pileup_caller(config, model, ledger), chunks, config.threads)
+    stages.call_chunks(stages.pileup_caller(config, environment, model, ledger), chunks, config.threads)
     rule = FinalRule(config.qual, config.print_ref_calls, config.haploid) if final else None
     written = stages.write_rows(vcf_writer(path, config, environment), ledger, chunks, rule)
     logger.info("%d records in %s", written, path)

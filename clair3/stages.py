@@ -21,6 +21,7 @@ from clair3.inference import Predictor, rescale_deep
 from clair3.ledger import Ledger
 from clair3.task.main import PILEUP, WIDTH
 from preprocess.candidates import CandidateRule
+from preprocess.environment import Environment
 from preprocess.pileup import iter_pileup
 from shared.regions import Chunk
 from shared.workers import in_order
@@ -34,15 +35,21 @@ PREDICT_ROWS = 512
 class Sources:
     """Alignments and reference, opened once per worker thread; close after the last worker has ended."""
 
-    def __init__(self, alignments: Path, reference: Path):
-        self.alignments, self.reference = alignments, reference
+    def __init__(self, environment: Environment):
+        self.alignments, self.reference = environment.alignments, environment.reference
         self.opened: list[core.Source] = []
         self.local = threading.local()
 
     def mine(self) -> core.Source:
         """The handle of the calling thread."""
         if not hasattr(self.local, "source"):
-            self.local.source = core.Source(self.alignments, self.reference)
+            self.local.source = core.Source(
+                self.alignments.path,
+                self.reference.path,
+                index=self.alignments.index,
+                fai=self.reference.index,
+                block_index=self.reference.block_index,
+            )
             self.opened.append(self.local.source)
         return self.local.source
 
@@ -86,10 +93,10 @@ class PileupCaller:
         return np.concatenate(parts)
 
 
-def pileup_caller(config: CallingConfig, model: Path, ledger: Ledger) -> PileupCaller:
+def pileup_caller(config: CallingConfig, environment: Environment, model: Path, ledger: Ledger) -> PileupCaller:
     """The pileup stage of a run. Raises InputError when the model file is none, see clair3.checkpoint."""
     return PileupCaller(
-        sources=Sources(config.bam, config.reference),
+        sources=Sources(environment),
         candidates=config.candidates,
         predict=Predictor(load_model(model, PILEUP)),
         decoding=config.decoding,

@@ -23,6 +23,14 @@ class Layout(logging.Formatter):
         return text
 
 
+OURS = ("clair3", "preprocess", "shared", "__main__")
+
+
+def is_for_users(record: logging.LogRecord) -> bool:
+    """Our own messages, and what libraries warn about; what they tell of themselves (torch at its end) is noise."""
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] in OURS
+
+
 def setup(level: int = logging.INFO) -> None:
     """Send messages to stderr; called once by the door. Handlers of an earlier call are closed and replaced."""
     root = logging.getLogger()
@@ -31,6 +39,7 @@ def setup(level: int = logging.INFO) -> None:
         handler.close()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Layout(colour=sys.stderr.isatty()))
+    handler.addFilter(is_for_users)
     root.addHandler(handler)
     root.setLevel(level)
 
@@ -39,4 +48,5 @@ def append_to(path: Path) -> None:
     """Also append every later message to a file, without colour (`<output>/run_clair3.log`, spec/cli.md 7)."""
     handler = logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(Layout())
+    handler.addFilter(is_for_users)
     logging.getLogger().addHandler(handler)

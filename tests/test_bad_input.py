@@ -271,3 +271,11 @@ def test_an_earlier_result_does_not_survive_a_failing_run(case):
     case.succeeds()
     (case.folder / "model" / "pileup.pt").write_text("not a model")
     case.fails(1, "pileup.pt")
+
+
+def test_the_other_spelling_of_the_indices(case):
+    """ref.fai and reads.bai are indices too, and no other is written into the user's folder."""
+    (case.folder / "ref.fa.fai").rename(case.folder / "ref.fai")
+    (case.folder / "reads.bam.bai").rename(case.folder / "reads.bai")
+    case.succeeds()
+    assert not (case.folder / "ref.fa.fai").exists()

@@ -1,5 +1,7 @@
 """The C core seen from Python: NumPy in, NumPy out; codes become CoreError. The extension's only importer."""
 
+import os
+
 import numpy as np
 
 from shared.errors import CoreError
@@ -61,16 +63,19 @@ class CancelFlag:
 
 
 class Source:
-    """Alignments with their index, and the reference: one per thread, close it or use it in a with-block.
+    """Alignments and reference: one per thread, close it or use it in a with-block.
+
+    index, fai and block_index are the indices of alignments, FASTA and bgzip FASTA; htslib looks for them if None.
 
     Raises CoreError when a file cannot be opened, has no index, or a BAM or CRAM lacks its end-of-file mark.
     """
 
-    def __init__(self, alignments, reference, index=None):
+    def __init__(self, alignments, reference, index=None, fai=None, block_index=None):
         self.name = str(alignments)
+        paths = (alignments, index, reference, fai, block_index)
+        names = [ffi.NULL if path is None else os.fsencode(path) for path in paths]
         handle = ffi.new("c3_source **")
-        index = ffi.NULL if index is None else str(index).encode()
-        _check(lib.c3_source_open(self.name.encode(), index, str(reference).encode(), handle), self.name)
+        _check(lib.c3_source_open(*names, handle), self.name)
         self.handle = handle[0]
 
     def __enter__(self):

@@ -6,7 +6,8 @@
 
 #include <htslib/hts_log.h>
 
-int c3_source_open(const char *alignments, const char *index, const char *fasta, c3_source **out)
+int c3_source_open(const char *alignments, const char *index, const char *fasta, const char *fai, const char *gzi,
+                   c3_source **out)
 {
     int code = C3_OK;
     c3_source *source = calloc(1, sizeof *source);
@@ -22,7 +23,7 @@ int c3_source_open(const char *alignments, const char *index, const char *fasta,
     if (hts_check_EOF(source->file) == 0) { code = C3_TRUNCATED; goto out; }
     source->index = index ? sam_index_load2(source->file, alignments, index) : sam_index_load(source->file, alignments);
     if (!source->index) { code = C3_NO_INDEX; goto out; }
-    source->fasta = fai_load(fasta);
+    source->fasta = fai_load3(fasta, fai, gzi, 0); /* 0: never write an index into the user's folder */
     if (!source->fasta) { code = C3_NO_FASTA; goto out; }
     source->record = bam_init1();
     if (!source->record) { code = C3_NO_MEMORY; goto out; }

@@ -10,9 +10,11 @@
 /* cdef: begin */
 typedef struct c3_source c3_source;
 
-/* Open alignments with their index, and the FASTA with its own. `index` may be NULL: found by htslib beside the file.
- * *out is NULL on failure. The alignments' end-of-file mark is checked: C3_TRUNCATED without it. */
-int c3_source_open(const char *alignments, const char *index, const char *fasta, c3_source **out);
+/* Open alignments and FASTA, each with its index; an index may be NULL: found by htslib beside the file. `gzi` is the
+ * block index of a bgzip FASTA. *out is NULL on failure. The alignments' end-of-file mark is checked: C3_TRUNCATED
+ * without it. */
+int c3_source_open(const char *alignments, const char *index, const char *fasta, const char *fai, const char *gzi,
+                   c3_source **out);
 void c3_source_close(c3_source *source);
 
 /* Path of the htslib in use, as the loader knows it; "" when it cannot tell. */
