@@ -279,3 +279,30 @@ def test_the_other_spelling_of_the_indices(case):
     (case.folder / "reads.bam.bai").rename(case.folder / "reads.bai")
     case.succeeds()
     assert not (case.folder / "ref.fa.fai").exists()
+
+
+def test_options_that_change_nothing(case):
+    """--chunk_num=-1 loses every call in v2.0.2 (spec/cli.md 9.1); the others never had an effect on the records."""
+    vcf = case.folder / "out" / "pileup.vcf.gz"
+
+    def records(**changes):
+        case.succeeds(**changes)
+        with pysam.BGZFile(str(vcf)) as lines:
+            return [line for line in lines if not line.startswith(b"##cmdline")]
+
+    plain = records()
+    assert len(plain) > 100
+    for name, value in (("chunk_num", -1), ("chunk_num", 7), ("disable_c_impl", "yes"), ("device", "cpu")):
+        assert records(**{name: value}) == plain, name
+    bed = case.folder / "targets.bed"
+    bed.write_text("chr20\t1000\t30000\n")
+    assert records(bed_fn=bed, chunk_num=-1) == records(bed_fn=bed) != plain
+
+
+@pytest.mark.parametrize("contig", ["chr20", "chrNone"])
+def test_intermediate_files_go_on_request(case, contig):
+    """Also when there was nothing to call (spec/cli.md 9.18)."""
+    case.succeeds(ctg_name=contig)
+    assert (case.folder / "out" / "tmp").is_dir()
+    case.succeeds(ctg_name=contig, remove_intermediate_dir="yes")
+    assert not (case.folder / "out" / "tmp").exists()

@@ -1,11 +1,13 @@
-"""The C core: conformance list of spec/features.md G.2, golden tensors, and agreement with the slow reference."""
+"""The C core: golden tensors, agreement with the slow reference, and what only the core has."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pysam
 import pytest
+from core_pileup import EVERYWHERE, core_pileup
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from khash_reference import khash_order
@@ -16,8 +18,6 @@ from clair3 import core
 from preprocess.candidates import CandidateRule
 from shared.errors import CoreError
 from shared.records import Region
-
-EVERYWHERE = np.array([[0, 2**40]])
 
 
 @pytest.mark.parametrize(
@@ -97,20 +97,15 @@ def test_batches_are_rows_of_the_whole(sample_reads, cut):
 
 def assert_agrees(folder: Path, case: Case, rule: dict, allowed: list[tuple[int, int]] | None = None):
     """The core gives what the slow reference gives on a case."""
-    bam, fasta = write_case(folder, case)
     end = max(case.end, len(case.ref)) if rule["head_and_tail"] else case.end  # the core looks beyond, see E-K1 below
     if case.start >= end:
         return
-    slow = reference_pileup(case.ref, list(case.reads), case.start, end, **rule, allowed=allowed)
-    with core.Source(bam, fasta) as source:
-        intervals = EVERYWHERE if allowed is None else np.array(allowed, np.int64).reshape(-1, 2)
-        fast = core.pileup(source, Region("chr1", case.start, end), CandidateRule(**rule), intervals, gvcf=True)
-    np.testing.assert_array_equal(fast.columns(), slow.columns)
-    np.testing.assert_array_equal(fast.gvcf_evidence(), [slow.n_ref, slow.n_total])
-    assert fast.pos.tolist() == slow.candidates
-    batch = fast.batch()
-    np.testing.assert_array_equal(batch.tensors, slow.tensors)
-    assert [batch.support.text(i, chr(letter)) for i, letter in enumerate(batch.ref)] == slow.alt_info
+    region = case.ref, list(case.reads), case.start, end
+    slow, fast = (
+        pileup(*region, **rule, allowed=allowed) for pileup in (reference_pileup, partial(core_pileup, folder))
+    )
+    for name in ("columns", "n_ref", "n_total", "candidates", "tensors", "alt_info"):
+        np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -189,3 +184,12 @@ def test_odd_files(shared_data, tmp_path, reads, fasta, head_and_tail):
                 fast = core.pileup(source, Region(name, 0, len(ref)), CandidateRule(**rule), EVERYWHERE)
             np.testing.assert_array_equal(fast.columns(), slow.columns)
             assert fast.pos.tolist() == slow.candidates
+
+
+def test_long_deletions_are_spelled_to_their_end(tmp_path):
+    """v2.0.2 cuts the text of a deletion at the fetched reference, 1000 bases behind the region (E-B9, fixed)."""
+    ref = "ACGT" * 1000
+    reads = [Read(0, "60M3000D60M", ref[:60] + ref[3060:3120]) for _ in range(5)]
+    rule = {"min_mapq": 5, "min_coverage": 2, "snp_min_af": 0.08, "indel_min_af": 0.15, "snp_only": False}
+    found = core_pileup(tmp_path, ref, reads, 0, 200, **rule, head_and_tail=False, max_indel_length=100_000)
+    assert (found.candidates, found.alt_info) == ([59], [f"5-D{ref[60:3060]} 5"])

@@ -1,12 +1,14 @@
-"""The reference pileup of the tests is itself right: spec/features.md's examples, tables and golden data."""
+"""Examples, tables and golden data of spec/features.md B and G.2, by the slow reference and by the C core."""
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pileup_reference as reference
 import pysam
 import pytest
+from core_pileup import core_pileup
 from hypothesis import given, settings
 from khash_reference import khash_order
 from pileup_reference import Event, Read, count_column, events_by_position, is_hit, read_events, reference_pileup
@@ -26,8 +28,15 @@ ANYTHING = {
 CHANNEL = {name: i for i, name in enumerate(reference.CHANNELS)}
 
 
-def pileup(ref, reads, start=0, end=None, **options):
-    return reference_pileup(ref, reads, start, len(ref) if end is None else end, **(ANYTHING | options))
+@pytest.fixture(params=["reference", "core"])
+def pileup(request, tmp_path):
+    """pileup(ref, reads, start, end, **options) by the slow reference and by the C core."""
+    engine = reference_pileup if request.param == "reference" else partial(core_pileup, tmp_path)
+
+    def run(ref, reads, start=0, end=None, **options):
+        return engine(ref, reads, start, len(ref) if end is None else end, **(ANYTHING | options))
+
+    return run
 
 
 def alt_info_at(ref, reads, pos, max_indel_length=50):
@@ -58,7 +67,7 @@ WORKED_EXAMPLE = """
         (8, [0, 0, 0, -2, 0, 0, 0, 0, 0], [0, 0, 0, -1, 0, 0, 0, 0, 1], 3, 3, "5-RT 3"),
     ],
 )
-def test_worked_example(pos1, forward, reverse, n_ref, n_total, items):  # B.11
+def test_worked_example(pileup, pos1, forward, reverse, n_ref, n_total, items):  # B.11
     ref, reads = draw(WORKED_EXAMPLE)
     result = pileup(ref, reads)
     assert result.columns[pos1 - 1].tolist() == forward + reverse
@@ -105,14 +114,14 @@ def test_cigar_to_columns(cigar, seq, columns):  # B.2
     "flag, kept",
     [(0, 1), (0x1, 1), (0x8, 1), (0x3, 1), (0x4, 0), (0x100, 0), (0x200, 0), (0x400, 0), (0x800, 0), (0x410, 0)],
 )
-def test_read_filter(flag, kept):  # A.2, E-K13
+def test_read_filter(pileup, flag, kept):  # A.2, E-K13
     read = Read(0, "3M", "ACG", flag)
-    assert pileup("ACGT", [read]).has_column.tolist() == [kept] * 3 + [0]
+    assert pileup("ACGT", [read]).has_column.tolist() == [kept] * 3 + [False]
     assert pileup("ACGT", [replace(read, mapq=4)]).has_column.sum() == 0
     assert pileup("ACGT", [replace(read, mapq=5)]).has_column.sum() == 3 * kept
 
 
-def test_odd_letters_go_to_the_previous_emitted_column():  # K1, E-B1
+def test_odd_letters_go_to_the_previous_emitted_column(pileup):  # K1, E-B1
     ref, reads = draw("""
         = ACGTACGTACGT
         >  NN.
@@ -126,7 +135,7 @@ def test_odd_letters_go_to_the_previous_emitted_column():  # K1, E-B1
     assert count_column([Event("N", False), Event("G", False)], "G").depth == 2
 
 
-def test_indel_channels_count_starts_and_the_commonest():  # B.3
+def test_indel_channels_count_starts_and_the_commonest(pileup):  # B.3
     ref, reads = draw("""
         = ACGTACGT
         > ..*...
@@ -247,28 +256,28 @@ def covered(contig_length, *runs):
     ],
 )
 @pytest.mark.parametrize("start", [0, 1, 40])
-def test_candidates_of_a_run(length, normal, with_head_and_tail, start):  # B.9, K5
+def test_candidates_of_a_run(pileup, length, normal, with_head_and_tail, start):  # B.9, K5
     ref, reads = covered(150, (start, start + length))
     expected = [start + i for i in normal if (start, i) != (0, 16)]  # B.5: pos1 17 of a contig is lost
     assert pileup(ref, reads).candidates == expected
     assert pileup(ref, reads, head_and_tail=True).candidates == [start + i for i in with_head_and_tail]
 
 
-def test_right_edge_and_contig_start():  # B.9, B.5
+def test_right_edge_and_contig_start(pileup):  # B.9, B.5
     assert [p + 1 for p in pileup(*covered(400, (100, 300))).candidates] == list(range(117, 283))
     assert pileup(*covered(400, (0, 300))).candidates[0] + 1 == 18
     two_runs = pileup(*covered(400, (0, 50), (51, 100))).candidates
     assert two_runs == [*range(17, 32), *range(67, 82)]
 
 
-def test_head_and_tail_windows_are_padded_with_zeros():  # B.9
+def test_head_and_tail_windows_are_padded_with_zeros(pileup):  # B.9
     result = pileup(*covered(80, (10, 43)), head_and_tail=True)
     for pos, tensor in zip(result.candidates, result.tensors, strict=True):
         padded = np.vstack([np.zeros((16, 18)), result.columns, np.zeros((16, 18))])
         assert (tensor == padded[pos : pos + 33]).all()
 
 
-def test_windows_with_an_empty_column_are_lost_unless_letters_spill_into_it():  # B.9, K1
+def test_windows_with_an_empty_column_are_lost_unless_letters_spill_into_it(pileup):  # B.9, K1
     ref, reads = covered(200, (0, 200))
     odd = [replace(read, seq=read.seq[:99] + "N" + read.seq[100:]) for read in reads]
     assert set(pileup(ref, reads).candidates) - set(pileup(ref, odd).candidates) == set(range(83, 116))
@@ -280,13 +289,13 @@ def test_windows_with_an_empty_column_are_lost_unless_letters_spill_into_it():  
     assert 190 in pileup(ref, [replace(r, seq="A" * 195 + "NAAAA") for r in reads], head_and_tail=True).candidates
 
 
-def test_chunks_overlap():  # A.4
+def test_chunks_overlap(pileup):  # A.4
     ref, reads = covered(1000, (0, 1000))
     chunks = [pileup(ref, reads, *reference.task_columns(334 * k, 334 * k + 334)).candidates for k in range(3)]
     assert [(chunk[0] + 1, chunk[-1] + 1) for chunk in chunks] == [(18, 349), (316, 683), (650, 982)]
 
 
-def test_bed_and_sites():  # A.6, A.7
+def test_bed_and_sites(pileup):  # A.6, A.7
     ref, reads = covered(400, (0, 400))
     inside = pileup(ref, reads, allowed=reference.bed_positions([(200, 300), (350, 350)])).candidates
     assert [p + 1 for p in inside] == [*range(200, 301), 350, 351]
@@ -312,7 +321,7 @@ def test_bed_and_sites():  # A.6, A.7
         ("hifi", "small/hifi", "chr20", 0.08, (195000, 200033)),
     ],
 )
-def test_golden_tensors(shared_data, name, bam, contig, indel_min_af, columns):
+def test_golden_tensors(pileup, shared_data, name, bam, contig, indel_min_af, columns):
     golden = np.load(shared_data / f"golden/tensors/{name}_pileup.npz")
     start, end = columns
     pos = golden["position"] - 1

@@ -1,0 +1,41 @@
+"""The C core with the interface of the slow reference, so that one test can ask both."""
+
+from pathlib import Path
+
+import numpy as np
+from pileup_reference import Read, ReferencePileup
+from random_reads import Case, write_case
+
+from clair3 import core
+from preprocess.candidates import CandidateRule
+from shared.records import Region
+
+EVERYWHERE = np.array([[0, 2**40]])
+
+
+def core_pileup(
+    folder: Path,
+    ref: str,
+    reads: list[Read],
+    start0: int,
+    end0: int,
+    *,
+    allowed: list[tuple[int, int]] | None = None,
+    **rule,
+) -> ReferencePileup:
+    """What `pileup_reference.reference_pileup` gives, by way of a BAM and a FASTA in a folder."""
+    bam, fasta = write_case(folder, Case(ref, tuple(reads), start0, end0))
+    intervals = EVERYWHERE if allowed is None else np.array(allowed, np.int64).reshape(-1, 2)
+    with core.Source(bam, fasta) as source:
+        pileup = core.pileup(source, Region("chr1", start0, end0), CandidateRule(**rule), intervals, gvcf=True)
+    batch, columns = pileup.batch(), pileup.columns()
+    n_ref, n_total = pileup.gvcf_evidence()
+    return ReferencePileup(
+        columns=columns,
+        has_column=columns.any(axis=1),  # the core does not tell of columns with skips only
+        n_ref=n_ref,
+        n_total=n_total,
+        candidates=pileup.pos.tolist(),
+        tensors=batch.tensors,
+        alt_info=[batch.support.text(i, chr(letter)) for i, letter in enumerate(batch.ref)],
+    )
