@@ -21,16 +21,20 @@ def main(argv=None):
     limit_library_threads()  # before NumPy and torch are loaded, which the next import does
     from shared.cli import run, stop
     from shared.log import setup
+    from shared.version import COMPATIBLE_VERSION, VERSION
 
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         print(HELP)
         return
+    if argv[0] in ("-v", "--version"):
+        print(f"clair3-torch {VERSION}, compatible with Clair3 v{COMPATIBLE_VERSION}")
+        return
     if argv[0] not in COMMANDS:
         setup()
         stop(f"Submodule {argv[0]} not found.", 1)
     module, description = COMMANDS[argv[0]]
-    run(import_module(module), description, argv[1:])
+    run(import_module(module), description, argv[1:], f"clair3 {argv[0]}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from clair3.config import CallingConfig
 from clair3.genotyping import PRECISE, SENSITIVE
-from clair3.vcf import COMPATIBLE_VERSION
 from preprocess.alignment_index import find_alignment_index
 from preprocess.candidates import LONG_INDEL_LENGTH, CandidateRule
 from shared.cli import add_switch, check_range, optional_text
@@ -18,6 +17,7 @@ from shared.errors import ConfigError, InputError, UsageError
 from shared.platforms import PLATFORMS, Platform
 from shared.process import usable_threads
 from shared.reference import find_fai
+from shared.version import COMPATIBLE_VERSION
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,12 @@ from clair3.config import CallingConfig
 from clair3.ledger import Ledger, digest_of, file_identity
 from clair3.models import find_checkpoint
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
-from clair3.vcf import COMPATIBLE_VERSION, FinalRule, VcfWriter
+from clair3.vcf import FinalRule, VcfWriter
 from preprocess.environment import Environment, examine
 from shared import log
 from shared.errors import InputError
 from shared.regions import Chunk, plan_chunks
+from shared.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def call_pileup(
     """The pileup stage and its VCF; returns the records written."""
     digest = digest_of(
         {
-            "version": COMPATIBLE_VERSION,
+            "version": VERSION,
             "inputs": [file_identity(config.bam), file_identity(config.reference)],
             "model": hashlib.sha256(model.read_bytes()).hexdigest(),
             "rules": [repr(config.candidates), repr(config.decoding)],

@@ -10,9 +10,7 @@ import pysam
 from clair3.genotyping import PRECISE, check_filters
 from shared.errors import ClairError, ConfigError, InputError
 from shared.records import Call
-
-COMPATIBLE_VERSION = "2.0.2"
-"""The version of Clair3 whose records these are."""
+from shared.version import COMPATIBLE_VERSION
 
 PILEUP_INFO, FULL_ALIGNMENT_INFO = "P", "F"
 

@@ -30,8 +30,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, as batch systems send it: the run ends as it does after Ctrl-C."""
 
 
-def run(room: ModuleType, description: str, argv: Sequence[str] | None = None) -> None:
+def run(room: ModuleType, description: str, argv: Sequence[str] | None = None, program: str | None = None) -> None:
     """Parse argv (default: sys.argv) and call room.run(args); args.command_line is the shell-quoted command.
+
+    program is what the user started, e.g. "clair3 run", for the usage text and the command line (default: sys.argv[0]).
 
     room is a module with add_arguments(parser) and run(args). Returns when the room has finished. Raises SystemExit
     after one `[ERROR]` line on stderr when the room raised a ClairError (its exit_code: 1 for data, 2 for usage), an
@@ -40,8 +42,9 @@ def run(room: ModuleType, description: str, argv: Sequence[str] | None = None) -
     """
     log.setup()
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = make_parser(room, description).parse_args(argv)
-    args.command_line = shlex.join([sys.argv[0], *argv])
+    program = program or shlex.quote(sys.argv[0])
+    args = make_parser(room, description, program).parse_args(argv)
+    args.command_line = f"{program} {shlex.join(argv)}"
     signal.signal(signal.SIGTERM, raise_terminated)
     try:
         room.run(args)
@@ -71,10 +74,14 @@ def stop(message: str, code: int) -> NoReturn:
     raise SystemExit(code) from None
 
 
-def make_parser(room: ModuleType, description: str) -> argparse.ArgumentParser:
+def make_parser(room: ModuleType, description: str, program: str | None = None) -> argparse.ArgumentParser:
     """The parser of a room. `--name=value`, `--name value` and unambiguous prefixes are accepted (spec/cli.md 1)."""
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=True
+        prog=program,
+        usage="%(prog)s [options], see %(prog)s --help",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=True,
     )
     room.add_arguments(parser)
     return parser

@@ -9,6 +9,9 @@ from pathlib import Path
 import pysam
 import pytest
 
+from clair3.__main__ import main as clair3
+from shared.version import VERSION
+
 ROOT = Path(__file__).resolve().parent.parent
 IGNORED = shutil.ignore_patterns("*.so", "__pycache__", "build", "*.egg-info", ".venv", ".git", "sample", ".*_cache")
 
@@ -97,3 +100,35 @@ def test_wrapper_without_the_command(tmp_path):
     )
     assert done.returncode == 1
     assert "not installed" in done.stderr and "pip install" in done.stderr
+
+
+def test_version(capsys):
+    clair3(["--version"])
+    assert capsys.readouterr().out == f"clair3-torch {VERSION}, compatible with Clair3 v2.0.2\n"
+
+
+@pytest.mark.parametrize("door", ["run_clair3.py", "clair3.py"])
+def test_doors_in_the_checkout(door, tmp_path):
+    """They work from any folder."""
+    more = ["run"] if door == "clair3.py" else []
+    command = [sys.executable, ROOT / "scripts" / door, *more, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "Clair3 v2.0.2\n")
+
+
+@pytest.mark.parametrize(
+    "words, code, out, err",
+    [
+        ([], 0, "pileup", ""),
+        (["--help"], 0, "run", ""),
+        (["Nothing"], 1, "", "[ERROR] Submodule Nothing not found."),
+    ],
+)
+def test_dispatcher(capsys, words, code, out, err):
+    try:
+        clair3(words)
+        found = 0
+    except SystemExit as stop:
+        found = stop.code
+    printed = capsys.readouterr()
+    assert found == code and out in printed.out and err in printed.err
