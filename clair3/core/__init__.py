@@ -97,14 +97,15 @@ def _copy(pointer, shape, dtype) -> np.ndarray:
     return np.frombuffer(ffi.buffer(pointer, size), dtype).reshape(shape).copy() if size else np.zeros(shape, dtype)
 
 
-def _support(pileup) -> SupportBatch:
+def _support(support, depth: np.ndarray) -> SupportBatch:
+    """The core's support lists; a list without candidates has no arrays yet."""
     return SupportBatch(
-        depth=_copy(pileup.depth, pileup.n, np.int32),
-        item_start=_copy(pileup.item_start, pileup.n + 1, np.int64),
-        kind=_copy(pileup.kind, pileup.n_items, np.uint8),
-        count=_copy(pileup.count, pileup.n_items, np.int32),
-        seq_start=_copy(pileup.seq_start, pileup.n_items + 1, np.int64),
-        pool=bytes(ffi.buffer(pileup.pool, pileup.n_pool)) if pileup.n_pool else b"",
+        depth=depth,
+        item_start=_copy(support.item_start, support.n + 1, np.int64) if support.n else np.zeros(1, np.int64),
+        kind=_copy(support.kind, support.n_items, np.uint8),
+        count=_copy(support.count, support.n_items, np.int32),
+        seq_start=_copy(support.seq_start, support.n_items + 1, np.int64) if support.n_items else np.zeros(1, np.int64),
+        pool=bytes(ffi.buffer(support.pool, support.n_pool)) if support.n_pool else b"",
     )
 
 
@@ -122,7 +123,7 @@ class Pileup:
         self.reads = handle.reads
         self.pos = _copy(handle.pos, handle.n, np.int64)
         self.ref = _copy(handle.ref, handle.n, np.uint8)
-        self.support = _support(handle)
+        self.support = _support(handle.support, _copy(handle.depth, handle.n, np.int32))
 
     def __len__(self):
         return len(self.pos)

@@ -15,8 +15,8 @@ from pathlib import Path
 from cffi import FFI
 
 CSRC = Path(__file__).resolve().parent / "csrc"
-HEADERS = ("codes.h", "alignments.h", "alleles.h", "pileup.h")
-SOURCES = ("alignments.c", "alleles.c", "pileup.c")
+HEADERS = ("codes.h", "alignments.h", "alleles.h", "support.h", "pileup.h")
+SOURCES = ("alignments.c", "alleles.c", "support.c", "pileup.c")
 
 
 def declarations() -> str:

@@ -1,15 +1,15 @@
 #include "pileup.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "alleles.h"
+#include "support.h"
 
 enum { INS = 4, INS_TOP = 5, DEL = 6, DEL_TOP = 7, DELETED = 8, REVERSE = 9, OTHER_SPILL = 17 };
 
 /* 4-bit BAM letter -> channel, OTHER for anything but A, C, G, T */
-#define OTHER 4
+#define OTHER C3_OTHER
 static const uint8_t channel_of[16] = {4, 0, 1, 4, 2, 4, 4, 4, 3, 4, 4, 4, 4, 4, 4, 4};
 
 /* An insertion or deletion that starts right after a column. Insertions have their bases in the pool. */
@@ -54,25 +54,12 @@ typedef struct {
     int64_t n, room, open; /* open: the first whose run has not ended */
 } candidate_list;
 
-static int grow(void *array, int64_t *room, int64_t wanted, size_t size)
-{
-    void **items = array;
-    if (wanted <= *room) return C3_OK;
-    int64_t now = *room ? *room : 1024;
-    while (now < wanted) now *= 2;
-    void *moved = realloc(*items, now * size);
-    if (!moved) return C3_NO_MEMORY;
-    *items = moved;
-    *room = now;
-    return C3_OK;
-}
-
 /* ---- reads -> counters ---------------------------------------------------------------------------------------- */
 
 static int add_indel(piler *p, const bam1_t *read, int64_t x, int32_t length, int64_t query, const c3_pileup_rule *rule)
 {
     if (x < p->start || x >= p->end) return C3_OK;
-    int code = grow(&p->indels, &p->indel_room, p->n_indels + 1, sizeof *p->indels);
+    int code = c3_grow(&p->indels, &p->indel_room, p->n_indels + 1, sizeof *p->indels);
     if (code != C3_OK) return code;
     indel *added = &p->indels[p->n_indels++];
     *added = (indel){.column = x - p->start, .length = length, .bases = -1, .reverse = bam_is_rev(read)};
@@ -80,7 +67,7 @@ static int add_indel(piler *p, const bam1_t *read, int64_t x, int32_t length, in
         if (length <= rule->max_indel_length && x + 1 + length > p->reference_end) p->reference_end = x + 1 + length;
         return C3_OK;
     }
-    code = grow(&p->pool, &p->pool_room, p->n_pool + length, 1);
+    code = c3_grow(&p->pool, &p->pool_room, p->n_pool + length, 1);
     if (code != C3_OK) return code;
     added->bases = p->n_pool;
     const uint8_t *seq = bam_get_seq(read);
@@ -261,20 +248,9 @@ static void count_alleles(const c3_allele_table *table, int32_t *row, int channe
     }
 }
 
-static int ref_channel_of(char letter)
-{
-    switch (toupper((unsigned char)letter)) {
-    case 'A': return 0;
-    case 'C': return 1;
-    case 'G': return 2;
-    case 'T': return 3;
-    default: return OTHER;
-    }
-}
-
 static column_summary summarise(const int32_t *row, int32_t depth, char letter)
 {
-    column_summary s = {.depth = depth, .ref = ref_channel_of(letter)};
+    column_summary s = {.depth = depth, .ref = c3_base_index(letter)};
     s.ref_is_acgt = s.ref != OTHER;
     if (!s.ref_is_acgt) s.ref = 0;
     s.n_ref = row[s.ref] + row[s.ref + REVERSE];
@@ -356,7 +332,7 @@ static int scan_columns(piler *p, const c3_pileup_rule *rule, const int64_t *all
         while (at < n_allowed && allowed[2 * at + 1] <= pos) at++;
         if (at == n_allowed || pos < allowed[2 * at]) continue;
         if (!is_candidate(&s, rule) || (!rule->head_and_tail && run < C3_FLANK)) continue;
-        int code = grow(&list->items, &list->room, list->n + 1, sizeof *list->items);
+        int code = c3_grow(&list->items, &list->room, list->n + 1, sizeof *list->items);
         if (code != C3_OK) return code;
         list->items[list->n++] = (candidate){.column = c, .run_first = run_first, .depth = depth, .n_ref = s.n_ref,
                                              .ref_channel = s.ref, .ref = "ACGT"[s.ref]};
@@ -428,77 +404,42 @@ void c3_pileup_windows(const c3_pileup *pileup, int64_t from, int64_t to, int32_
     }
 }
 
-typedef struct {
-    c3_pileup *out;
-    int64_t kind_room, count_room, start_room, pool_room;
-} support_writer;
-
-static int add_item(support_writer *w, char kind, int32_t count, const char *bases, int64_t length)
-{
-    c3_pileup *out = w->out;
-    int64_t k = out->n_items;
-    if (grow(&out->kind, &w->kind_room, k + 1, sizeof *out->kind)
-        || grow(&out->count, &w->count_room, k + 1, sizeof *out->count)
-        || grow(&out->seq_start, &w->start_room, k + 2, sizeof *out->seq_start)
-        || grow(&out->pool, &w->pool_room, out->n_pool + length, 1))
-        return C3_NO_MEMORY;
-    out->kind[k] = kind;
-    out->count[k] = count;
-    if (length) memcpy(out->pool + out->n_pool, bases, length);
-    out->n_pool += length;
-    out->seq_start[k + 1] = out->n_pool;
-    out->n_items++;
-    return C3_OK;
-}
-
 static int by_length(const void *a, const void *b)
 {
     return ((const c3_allele *)a)->length - ((const c3_allele *)b)->length;
 }
 
-/* Items of one candidate in the order of B.6: X by base, D by length, I in table order, R last. */
-static int list_support(piler *p, const candidate *c, const c3_pileup_rule *rule, support_writer *w)
+static int32_t reads_of(const c3_allele_table *table)
 {
-    const int32_t *row = p->counts + c->column * C3_CHANNELS;
-    const char *after = p->reference + c->column + 1;
-    int64_t reachable = p->reference_length - c->column - 1;
-    int32_t starts = 0;
-    int code = tabulate_indels(p, c->column);
-    for (int base = 0; base < 4 && code == C3_OK; base++) {
-        int32_t reads = row[base] + row[base + REVERSE];
-        if (base != c->ref_channel && reads > 0) code = add_item(w, 'X', reads, &"ACGT"[base], 1);
-    }
-    if (code == C3_OK && p->deletions.count > 1)
-        qsort(p->deletions.alleles, p->deletions.count, sizeof *p->deletions.alleles, by_length);
-    for (int32_t i = 0; i < p->deletions.count && code == C3_OK; i++) {
-        const c3_allele *allele = &p->deletions.alleles[i];
-        int64_t length = allele->length < reachable ? allele->length : reachable;
-        starts += allele->forward + allele->reverse;
-        if (allele->length <= rule->max_indel_length)
-            code = add_item(w, 'D', allele->forward + allele->reverse, after, length > 0 ? length : 0);
-    }
-    for (int32_t slot = 0; slot < p->insertions.slot_count && code == C3_OK; slot++) {
-        if (p->insertions.slots[slot] < 0) continue;
-        const c3_allele *allele = &p->insertions.alleles[p->insertions.slots[slot]];
-        starts += allele->forward + allele->reverse;
-        if (allele->length <= rule->max_indel_length)
-            code = add_item(w, 'I', allele->forward + allele->reverse, allele->bases, allele->length);
-    }
-    if (code == C3_OK && c->n_ref - starts > 0) code = add_item(w, 'R', c->n_ref - starts, NULL, 0);
-    return code;
+    int32_t reads = 0;
+    for (int32_t i = 0; i < table->count; i++) reads += table->alleles[i].forward + table->alleles[i].reverse;
+    return reads;
 }
 
-static int list_supports(piler *p, const candidate_list *list, const c3_pileup_rule *rule, c3_pileup *out)
+/* Items of one candidate in the order of B.6: X by base, D by length, I in table order, R last. */
+static int list_support(piler *p, const candidate *c, const c3_pileup_rule *rule, c3_support *support)
 {
-    support_writer w = {.out = out};
-    int code = grow(&out->seq_start, &w.start_room, 1, sizeof *out->seq_start);
-    out->item_start = malloc((list->n + 1) * sizeof *out->item_start);
-    if (code != C3_OK || !out->item_start) return C3_NO_MEMORY;
-    out->seq_start[0] = out->item_start[0] = 0;
-    for (int64_t i = 0; i < list->n && code == C3_OK; i++) {
-        code = list_support(p, &list->items[i], rule, &w);
-        out->item_start[i + 1] = out->n_items;
-    }
+    const int32_t *row = p->counts + c->column * C3_CHANNELS;
+    const int32_t bases[4] = {row[0] + row[9], row[1] + row[10], row[2] + row[11], row[3] + row[12]};
+    int code = tabulate_indels(p, c->column);
+    if (code != C3_OK) return code;
+    if (p->deletions.count > 1)
+        qsort(p->deletions.alleles, p->deletions.count, sizeof *p->deletions.alleles, by_length);
+    int32_t alone = c->n_ref - reads_of(&p->deletions) - reads_of(&p->insertions);
+    if ((code = c3_support_add_bases(support, bases, c->ref_channel)) != C3_OK) return code;
+    code = c3_support_add_deletions(support, p->deletions.alleles, p->deletions.count,
+                                    p->reference + c->column + 1, p->reference_length - c->column - 1,
+                                    rule->max_indel_length);
+    if (code != C3_OK) return code;
+    if ((code = c3_support_add_insertions(support, &p->insertions, rule->max_indel_length)) != C3_OK) return code;
+    if (alone > 0 && (code = c3_support_add(support, 'R', alone, NULL, 0)) != C3_OK) return code;
+    return c3_support_close(support);
+}
+
+static int list_supports(piler *p, const candidate_list *list, const c3_pileup_rule *rule, c3_support *support)
+{
+    int code = C3_OK;
+    for (int64_t i = 0; i < list->n && code == C3_OK; i++) code = list_support(p, &list->items[i], rule, support);
     return code;
 }
 
@@ -553,7 +494,7 @@ int c3_pileup_run(c3_source *source, const char *contig, int64_t start, int64_t 
     if (rule->head_and_tail && last_column >= 0 && last_column < p.columns - 1)
         if ((code = spill_from_beyond(&p, source, contig, rule, last_column)) != C3_OK) goto out;
     if ((code = keep_windows(&p, &list, rule->head_and_tail, pileup)) != C3_OK) goto out;
-    code = list_supports(&p, &list, rule, pileup);
+    code = list_supports(&p, &list, rule, &pileup->support);
     pileup->counts = p.counts; /* handed over */
     p.counts = NULL;
 
@@ -572,11 +513,7 @@ void c3_pileup_free(c3_pileup *pileup)
     free(pileup->depth);
     free(pileup->windows);
     free(pileup->counts);
-    free(pileup->item_start);
-    free(pileup->kind);
-    free(pileup->count);
-    free(pileup->seq_start);
-    free(pileup->pool);
+    c3_support_free(&pileup->support);
     free(pileup->n_ref);
     free(pileup->n_total);
     free(pileup);

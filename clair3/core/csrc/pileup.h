@@ -6,6 +6,7 @@
 #define C3_PILEUP_H
 
 #include "alignments.h"
+#include "support.h"
 
 /* cdef: begin */
 #define C3_FLANK 16
@@ -38,14 +39,7 @@ typedef struct {
     c3_window *windows;
     int32_t *counts; /* all columns of the region x 18, reference channels negated */
 
-    /* support: items of candidate i are item_start[i] .. item_start[i+1], bases of item k are
-     * pool[seq_start[k] .. seq_start[k+1]); kind is one of X D I R */
-    int64_t n_items, n_pool;
-    int64_t *item_start;
-    uint8_t *kind;
-    int32_t *count;
-    int64_t *seq_start;
-    char *pool;
+    c3_support support;
 
     int32_t *n_ref, *n_total; /* gVCF evidence of each column of [start, end), or NULL when not asked for */
 } c3_pileup;
