@@ -4,9 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clair3.genotyping import DecodeRule, check_filters
+from clair3.gvcf import BlockRule
+from clair3.selection import SelectionRule
 from preprocess.candidates import CandidateRule
+from preprocess.phasing import LONGPHASE, WHATSHAP
 from shared.cli import check_range
 from shared.errors import ConfigError
+
+PROGRAM_NAMES = {WHATSHAP: "WhatsHap", LONGPHASE: "LongPhase"}
+"""How v2.0.2's messages call the phasing programs."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,14 @@ class CallingConfig:
     chunk_size       most bases of a chunk; min_contig_size in bases too
     ctg_names        contigs asked for by name
     sites            VCF of the positions to genotype
+    blocks           how gVCF blocks are cut
     haploid          None, "precise" or "sensitive"
+    selection        what goes from the pileup stage to phasing and full alignment
+    phaser           program between the networks, WHATSHAP or LONGPHASE; final_phaser for the output, or None
+    haplotag         write the reads with their haplotypes
+    whatshap         how to start WhatsHap, longphase how to start LongPhase; None: the usual one
+    resume           take up what an interrupted run left in the output folder
+    dwell            move tables of ONT reads are a ninth channel
     enable_long_indel  insertions and deletions longer than 50 are called; candidates.max_indel_length follows it
     """
 
@@ -41,11 +54,21 @@ class CallingConfig:
     pileup_only: bool = False
     print_ref_calls: bool = False
     gvcf: bool = False
+    blocks: BlockRule = field(default_factory=BlockRule)
+    all_contigs_in_gvcf: bool = False
     haploid: str | None = None
     keep_iupac_bases: bool = False
     enable_long_indel: bool = False
     remove_intermediate_dir: bool = False
     candidates: CandidateRule = field(default_factory=CandidateRule)
+    selection: SelectionRule = field(default_factory=lambda: SelectionRule(0.7, 0.1, 0.7))
+    phaser: str = WHATSHAP
+    final_phaser: str | None = None
+    haplotag: bool = False
+    whatshap: str | None = None
+    longphase: str | None = None
+    dwell: bool = False
+    resume: bool = False
     command_line: str | None = None
 
     def __post_init__(self):
@@ -54,6 +77,11 @@ class CallingConfig:
         check_range("chunk_size", self.chunk_size, 1)
         if not self.sample_name or set(self.sample_name) & set("\t\r\n"):
             raise ConfigError(f"--sample_name={self.sample_name!r}: expected a name without tabs and line breaks")
+
+    @property
+    def writes_gvcf(self) -> bool:
+        """With --pileup_only, --gvcf only adds PL (spec/cli.md 9.6)."""
+        return self.gvcf and not self.pileup_only
 
     @property
     def decoding(self) -> DecodeRule:

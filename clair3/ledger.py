@@ -1,6 +1,6 @@
-"""The run's ledger: one result file per planned chunk, so that nothing is lost in silence.
+"""The run's ledger: one result file per planned task, so that nothing is lost in silence.
 
-A row is the file `<folder>/<stage>_<contig>_<chunk>.vcf`: one header line that says what it is, then VCF records
+A row is the file `<folder>/<stage>_<task>.vcf`: one header line that says what it is, then VCF records
 without further header. It is written under a temporary name and renamed, so it is complete or absent; reading it
 checks digest, number of records and checksum (design.md 7).
 """
@@ -8,13 +8,16 @@ checks digest, number of records and checksum (design.md 7).
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+
 from shared.errors import ClairError, InputError
-from shared.regions import Chunk
+from shared.records import Task
 
 MARK = "##clair3_ledger="
 
@@ -25,10 +28,12 @@ class LedgerError(ClairError):
 
 @dataclass(frozen=True)
 class Row:
-    """What the first line of a result file says. region is 1-based text, checksum that of the record lines."""
+    """What the first line of a result file says. region is 1-based text, inputs what else the task depends on, checksum
+    that of the record lines."""
 
     stage: str
     region: str
+    inputs: str
     digest: str
     records: int
     checksum: str
@@ -45,51 +50,98 @@ def file_identity(path: Path) -> list:
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
+def file_name(name: str) -> str:
+    """A contig or task name as part of a file name: ordinary names stay readable, `/` and the like are escaped."""
+    return quote(name, safe="*:|=+,")
+
+
 class Ledger:
     """The rows of one stage in one folder.
 
     digest is what all rows depend on: inputs, model, options, version (digest_of). A row of another digest is stale.
+    evidence says that tasks leave gVCF evidence too.
     """
 
-    def __init__(self, folder: Path, stage: str, digest: str):
-        self.folder, self.stage, self.digest = folder, stage, digest
+    def __init__(self, folder: Path, stage: str, digest: str, evidence: bool = False):
+        self.folder, self.stage, self.digest, self.evidence = folder, stage, digest, evidence
 
-    def start(self) -> None:
-        """An empty folder: rows of an earlier run with other chunks must not be taken up."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def start(self, tasks: Sequence[Task], resume: bool) -> list[Task]:
+        """Make the folder ready and return the tasks that are left to do.
+
+        Without resume it is emptied: rows of an earlier run must not be taken up. With it, rows that are complete and
+        not stale count as done. Raises InputError when the folder cannot be made.
+        """
+        if not resume:
+            shutil.rmtree(self.folder, ignore_errors=True)
         try:
-            self.folder.mkdir(parents=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be created ({error.strerror})") from None
+        return [task for task in tasks if not (resume and self.has(task))]
 
-    def path(self, chunk: Chunk) -> Path:
-        """Where the row of a chunk lies; ordinary contig names stay readable, `/` and the like are escaped."""
-        return self.folder / f"{self.stage}_{quote(chunk.contig, safe='*:|=+,')}_{chunk.index + 1}.vcf"
+    def has(self, task: Task) -> bool:
+        """Is the row of a task there, complete and not stale?"""
+        try:
+            self.read(task)
+            if self.evidence:
+                self.read_evidence(task)
+        except LedgerError:
+            return False
+        return True
 
-    def write(self, chunk: Chunk, records: Iterable[str]) -> Row:
-        """Write the records (VCF lines without line ends) of a chunk; LedgerError when the disk does not take them."""
+    def path(self, task: Task) -> Path:
+        """Where the row of a task lies."""
+        return self.folder / f"{self.stage}_{file_name(task.name)}.vcf"
+
+    def write(self, task: Task, records: Iterable[str]) -> Row:
+        """Write the records (VCF lines without line ends) of a task; LedgerError when the disk does not take them."""
         lines = list(records)
         body = "".join(f"{line}\n" for line in lines).encode()
-        row = Row(self.stage, str(chunk.region), self.digest, len(lines), hashlib.sha256(body).hexdigest())
-        path = self.path(chunk)
-        partial = path.with_suffix(".partial")
+        row = self._row(task, len(lines), body)
+        self._put(self.path(task), f"{MARK}{json.dumps(asdict(row))}\n".encode() + body)
+        return row
+
+    def read(self, task: Task) -> list[str]:
+        """The records of a task, without line ends. Raises LedgerError when the row is absent, stale or damaged."""
+        path = self.path(task)
         try:
-            partial.write_bytes(f"{MARK}{json.dumps(asdict(row))}\n".encode() + body)
+            head, _, body = path.read_bytes().partition(b"\n")
+        except FileNotFoundError:
+            raise LedgerError(f"{path}: the result of {task.region} is missing; run again") from None
+        records = body.decode(errors="replace").splitlines()
+        if head.decode(errors="replace") != MARK + json.dumps(asdict(self._row(task, len(records), body))):
+            raise LedgerError(f"{path}: not the complete result of {task.region} of this run; run again")
+        return records
+
+    def write_evidence(self, task: Task, evidence: np.ndarray) -> None:
+        """Keep the gVCF evidence of a task, (2, n) int32, beside its row. Raises LedgerError as write does."""
+        kind = np.uint16 if evidence.max(initial=0) < 2**16 else np.uint32
+        data = zlib.compress(evidence.astype(kind).tobytes(), level=1)
+        head = json.dumps([self.digest, str(task.region), np.dtype(kind).name, evidence.shape[1], zlib.crc32(data)])
+        self._put(self.path(task).with_suffix(".evidence"), head.encode() + b"\n" + data)
+
+    def read_evidence(self, task: Task) -> np.ndarray:
+        """The gVCF evidence of a task, (2, n) int32. Raises LedgerError when it is absent, stale or damaged."""
+        path = self.path(task).with_suffix(".evidence")
+        try:
+            head, _, data = path.read_bytes().partition(b"\n")
+            digest, region, kind, n, checksum = json.loads(head)
+        except (OSError, ValueError, TypeError):
+            raise LedgerError(f"{path}: the evidence of {task.region} is missing; run again") from None
+        if (digest, region, checksum) != (self.digest, str(task.region), zlib.crc32(data)):
+            raise LedgerError(f"{path}: not the complete evidence of {task.region} of this run; run again")
+        return np.frombuffer(zlib.decompress(data), kind).reshape(2, n).astype(np.int32)
+
+    def _row(self, task: Task, records: int, body: bytes) -> Row:
+        checksum = hashlib.sha256(body).hexdigest()
+        return Row(self.stage, str(task.region), task.inputs, self.digest, records, checksum)
+
+    def _put(self, path: Path, content: bytes) -> None:
+        """Write a file that is complete or absent."""
+        partial = path.with_name(f"{path.name}.partial")
+        try:
+            partial.write_bytes(content)
             partial.replace(path)
         except OSError as error:
             partial.unlink(missing_ok=True)
             raise LedgerError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from None
-        return row
-
-    def read(self, chunk: Chunk) -> list[str]:
-        """The records of a chunk, without line ends. Raises LedgerError when the row is absent, stale or damaged."""
-        path = self.path(chunk)
-        try:
-            head, _, body = path.read_bytes().partition(b"\n")
-        except FileNotFoundError:
-            raise LedgerError(f"{path}: the result of {chunk.region} is missing; run again") from None
-        records = body.decode().splitlines()
-        found = Row(self.stage, str(chunk.region), self.digest, len(records), hashlib.sha256(body).hexdigest())
-        if head.decode(errors="replace") != MARK + json.dumps(asdict(found)):
-            raise LedgerError(f"{path}: not the complete result of {chunk.region} of this run; run again")
-        return records

@@ -5,13 +5,15 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from operator import attrgetter
 from pathlib import Path
 
 from clair3.config import CallingConfig
 from clair3.genotyping import PRECISE, SENSITIVE
+from clair3.gvcf import BlockRule
+from clair3.selection import SelectionRule
 from preprocess.alignment_index import find_alignment_index
 from preprocess.candidates import LONG_INDEL_LENGTH, CandidateRule
+from preprocess.phasing import LONGPHASE, WHATSHAP, find_longphase
 from shared.cli import add_switch, check_range, optional_text
 from shared.errors import ConfigError, InputError, UsageError
 from shared.platforms import PLATFORMS, Platform
@@ -26,6 +28,9 @@ FAST_SNP_MIN_AF, FAST_MIN_COVERAGE = 0.15, 4
 
 MIN_MAPQ, MIN_COVERAGE, MIN_GQ_BIN = 5, 2, 1
 """Lower values of --min_mq, --min_coverage and --gq_bin_size are raised to these (spec/cli.md 3.10, 9.8)."""
+
+MORE_PHASING_MODELS, MORE_PHASING = ("r941_prom_sup_g5014", "r941_prom_hac_g5014", "ont_guppy5"), 0.8
+"""Models whose heterozygous SNPs are phased with another share (spec/cli.md 2.5)."""
 
 MOVE_TABLE_NAMES = ("with_mv", "with_move")
 """A model folder or prefix with such a name was trained with move tables (spec/cli.md 3.14)."""
@@ -44,15 +49,9 @@ PHASING_SWITCHES = (
 
 Asked = Callable[[argparse.Namespace], bool]
 NOT_YET: tuple[tuple[Asked, str], ...] = (
-    (lambda args: not args.pileup_only, "this version makes pileup calls only: add --pileup_only"),
     (lambda args: args.platform == "ilmn", "--platform=ilmn is not in this version: only ont and hifi are"),
     (lambda args: args.use_gpu, "--use_gpu is not in this version: it runs on the CPU"),
     (lambda args: args.device not in (None, "cpu"), "--device is not in this version: it runs on the CPU"),
-    (lambda args: args.enable_dwell_time, "--enable_dwell_time is not in this version: leave it out"),
-    *(
-        (attrgetter(name), f"--{name} is not in this version: nothing is phased")
-        for name in (*PHASING_SWITCHES, "longphase")
-    ),
 )
 """What is declared but refused, with the reason: options of stages that do not exist yet. Options that v2.0.2 itself
 does not look at after --pileup_only (selection, gVCF blocks, --no_phasing_for_fa) are checked and accepted, and so are
@@ -79,7 +78,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-m", "--model_path", required=True, metavar="DIR", help="folder with the two model files")
     add_value(group, "pileup_model_prefix", CallingConfig.pileup_model_prefix, "NAME", "file name without .pt")
     add_value(group, "fa_model_prefix", CallingConfig.fa_model_prefix, "NAME", "file name without .pt")
-    add_switch(group, "--enable_dwell_time", help="not in this version")
+    add_switch(group, "--enable_dwell_time", help="use the move tables of ONT reads; needs a model trained with them")
 
 
 def add_regions(parser: argparse.ArgumentParser) -> None:
@@ -139,6 +138,7 @@ def add_performance(parser: argparse.ArgumentParser) -> None:
         group, "chunk_size", CallingConfig.chunk_size, "BASES", "most bases of a unit of work; no call depends on it"
     )
     add_value(group, "chunk_num", 0, "N", "no effect")
+    add_switch(group, "--resume", help="take up the finished parts of an interrupted run in the same output folder")
     add_switch(group, "--use_gpu", help="not in this version")
     add_text(group, "device", "NAME", "cpu")
     add_switch(group, "--disable_c_impl", help="no effect")
@@ -175,6 +175,8 @@ def config_from(args: argparse.Namespace) -> CallingConfig:
     )
     find_alignment_index(bam)
     find_fai(reference)
+    if wants_longphase(args) or args.use_longphase_for_final_output_phasing:
+        find_longphase(args.longphase)
     for path, name in ((bed, "BED"), (sites, "VCF")):
         if path and not path.is_file():
             raise InputError(f"{name} file {path} provides but not found")
@@ -207,11 +209,21 @@ def config_from(args: argparse.Namespace) -> CallingConfig:
         pileup_only=args.pileup_only,
         print_ref_calls=args.print_ref_calls,
         gvcf=args.gvcf,
+        blocks=BlockRule(args.base_err, at_least(MIN_GQ_BIN, args.gq_bin_size, "gq bin size", "gq_bin_size")),
+        all_contigs_in_gvcf=args.output_all_contigs_in_gvcf_header,
         haploid=haploid_mode(args),
         keep_iupac_bases=args.keep_iupac_bases,
         enable_long_indel=args.enable_long_indel,
         remove_intermediate_dir=args.remove_intermediate_dir,
         candidates=candidates,
+        selection=selection_rule(args, PLATFORMS[args.platform], model_dir),
+        phaser=LONGPHASE if wants_longphase(args) else WHATSHAP,
+        final_phaser=final_phaser(args),
+        haplotag=args.use_whatshap_for_final_output_haplotagging,
+        whatshap=args.whatshap,
+        longphase=args.longphase,
+        dwell=args.enable_dwell_time,
+        resume=args.resume,
         command_line=args.command_line,
     )
 
@@ -285,6 +297,36 @@ def candidate_rule(args: argparse.Namespace, platform: Platform) -> CandidateRul
     )
 
 
+def selection_rule(args: argparse.Namespace, platform: Platform, model_dir: Path) -> SelectionRule:
+    """Shares with the platform's defaults filled in. Raises ConfigError when one is out of range.
+
+    For three published models v2.0.2 phases with 0.8 of the SNPs whatever the user says (spec/cli.md 2.5, 9.4).
+    """
+    var_pct_phasing = args.var_pct_phasing or platform.var_pct_phasing
+    if model_dir.name in MORE_PHASING_MODELS:
+        var_pct_phasing = MORE_PHASING
+    return SelectionRule(
+        var_pct_full=args.var_pct_full or platform.var_pct_full,
+        ref_pct_full=args.ref_pct_full or platform.ref_pct_full,
+        var_pct_phasing=None if args.no_phasing_for_fa else var_pct_phasing,
+        genotyping=bool(args.vcf_fn),
+    )
+
+
+def wants_longphase(args: argparse.Namespace) -> bool:
+    """LongPhase between the networks, under its name or the legacy one (spec/cli.md 2.3)."""
+    return args.use_longphase_for_intermediate_phasing or args.longphase_for_phasing
+
+
+def final_phaser(args: argparse.Namespace) -> str | None:
+    """The program that phases the output; haplotagging needs one, WhatsHap unless another is asked for (2.3)."""
+    if args.use_whatshap_for_final_output_phasing or args.enable_phasing:
+        return WHATSHAP
+    if args.use_longphase_for_final_output_phasing:
+        return LONGPHASE
+    return WHATSHAP if args.use_whatshap_for_final_output_haplotagging else None
+
+
 def at_least(minimum: int, value: int, subject: str, option: str) -> int:
     """value, or the minimum with v2.0.2's warning when it is lower (spec/cli.md 3.10)."""
     if value < minimum:
@@ -301,11 +343,15 @@ def haploid_mode(args: argparse.Namespace) -> str | None:
 
 def check_move_tables(args: argparse.Namespace, model_dir: Path) -> None:
     """Raises ConfigError for a model trained with move tables (spec/cli.md 3.14): without them its calls are wrong."""
+    if args.enable_dwell_time and args.platform != "ont":
+        raise ConfigError("Dwell time is not supported for non-ONT platform, disabling option! exit!")
+    if args.enable_dwell_time:
+        return
     names = (model_dir.name, args.pileup_model_prefix, args.fa_model_prefix)
     if any(mark in name.lower() for name in names for mark in MOVE_TABLE_NAMES):
         raise ConfigError(
-            f"model {model_dir.name} is for reads with move tables: it needs --platform=ont and --enable_dwell_time, "
-            "which is not in this version; use another model"
+            f"model {model_dir.name} is for reads with move tables: it needs --platform=ont and --enable_dwell_time; "
+            "add them, or use a model without with_mv or with_move in its name"
         )
 
 
@@ -315,9 +361,6 @@ def check_later_stages(args: argparse.Namespace) -> None:
         check_range(name, getattr(args, name), 0, 1)
     if args.ref_pct_full > 0.3:
         logger.warning("For efficiency, we use a maximum 30% reference candidates for full-alignment calling")
-    if not 0 < args.base_err < 1:
-        raise ConfigError(f"--base_err={args.base_err}: expected a probability between 0 and 1")
-    at_least(MIN_GQ_BIN, args.gq_bin_size, "gq bin size", "gq_bin_size")
     check_range("chunk_num", args.chunk_num, -1)
     if args.chunk_num > 0:
         logger.warning("--chunk_num=%d has no effect; --chunk_size sets how the work is cut", args.chunk_num)

@@ -199,6 +199,11 @@ class VcfWriter:
             raise
         return self
 
+    def write_lines(self, contig: str, text: bytes) -> None:
+        """Add whole rows of one contig with their line ends; those of one contig come in ascending order."""
+        if text:
+            self.write(contig, max(self._pos, 0) if contig == self._contig else 0, text[:-1].decode())
+
     def write(self, contig: str, pos: int, line: str) -> None:
         """Add one row, given without newline; pos is its 0-based position."""
         if contig != self._contig:

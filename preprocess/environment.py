@@ -49,6 +49,7 @@ class Alignments:
 class Environment:
     """What a run works on. contigs are those to call, in output order; none left is an ordinary outcome.
 
+    targets  BED intervals (k, 2) or known sites (k,) of each contig as they were given, 0-based; None without
     allowed  None, or per contig the positions where a candidate may lie: (k, 2) int64, sorted and disjoint
     """
 
@@ -56,6 +57,7 @@ class Environment:
     alignments: Alignments
     contigs: tuple[Contig, ...]
     allowed: dict[str, np.ndarray] | None
+    targets: dict[str, np.ndarray] | None = None
 
 
 def examine(
@@ -88,7 +90,7 @@ def examine(
         warn_beyond_end(bed or sites, targets, contigs)
         allowed_in = allowed_in_bed if bed else allowed_at_sites
         allowed = {contig.name: allowed_in(targets[contig.name], contig.length) for contig in contigs}
-    return Environment(reference, alignments, tuple(contigs), allowed)
+    return Environment(reference, alignments, tuple(contigs), allowed, targets)
 
 
 def stay_offline() -> None:
@@ -297,3 +299,18 @@ def warn_beyond_end(path: Path, targets: dict[str, np.ndarray], contigs: list[Co
             )  # fmt: skip
     if not targets:
         logger.warning("%s: no rows, nothing will be called", path)
+
+
+MOVE_CHECK_READS = 50
+
+
+def check_moves(alignments: Alignments, reference: Reference) -> None:
+    """Raises InputError unless one of the first reads of the file has a move table (spec/cli.md 3.15)."""
+    with open_alignments(alignments.path, alignments.index, reference) as file:
+        for read in islice(file, MOVE_CHECK_READS):
+            if read.has_tag("mv") and len(read.get_tag("mv")) > 0:
+                return
+    raise InputError(
+        f"{alignments.path}: Dwell time is enabled but no valid 'mv' tag was found in the first {MOVE_CHECK_READS} "
+        "alignments. Basecall with move tables (dorado --emit-moves), or leave out --enable_dwell_time"
+    )

@@ -1,6 +1,8 @@
 """Pileup tensors of a planned chunk: the region around it, counted by the C core."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import numpy as np
 
 from clair3 import core
 from preprocess.candidates import CandidateRule
@@ -17,18 +19,26 @@ BATCH = 2000
 
 
 def iter_pileup(
-    source: core.Source, chunk: Chunk, rule: CandidateRule, cancel: core.CancelFlag | None = None
+    source: core.Source,
+    chunk: Chunk,
+    rule: CandidateRule,
+    cancel: core.CancelFlag | None = None,
+    keep_evidence: Callable[[np.ndarray], None] | None = None,
 ) -> Iterator[TensorBatch]:
     """Candidates owned by a chunk, ascending, in batches with (n, 33, 18) int32 tensors and read support.
 
+    keep_evidence is given the gVCF evidence of the chunk's positions, (2, n) int32: reads that show the reference, and
+    all reads (spec/features.md B.8); the chunk must be one to be looked at whole.
     Raises CoreError for unreadable alignments or reference, core.Cancelled when the flag was set.
     """
     waiting, count = [], 0
-    for allowed in chunk.parts():
-        region = Region(chunk.contig, max(0, int(allowed[0, 0]) - REACH), int(allowed[-1, 1]) + REACH)
-        pileup = core.pileup(source, region, rule, allowed, cancel=cancel)
-        for start in range(0, len(pileup), BATCH):
-            waiting.append(pileup.batch(start, start + BATCH))
+    for start, end, allowed in chunk.parts():
+        region = Region(chunk.contig, max(0, start - REACH), end + REACH)
+        pileup = core.pileup(source, region, rule, allowed, gvcf=keep_evidence is not None, cancel=cancel)
+        if keep_evidence is not None:
+            keep_evidence(pileup.gvcf_evidence()[:, start - region.start : end - region.start])
+        for first in range(0, len(pileup), BATCH):
+            waiting.append(pileup.batch(first, first + BATCH))
             count += len(waiting[-1])
             if count >= BATCH:
                 yield TensorBatch.concatenate(waiting)

@@ -1,8 +1,11 @@
-"""What the machine gives to this process: library threads, processors, process limit."""
+"""What the machine gives to this process: library threads, processors, process limit, other programs."""
 
 import logging
 import os
 import resource
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from shared.errors import ConfigError
 
@@ -19,6 +22,9 @@ THREAD_VARIABLES = (
 
 PROCESSES_PER_THREAD = 30
 """v2.0.2's allowance of the process limit per thread (spec/cli.md 3.9); a thread counts as a process there."""
+
+POLL_SECONDS = 0.2
+"""Time between two looks at whether a running program is still wanted."""
 
 
 def limit_library_threads() -> None:
@@ -62,3 +68,28 @@ def usable_threads(asked: int) -> int:
         )
         threads = lowered
     return threads
+
+
+def run_program(argv: Sequence[str | os.PathLike], cancelled: Callable[[], bool] = lambda: False) -> tuple[int, str]:
+    """Run an external program, without a shell, and wait for its end.
+
+    Nothing stands on its stdin, its stdout is dropped. Returns the exit code (-n: ended by signal n) and what it wrote
+    to stderr. It is killed when cancelled() says so, and when the waiting thread gets an exception (Ctrl-C).
+    Raises OSError when it cannot be started.
+    """
+    words = ""
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="backslashreplace",
+    ) as process:
+        try:
+            while process.returncode is None and not cancelled():
+                with suppress(subprocess.TimeoutExpired):
+                    _, words = process.communicate(timeout=POLL_SECONDS)
+        finally:
+            process.kill()
+    return process.returncode, words

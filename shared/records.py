@@ -5,6 +5,7 @@ Positions are 0-based and intervals half-open; 1-based numbers exist only in tex
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +20,15 @@ class Region:
 
     def __str__(self):
         return f"{self.contig}:{self.start + 1}-{self.end}"
+
+
+class Task(Protocol):
+    """A unit of work of a stage: name is unique within it, inputs a fingerprint of what else the work depends on."""
+
+    contig: str
+    name: str
+    region: Region
+    inputs: str
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The records of a run do not depend on the chunks: each chunk owns a half-open in
 whoever computes its features reads enough bases around it. So chunks are cut for even work and flat memory only.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class Chunk:
     index      number of the chunk within its contig, from 0
     intervals  None: every position; else (k, 2) int64, sorted and disjoint [start, end) of the allowed positions,
                all within the chunk
+    whole      every position is looked at, allowed or not (gVCF)
     """
 
     contig: str
@@ -49,17 +51,34 @@ class Chunk:
     start: int
     end: int
     intervals: np.ndarray | None = None
+    whole: bool = False
 
     @property
     def region(self) -> Region:
         return Region(self.contig, self.start, self.end)
 
-    def parts(self) -> Iterator[np.ndarray]:
-        """The chunk's allowed positions in pieces worth reading in one go, as `intervals`: targets far apart are
-        not read across."""
+    @property
+    def name(self) -> str:
+        """v2.0.2's name of its file; chunks count from 1 there."""
+        return f"{self.contig}_{self.index + 1}"
+
+    @property
+    def inputs(self) -> str:
+        """Fingerprint of the allowed positions."""
         if self.intervals is None:
-            return iter([np.array([[self.start, self.end]])])
-        return group_near(self.intervals, TASK_BASES)
+            return ""
+        return hashlib.sha256(self.intervals.astype(np.int64).tobytes() + bytes([self.whole])).hexdigest()[:16]
+
+    def parts(self) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Start, end and allowed positions, (k, 2) int64, of the pieces worth reading in one go: targets far apart
+        are not read across, unless the whole chunk is wanted."""
+        if self.intervals is None:
+            yield self.start, self.end, np.array([[self.start, self.end]])
+        elif self.whole:
+            yield self.start, self.end, self.intervals
+        else:
+            for group in group_near(self.intervals, TASK_BASES):
+                yield int(group[0, 0]), int(group[-1, 1]), group
 
 
 def read_bed(path: Path) -> dict[str, np.ndarray]:
@@ -150,13 +169,19 @@ def merge(intervals: np.ndarray) -> np.ndarray:
     return np.stack([start[first], reach[last]], axis=1)
 
 
-def plan_chunks(contigs: Iterable[Contig], allowed: dict[str, np.ndarray] | None, chunk_size: int) -> list[Chunk]:
+def plan_chunks(
+    contigs: Iterable[Contig],
+    allowed: dict[str, np.ndarray] | None,
+    chunk_size: int,
+    spans: dict[str, tuple[int, int]] | None = None,
+) -> list[Chunk]:
     """All chunks of a run, contig by contig in the order given, ascending within a contig.
 
     allowed     None: every position; else the allowed intervals per contig, as allowed_in_bed makes them; a contig
                 without any has no chunk
     chunk_size  bases of a chunk at most, the space between far targets left out; more than TASK_BASES is the same as
                 TASK_BASES
+    spans       with allowed: chunks that cover these [start, end) of the contigs without a gap, for a gVCF
     The owned positions of a contig's chunks are disjoint and together are exactly its allowed positions.
     Raises ConfigError when chunk_size is not positive (spec/cli.md 9.8).
     """
@@ -167,11 +192,20 @@ def plan_chunks(contigs: Iterable[Contig], allowed: dict[str, np.ndarray] | None
         if allowed is None:
             pieces = split(np.array([[0, contig.length]]), size)
             parts = ((start, end, None) for start, end in pieces.tolist())
+        elif spans is not None:
+            pieces = split(np.array([spans[contig.name]]), size).tolist() if contig.name in spans else ()
+            parts = ((start, end, clip(allowed[contig.name], start, end), True) for start, end in pieces)
         else:
             intervals = split(allowed.get(contig.name, np.empty((0, 2), np.int64)), size)
             parts = ((int(piece[0, 0]), int(piece[-1, 1]), piece) for piece in pack(intervals, size))
         chunks += [Chunk(contig.name, index, *part) for index, part in enumerate(parts)]
     return chunks
+
+
+def clip(intervals: np.ndarray, start: int, end: int) -> np.ndarray:
+    """What of sorted, disjoint intervals, (k, 2) int64, lies within [start, end)."""
+    inside = np.clip(intervals, start, end)
+    return inside[inside[:, 0] < inside[:, 1]]
 
 
 def split(intervals: np.ndarray, size: int) -> np.ndarray:

@@ -28,7 +28,10 @@ DELETED, SKIPPED = "*", " "
 
 @dataclass(frozen=True)
 class Read:
-    """One alignment. seq has the letters of the 4-bit BAM alphabet; qual is None when missing."""
+    """One alignment. seq has the letters of the 4-bit BAM alphabet; qual is None when missing.
+
+    mv is the move table, stride first: None when missing, a number for a tag that is no array.
+    """
 
     pos: int
     cigar: str
@@ -37,6 +40,7 @@ class Read:
     mapq: int = 60
     name: str = "read"
     qual: tuple[int, ...] | None = None
+    mv: tuple[int, ...] | int | None = None
 
 
 class Event(NamedTuple):

@@ -4,6 +4,7 @@ The random ones are legal by the SAM specification and otherwise as odd as possi
 inside its reference. Read is that of tests/pileup_reference.py; positions are 0-based.
 """
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
@@ -281,6 +282,10 @@ def aligned_segment(read: Read, contig_index: int, header: pysam.AlignmentHeader
     segment.query_sequence = read.seq or None
     if read.qual is not None and read.seq:
         segment.query_qualities = list(read.qual)
+    if isinstance(read.mv, tuple):
+        segment.set_tag("mv", array("b" if all(-128 <= move < 128 for move in read.mv) else "i", read.mv))
+    elif read.mv is not None:
+        segment.set_tag("mv", read.mv)
     return segment
 
 
@@ -290,8 +295,8 @@ def write_case(folder: Path, case: Case, contig: str = "chr1") -> tuple[Path, Pa
     return bam, write_fasta(folder / "ref.fa", {contig: case.ref})
 
 
-def read_bam(path: Path, contig: str, start: int = 0, end: int | None = None) -> list[Read]:
-    """Reads of a BAM file that overlap [start, end) of a contig, in file order; qualities are left out."""
+def read_bam(path: Path, contig: str, start: int = 0, end: int | None = None, *, qualities: bool = False) -> list[Read]:
+    """Reads of a BAM file that overlap [start, end) of a contig, in file order, with or without their qualities."""
     with pysam.AlignmentFile(str(path)) as bam:
         return [
             Read(
@@ -301,6 +306,14 @@ def read_bam(path: Path, contig: str, start: int = 0, end: int | None = None) ->
                 segment.flag,
                 segment.mapping_quality,
                 segment.query_name,
+                tuple(segment.query_qualities) if qualities and segment.query_qualities is not None else None,
+                move_table(segment),
             )
             for segment in bam.fetch(contig, start, end)
         ]
+
+
+def move_table(segment: pysam.AlignedSegment) -> tuple[int, ...] | int | None:
+    """The `mv` tag of a record, as Read has it."""
+    moves = segment.get_tag("mv") if segment.has_tag("mv") else None
+    return tuple(moves) if isinstance(moves, array) else moves

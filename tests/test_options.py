@@ -135,38 +135,80 @@ def test_usage_errors(paths, capsys, more):
 @pytest.mark.parametrize(
     "more, message",
     [
-        (["--pileup_only"], "this version makes pileup calls only: add --pileup_only"),
-        (["--pileup_only=no"], "this version makes pileup calls only: add --pileup_only"),
         (["--platform=ilmn"], "--platform=ilmn is not in this version"),
         (["--use_gpu"], "--use_gpu is not in this version"),
         (["--device=cuda:0"], "--device is not in this version"),
-        (["--enable_dwell_time"], "--enable_dwell_time is not in this version"),
-        *[([f"--{name}"], f"--{name} is not in this version") for name in options.PHASING_SWITCHES],
-        (["--longphase=/opt/longphase"], "--longphase is not in this version"),
         (
-            ["--use_gpu", "--enable_phasing"],
-            "--use_gpu is not in this version: it runs on the CPU; --enable_phasing is",
+            ["--use_gpu", "--gvcf"],
+            "gvcf is not in this version, except for PL in the rows of --pileup_only; --platform",
         ),
     ],
 )
 def test_missing_stages_are_refused(paths, tmp_path, capsys, more, message):
-    refused(paths, capsys, 2, message, *more)
+    refused(paths, capsys, 2, message, "--pileup_only=no", *more)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words, intermediate, final, haplotag",
+    [
+        ([], "whatshap", None, False),
+        (["--use_whatshap_for_final_output_phasing"], "whatshap", "whatshap", False),
+        (["--enable_phasing"], "whatshap", "whatshap", False),
+        (["--use_whatshap_for_final_output_haplotagging"], "whatshap", "whatshap", True),
+        (["--use_longphase_for_intermediate_phasing", "--longphase=true"], "longphase", None, False),
+        (["--longphase_for_phasing", "--longphase=true"], "longphase", None, False),
+        (["--use_longphase_for_final_output_phasing", "--longphase=true"], "whatshap", "longphase", False),
+        (
+            [
+                "--use_longphase_for_final_output_phasing",
+                "--longphase=true",
+                "--use_whatshap_for_final_output_haplotagging",
+            ],
+            "whatshap",
+            "longphase",
+            True,
+        ),
+        (
+            ["--use_longphase_for_final_output_phasing", "--longphase=true", "--enable_phasing"],
+            "whatshap",
+            "whatshap",
+            False,
+        ),
+    ],
+)
+def test_phasing_programs(paths, words, intermediate, final, haplotag):  # cli.md 2.3
+    config = configured(paths, *words)
+    assert (config.phaser, config.final_phaser, config.haplotag) == (intermediate, final, haplotag)
+
+
+def test_longphase_that_is_not_there(paths, capsys):
+    refused(
+        paths, capsys, 1, "expected the name or path of an executable", "--longphase_for_phasing", "--longphase=/no"
+    )
+
+
+@pytest.mark.parametrize(
+    "words, shares",
+    [
+        ([], (0.7, 0.1, 0.7)),
+        (["--platform=hifi"], (0.3, 0.3, 0.7)),
+        (["--var_pct_full=1", "--ref_pct_full=0.3", "--var_pct_phasing=0.9"], (1.0, 0.3, 0.9)),
+        (["--no_phasing_for_fa"], (0.7, 0.1, None)),
+    ],
+)
+def test_selection_rule(paths, words, shares):
+    rule = configured(paths, *words).selection
+    assert (rule.var_pct_full, rule.ref_pct_full, rule.var_pct_phasing) == shares
 
 
 @pytest.mark.parametrize(
     "word",
     [
-        *["--use_whatshap_for_intermediate_phasing=no", "--no_phasing_for_fa", "--disable_c_impl", "--device=cpu"],
-        *[f"--{tool}=/opt/{tool}" for tool in ("samtools", "python", "pypy", "parallel", "whatshap")],
-        *["--var_pct_full=1", "--ref_pct_full=0.3", "--var_pct_phasing=0.9", "--base_err=0.01", "--gq_bin_size=10"],
-        *[
-            "--output_all_contigs_in_gvcf_header",
-            "--chunk_num=-1",
-            "--longphase=EMPTY",
-            "--bed_fn=EMPTY",
-            "--use_gpu=0",
-        ],
+        *["--use_whatshap_for_intermediate_phasing=no", "--disable_c_impl", "--device=cpu", "--chunk_num=-1"],
+        *[f"--{tool}=/opt/{tool}" for tool in ("samtools", "python", "pypy", "parallel")],
+        *["--base_err=0.01", "--gq_bin_size=10", "--output_all_contigs_in_gvcf_header"],
+        *["--longphase=EMPTY", "--bed_fn=EMPTY", "--use_gpu=0"],
     ],
 )
 def test_options_without_effect_here_are_accepted(paths, word, caplog):

@@ -205,7 +205,7 @@ def test_chunks_cover_the_allowed_positions_once(allowed, size):
     for chunk in chunks:
         assert chunk.contig == "a"
         assert (chunk.start, chunk.end) == (chunk.intervals[0, 0], chunk.intervals[-1, 1])
-        parts = list(chunk.parts())
+        parts = [allowed for _, _, allowed in chunk.parts()]
         np.testing.assert_array_equal(np.concatenate(parts), chunk.intervals)
         for part in parts:
             assert part[-1, 1] - part[0, 0] <= TASK_BASES
@@ -213,6 +213,19 @@ def test_chunks_cover_the_allowed_positions_once(allowed, size):
     for before, after in pairwise(chunks):
         assert before.end <= after.start
         assert to_read(before.intervals, size) + to_read(after.intervals, size) > size
+
+
+@given(far_apart, st.integers(1, 40_000), st.integers(0, 100))
+def test_chunks_of_a_gvcf_leave_no_gap(allowed, size, more):
+    if not len(allowed):
+        return
+    span = max(0, int(allowed[0, 0]) - more), int(allowed[-1, 1]) + more
+    chunks = plan_chunks([Contig("a", 10**6), Contig("b", 10)], {"a": allowed}, size, {"a": span})
+    assert [chunk.start for chunk in chunks] + [span[1]] == [span[0]] + [chunk.end for chunk in chunks]
+    assert [p for chunk in chunks for p in positions(chunk.intervals)] == positions(allowed)
+    for chunk in chunks:
+        ((start, end, inside),) = chunk.parts()
+        assert (start, end) == (chunk.start, chunk.end) and inside is chunk.intervals
 
 
 def to_read(intervals, size):

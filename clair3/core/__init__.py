@@ -176,6 +176,70 @@ def pileup(
     return Pileup(region, ffi.gc(out[0], lib.c3_pileup_free))
 
 
+class FullAlignment:
+    """The reads around the candidates of one candidate file (spec/features.md C).
+
+    pos         (n,) int64      the candidates asked for
+    ref         (n,) uint8      their reference letters, upper case ASCII
+    support     SupportBatch of n rows
+    haplotypes  (reads,) uint8  0, 1 or 2 of each read that was kept, in file order
+    """
+
+    def __init__(self, contig: str, pos: np.ndarray, rule, handle):
+        self.contig, self.pos, self.handle = contig, pos, handle
+        self.shape = (rule.rows, WINDOW, 9 if rule.dwell else 8)
+        self.ref = _copy(handle.ref, handle.n, np.uint8)
+        self.support = _support(handle.support, _copy(handle.depth, handle.n, np.int32))
+        self.haplotypes = _copy(handle.haplotype, handle.reads, np.uint8)
+
+    def __len__(self):
+        return len(self.pos)
+
+    def batch(self, start: int = 0, end: int | None = None) -> TensorBatch:
+        """Candidates start <= i < end (all of them by default) with their (k, rows, 33, 8 or 9) int8 tensors."""
+        end = len(self) if end is None else min(end, len(self))
+        tensors = np.empty((end - start, *self.shape), np.int8)
+        lib.c3_full_tensors(self.handle, start, end, ffi.from_buffer("int8_t[]", tensors))
+        support = self.support.rows(start, end)
+        return TensorBatch(self.contig, self.pos[start:end], self.ref[start:end], tensors, support)
+
+
+def full_alignment(
+    source: Source, contig: str, candidates: np.ndarray, rule, snps=None, cancel: CancelFlag | None = None
+) -> FullAlignment:
+    """Read the alignments around the candidates of one candidate file.
+
+    candidates  (n,) int64, 0-based, ascending, distinct; at most 10,000 in v2.0.2's files (A.10)
+    rule        preprocess.full_alignment.RowRule
+    snps        preprocess.phasing.PhasedSnps of the contig, sorted by position; None: reads stay untagged
+
+    Raises CoreError for unreadable data and Cancelled when the flag was set.
+    """
+    candidates = np.ascontiguousarray(candidates, np.int64)
+    fields = ("min_mapq", "max_indel_length", "rows", "dwell")
+    c_snps, keep_alive = ffi.NULL, []
+    if snps is not None:
+        columns = (("pos", np.int64), ("alt", np.uint8), ("haplotype", np.int8), ("phase_set", np.int64))
+        keep_alive = [np.ascontiguousarray(getattr(snps, name), dtype) for name, dtype in columns]
+        types = ("int64_t[]", "uint8_t[]", "int8_t[]", "int64_t[]")
+        buffers = [ffi.from_buffer(kind, values) for kind, values in zip(types, keep_alive, strict=True)]
+        c_snps = ffi.new("c3_phased_snps *", [len(keep_alive[0]), *buffers])
+    out = ffi.new("c3_full **")
+    code = lib.c3_full_run(
+        source.handle,
+        contig.encode(),
+        ffi.from_buffer("int64_t[]", candidates),
+        len(candidates),
+        ffi.new("c3_full_rule *", {name: getattr(rule, name) for name in fields}),
+        c_snps,
+        ffi.NULL if cancel is None else cancel.cell,
+        out,
+    )
+    where = f"{contig}:{candidates[0] + 1}-{candidates[-1] + 1}" if len(candidates) else contig
+    _check(code, f"{source.name} {where}")
+    return FullAlignment(contig, candidates, rule, ffi.gc(out[0], lib.c3_full_free))
+
+
 def allele_order(keys: list[str] | list[int]) -> list[str] | list[int]:
     """The order in which v2.0.2 lists distinct insertions or deletion lengths seen in this order (B.7)."""
     if any(isinstance(key, str) for key in keys):
@@ -191,3 +255,10 @@ def allele_order(keys: list[str] | list[int]) -> list[str] | list[int]:
 def htslib_path() -> str:
     """The htslib that reads the alignments: the system's, or the one in the pysam wheel; "" when unknown."""
     return ffi.string(lib.c3_htslib_path()).decode()
+
+
+def first_shuffle(n: int) -> list[int]:
+    """The permutation of range(n) that a fresh generator draws (C.6)."""
+    items = ffi.new("int32_t[]", max(n, 1))
+    lib.c3_first_shuffle(items, n)
+    return list(items)[:n]

@@ -15,8 +15,11 @@ from pathlib import Path
 from cffi import FFI
 
 CSRC = Path(__file__).resolve().parent / "csrc"
-HEADERS = ("codes.h", "alignments.h", "alleles.h", "support.h", "pileup.h")
-SOURCES = ("alignments.c", "alleles.c", "support.c", "pileup.c")
+HEADERS = tuple(
+    f"{name}.h"
+    for name in ("codes", "alignments", "alleles", "support", "pileup", "shuffle", "haplotag", "full_alignment", "gvcf")
+)
+SOURCES = tuple(f"{name.removesuffix('.h')}.c" for name in HEADERS if name != "codes.h")
 
 
 def declarations() -> str:

@@ -1,9 +1,9 @@
 """Cost of whole runs: CPU seconds (user + system, all processes), wall clock and peak memory, median (min - max).
 
-    python scripts/bench/whole.py --repeat 3 -- --bam_fn=B --ref_fn=R --model_path=M --platform=ont --threads=2 --pileup_only
+    python scripts/bench/whole.py --repeat 3 -- --bam_fn=B --ref_fn=R --model_path=M --platform=ont --threads=2
 
-What stands after `--` goes to `clair3 run`; the output folder is a temporary one. Several runs, each after its own `--`,
-are alternated, so that a busy moment of the machine does not fall on one of them alone.
+What stands after `--` goes to `clair3 run`; the output folder is a temporary one. Several runs, each after its own
+`--`, are alternated, so that a busy moment of the machine does not fall on one of them alone.
 """
 
 import argparse

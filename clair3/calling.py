@@ -1,0 +1,294 @@
+"""A calling run: its stages in order, from checked inputs to the final files (spec/calling.md 7-11, spec/cli.md 6)."""
+
+import hashlib
+import importlib
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pysam
+
+from clair3 import vcf
+from clair3.config import LONGPHASE, PROGRAM_NAMES, CallingConfig
+from clair3.gvcf import Blocks, Cell, cells_of_contig, cells_of_sites
+from clair3.gvcf_merge import letter_reader, merge
+from clair3.known_sites import KnownSites, read_known_sites
+from clair3.ledger import Ledger, digest_of, file_identity, file_name
+from clair3.rows import MergedRows, PhasedRows, Rows, StageRows
+from clair3.selection import QualCounts, Selection, cut_blocks, select, write_snps
+from clair3.task.main import FULL_ALIGNMENT, PILEUP
+from clair3.vcf import FinalRule, VcfWriter, pos_of
+from preprocess.environment import Environment
+from preprocess.phasing import LongPhase, PhasedSnps, WhatsHap, find_longphase, find_whatshap, read_phased
+from shared.regions import Chunk, pad
+from shared.version import VERSION
+from shared.workers import in_order
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+PILEUP_VCF, FULL_ALIGNMENT_VCF, MERGED_VCF = "pileup.vcf.gz", "full_alignment.vcf.gz", "merge_output.vcf.gz"
+GVCF, PHASED_VCF, PHASED_BAM = "merge_output.gvcf.gz", "phased_merge_output.vcf.gz", "phased_output.bam"
+FINAL_FILES = (PILEUP_VCF, FULL_ALIGNMENT_VCF, MERGED_VCF, GVCF, PHASED_VCF, PHASED_BAM)
+"""Names under which a user finds results, each with its index (spec/cli.md 7)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run whose inputs have been checked. models: the file of each kind of network."""
+
+    config: CallingConfig
+    environment: Environment
+    models: dict[str, Path]
+
+    def call(self, chunks: list[Chunk], final: bool) -> Path:
+        """Go through the stages; the path of the VCF the user asked for."""
+        config = self.config
+        if not self.environment.contigs:
+            logger.warning("No contig intersection found, output header only in %s", config.output / MERGED_VCF)
+            logger.info("Exit in environment checking")
+            return self.nothing_to_call()
+        rows = self.call_pileup(chunks)
+        rule = FinalRule(config.qual, config.print_ref_calls, config.haploid)
+        written = self.write(PILEUP_VCF, MergedRows(rows, rule) if config.pileup_only and final else rows)
+        if not written:
+            logger.info("Exit in pileup variant calling")
+            return self.nothing_to_call()
+        if config.pileup_only:
+            logger.info("Only call pileup output with --pileup_only, output file: %s", config.output / PILEUP_VCF)
+            return config.output / PILEUP_VCF
+        full = self.call_again(self.select(rows))
+        logger.info("7/7 Merge pileup VCF and full-alignment VCF")
+        merged = MergedRows(rows, rule, full)
+        self.write(MERGED_VCF, merged, self.known_rows())
+        if config.writes_gvcf:
+            self.write_gvcf(merged, rows)
+        self.phase_output(merged)
+        return config.output / MERGED_VCF
+
+    def nothing_to_call(self) -> Path:
+        """Header-only VCFs: an ordinary outcome, and v2.0.2 writes both then (spec/cli.md 6.1)."""
+        nothing = StageRows(None, ())
+        self.write(PILEUP_VCF, nothing)
+        self.write(MERGED_VCF, nothing, self.known_rows())
+        if self.config.writes_gvcf:
+            self.write_gvcf(nothing, nothing)
+        return self.config.output / (PILEUP_VCF if self.config.pileup_only else MERGED_VCF)
+
+    def call_pileup(self, chunks: list[Chunk]) -> StageRows:
+        """The pileup stage."""
+        config = self.config
+        logger.info("1/7 Call variants using pileup model")
+        ledger = self.ledger(PILEUP, config.candidates, config.decoding)
+        stages = importlib.import_module("clair3.stages")  # torch takes a second to load: not before the checks
+        caller = stages.pileup_caller(config, self.environment, self.models[PILEUP], ledger)
+        stages.call_tasks(caller, chunks, config.threads, config.resume)
+        return StageRows(ledger, chunks)
+
+    def select(self, rows: StageRows) -> dict[str, Selection]:
+        """What is phased and what is called again, per contig in output order; cut-offs are over the whole run."""
+        if self.config.selection.var_pct_phasing is None:
+            logger.info("2/7 No phasing for full alignment calling")
+        else:
+            logger.info("2/7 Select heterozygous SNP variants for Whatshap phasing and haplotagging")
+        counts = QualCounts()
+        counts.add(row for _, row in rows.all())
+        cutoffs = counts.cutoffs(self.config.selection)
+        logger.info("5/7 Select candidates for full-alignment calling")
+        return {contig: select(contig, rows.of(contig), cutoffs) for contig in rows.contigs}
+
+    def call_again(self, selected: dict[str, Selection]) -> StageRows:
+        """Phasing and the full-alignment stage, if there is anything to call again."""
+        blocks = [block for contig, chosen in selected.items() for block in cut_blocks(contig, chosen.pos)]
+        if not blocks:
+            logger.info("No Candidate found! Exit in selecting full-alignment candidates")
+            return StageRows(None, ())
+        config, snps = self.config, self.phase(selected)
+        blocks = [replace(block, inputs=fingerprint(block.pos, snps.get(block.contig))) for block in blocks]
+        logger.info("6/7 Call low-quality variants using full-alignment model")
+        ledger = self.ledger(FULL_ALIGNMENT, config.candidates, config.decoding, config.dwell)
+        stages = importlib.import_module("clair3.stages")
+        caller = stages.full_alignment_caller(config, self.environment, self.models[FULL_ALIGNMENT], ledger, snps)
+        stages.call_tasks(caller, blocks, config.threads, config.resume)
+        rows = StageRows(ledger, blocks)
+        self.write(FULL_ALIGNMENT_VCF, rows)
+        return rows
+
+    def phaser(self, program: str, jobs: int, stop: threading.Event) -> WhatsHap | LongPhase:
+        """How one contig is phased; programs that run threads of their own share those of the run."""
+        config = self.config
+        if program == LONGPHASE:
+            command = (find_longphase(config.longphase),)
+            threads = max(1, config.threads // jobs)
+            return LongPhase(command, config.bam, config.reference, config.platform, threads, stop.is_set)
+        return WhatsHap(find_whatshap(config.whatshap), config.bam, config.reference, stop.is_set)
+
+    def phase_contigs(
+        self, program: str, contigs: list[str], step: Callable[[WhatsHap | LongPhase, str], Result]
+    ) -> dict[str, Result]:
+        """step(phaser, contig) for each contig, in parallel. Raises PhasingError."""
+        stop, threads = threading.Event(), self.config.threads
+        jobs = min(threads, max(1, min(4, threads // 2))) if program == LONGPHASE else threads
+        phaser, began = self.phaser(program, jobs, stop), time.monotonic()
+        with closing(in_order(partial(step, phaser), contigs, jobs, stop.set)) as results:
+            found = dict(zip(contigs, results, strict=True))
+        logger.info("Total time elapsed: %.2f s", time.monotonic() - began)
+        return found
+
+    def phase(self, selected: dict[str, Selection]) -> dict[str, PhasedSnps]:
+        """Phased SNPs of each contig that has any, for haplotagging; none when phasing is off."""
+        if self.config.selection.var_pct_phasing is None:
+            return {}
+        program = self.config.phaser
+        logger.info("3/7 Phase VCF file using %s", PROGRAM_NAMES[program])
+        folder = self.fresh_folder("phase_output/phase_vcf", keep=self.config.resume)
+        inputs = [file_identity(self.config.bam), file_identity(self.config.reference), program]
+
+        def phase_one(phaser: WhatsHap | LongPhase, contig: str) -> PhasedSnps:
+            unphased, phased = (folder / f"{prefix}{file_name(contig)}.vcf" for prefix in ("", "phased_"))
+            phased, mark = phased.with_name(f"{phased.name}.gz"), unphased.with_suffix(".digest")
+            digest = digest_of({"inputs": inputs, "snps": selected[contig].snps})
+            if not (phased.exists() and mark.exists() and mark.read_text() == digest):
+                mark.unlink(missing_ok=True)
+                write_snps(unphased, self.header(), selected[contig].snps)
+                phaser.phase(contig, unphased, phased)
+                mark.write_text(digest)  # last: what it vouches for is complete
+            return read_phased(phased, contig)
+
+        # one SNP alone has no phase
+        contigs = [contig for contig, chosen in selected.items() if len(chosen.snps) > 1]
+        return self.phase_contigs(program, contigs, phase_one)
+
+    def phase_output(self, merged: MergedRows) -> None:
+        """The phased VCF and the haplotagged BAM, if asked for (spec/calling.md 11). Raises PhasingError."""
+        config, program = self.config, self.config.final_phaser
+        if program is None:
+            return
+        logger.info("7/7 Phasing VCF output in parallel using %s", PROGRAM_NAMES[program])
+        folder = self.fresh_folder("merge_output")
+
+        def phase_one(phaser: WhatsHap | LongPhase, contig: str) -> Path:
+            unphased, phased = (folder / f"{prefix}{file_name(contig)}.vcf" for prefix in ("merge_", "phased_merge_"))
+            write_snps(unphased, self.header(), list(merged.of(contig)))
+            phaser.phase(contig, unphased, phased, trust_genotypes=True)
+            return phased
+
+        contigs = [contig for contig in merged.contigs if next(merged.of(contig), None)]
+        phased = PhasedRows(self.phase_contigs(program, contigs, phase_one))
+        self.write(PHASED_VCF, phased, header=phased.header() or self.header())
+        if config.haplotag:
+            logger.info("4/7 Haplotag input BAM file using Whatshap, need some time to finish!")
+            whatshap = WhatsHap(find_whatshap(config.whatshap), config.bam, config.reference)
+            whatshap.haplotag(config.output / PHASED_VCF, config.output / PHASED_BAM, max(1, config.threads // 2))
+
+    def write_gvcf(self, merged: Rows, stage: StageRows) -> None:
+        """The gVCF: variants, and blocks from the evidence that the pileup stage left (spec/calling.md 6)."""
+        config, reference, path = self.config, self.environment.reference, self.config.output / GVCF
+        began = time.monotonic()
+        listed = {contig.name: contig.length for contig in reference.contigs}
+        if not config.all_contigs_in_gvcf:
+            called = {contig.name for contig in self.environment.contigs}
+            listed = {name: length for name, length in listed.items() if name in called}
+        header = vcf.header(config.sample_name, str(config.reference), listed.items(), config.command_line, gvcf=True)
+        with pysam.FastaFile(str(reference.path)) as fasta, VcfWriter(path, header, listed.items()) as writer:
+            for contig, tasks in stage.tasks.items():
+                lines = self.gvcf_lines(contig, listed[contig], tasks, stage.ledger, merged, fasta)
+                for text in lines:
+                    writer.write_lines(contig, text)
+        logger.info("%s in %.2f s", path, time.monotonic() - began)
+
+    def gvcf_lines(self, contig: str, length: int, chunks: Sequence[Chunk], ledger: Ledger, merged: Rows, fasta):
+        """Pieces of a contig's gVCF, each whole lines."""
+        cells = gvcf_cells(self.config, self.environment, contig, length)
+
+        def blocks() -> Iterator[bytes]:
+            found = Blocks(contig, length, cells, self.config.blocks)
+            for chunk in chunks:
+                evidence = ledger.read_evidence(chunk)
+                yield found.feed(chunk.start, fasta.fetch(contig, chunk.start, chunk.end).encode(), *evidence)
+            yield found.finish()
+
+        letter = letter_reader(fasta, contig)
+        return merge(merged.of(contig), blocks(), letter, haploid=self.config.haploid is not None)
+
+    def fresh_folder(self, name: str, keep: bool = False) -> Path:
+        """An empty folder of that name in tmp; with keep, what it holds stays."""
+        folder = self.config.output / "tmp" / name
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def ledger(self, stage: str, *rules: object) -> Ledger:
+        """The ledger of a network's stage, for this run's inputs, model, rules and version."""
+        config = self.config
+        values = {
+            "version": VERSION,
+            "inputs": [file_identity(config.bam), file_identity(config.reference)],
+            "model": hashlib.sha256(self.models[stage].read_bytes()).hexdigest(),
+            "rules": [config.platform, *map(repr, rules)],
+        }
+        folder = config.output / "tmp" / f"{stage}_output"
+        return Ledger(folder, stage, digest_of(values), evidence=config.writes_gvcf and stage == PILEUP)
+
+    def header(self) -> str:
+        """The header of this run's VCFs (spec/calling.md 5)."""
+        contigs = [(contig.name, contig.length) for contig in self.environment.reference.contigs]
+        return vcf.header(self.config.sample_name, str(self.config.reference), contigs, self.config.command_line)
+
+    def known_rows(self) -> KnownSites | None:
+        """The sites of --vcf_fn, each of which stands in the output; None without."""
+        if self.config.sites is None or self.config.pileup_only:
+            return None
+        return read_known_sites(self.config.sites, self.environment.reference)
+
+    def write(self, name: str, rows: Rows, known: KnownSites | None = None, header: str | None = None) -> int:
+        """Write rows under a final name, those of known sites only if such are given; the number written."""
+        written, path = 0, self.config.output / name
+        contigs = [(contig.name, contig.length) for contig in self.environment.reference.contigs]
+        with VcfWriter(path, header or self.header(), contigs) as writer:
+            for contig, row in rows.all() if known is None else known.complete(rows):
+                writer.write(contig, pos_of(row), row)
+                written += 1
+        logger.info("%d records in %s", written, path)
+        return written
+
+
+def fingerprint(pos: np.ndarray, snps: PhasedSnps | None) -> str:
+    """A short digest of the candidates of a block and the phased SNPs of its contig."""
+    digest = hashlib.sha256(pos.tobytes())
+    if snps is not None:
+        for column in (snps.pos, snps.alt, snps.haplotype, snps.phase_set):
+            digest.update(column.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def gvcf_cells(config: CallingConfig, environment: Environment, contig: str, length: int) -> list[Cell]:
+    """The stretches of a contig in which blocks are cut (spec/calling.md 6.1)."""
+    if environment.targets is None:
+        return cells_of_contig(length)
+    targets = environment.targets[contig]
+    if config.sites is not None:
+        return cells_of_sites(length, targets)
+    padded = pad(targets)
+    return cells_of_contig(length, (int(padded[:, 0].min()), int(padded[:, 1].max())))
+
+
+def gvcf_spans(config: CallingConfig, environment: Environment) -> dict[str, tuple[int, int]] | None:
+    """What a gVCF needs evidence of where the run is restricted: one base more than the cells; None: everywhere."""
+    if not config.writes_gvcf or environment.targets is None:
+        return None
+    spans = {}
+    for contig in environment.contigs:
+        if cells := gvcf_cells(config, environment, contig.name, contig.length):
+            spans[contig.name] = cells[0].start, min(cells[-1].end + 1, contig.length)
+    return spans

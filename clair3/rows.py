@@ -1,0 +1,102 @@
+"""Rows on their way to the final files: those of a stage, merged ones (spec/calling.md 8.1), phased ones.
+
+All are VCF lines without line ends, read when they are asked for, contig by contig, so memory stays flat.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from clair3.ledger import Ledger
+from clair3.vcf import FinalRule, filter_row, pos_of
+from shared.records import Task
+
+
+class Rows:
+    """VCF lines by contig, in output order."""
+
+    contigs: Sequence[str]
+
+    def of(self, contig: str) -> Iterator[str]:
+        """Lines of one contig, ascending; none for a contig without."""
+        raise NotImplementedError
+
+    def all(self) -> Iterator[tuple[str, str]]:
+        """Contig and line of every row."""
+        return ((contig, row) for contig in self.contigs for row in self.of(contig))
+
+
+class StageRows(Rows):
+    """What a stage left in its ledger, in the order of the plan; each row is checked when it is read.
+
+    ledger may be None when there are no tasks. Raises LedgerError when a row is not what was planned.
+    """
+
+    def __init__(self, ledger: Ledger | None, tasks: Sequence[Task]):
+        self.ledger = ledger
+        self.tasks: dict[str, list[Task]] = {}
+        for task in tasks:
+            self.tasks.setdefault(task.contig, []).append(task)
+        self.contigs = list(self.tasks)
+
+    def of(self, contig: str) -> Iterator[str]:
+        for task in self.tasks.get(contig, ()):
+            yield from self.ledger.read(task)
+
+
+class MergedRows(Rows):
+    """Pileup rows, full-alignment rows in their place where there are any, through the final filters."""
+
+    def __init__(self, pileup: StageRows, rule: FinalRule, full_alignment: StageRows | None = None):
+        self.pileup, self.rule = pileup, rule
+        self.full_alignment = full_alignment or StageRows(None, ())
+        self.contigs = pileup.contigs
+
+    def of(self, contig: str) -> Iterator[str]:
+        merged = merge_rows(self.pileup.of(contig), self.full_alignment.of(contig))
+        return (kept for row in merged if (kept := filter_row(row, self.rule)) is not None)
+
+
+class PhasedRows(Rows):
+    """The VCF files that a phasing program wrote, one per contig."""
+
+    def __init__(self, files: dict[str, Path]):
+        self.files = files
+        self.contigs = list(files)
+
+    def of(self, contig: str) -> Iterator[str]:
+        with open(self.files[contig]) as lines:
+            yield from (line.rstrip("\n") for line in lines if not line.startswith("#"))
+
+    def header(self) -> str:
+        """Header lines of all files, each once; without the programs' command lines (9). Empty without files."""
+        seen: dict[str, None] = {}
+        for path in self.files.values():
+            with open(path) as lines:
+                for line in lines:
+                    if not line.startswith("##"):
+                        columns = line
+                        break
+                    if not line.startswith("##commandline="):
+                        seen[line] = None
+        return "".join([*seen, columns]) if seen else ""
+
+
+def merge_rows(pileup: Iterable[str], full_alignment: Iterable[str]) -> Iterator[str]:
+    """Rows of both stages in order of position, where full alignment wins.
+
+    Both come as VCF lines of one contig, ascending, one per position. A position with a full-alignment row loses its
+    pileup row, also when the full-alignment row is a reference call or is filtered later; a position that was sent to
+    full alignment but came back without a row keeps the pileup row.
+    """
+    full_alignment = iter(full_alignment)
+    waiting = next(full_alignment, None)
+    for row in pileup:
+        pos = pos_of(row)
+        while waiting is not None and pos_of(waiting) < pos:
+            yield waiting
+            waiting = next(full_alignment, None)
+        if waiting is None or pos_of(waiting) > pos:
+            yield row
+    if waiting is not None:
+        yield waiting
+        yield from full_alignment

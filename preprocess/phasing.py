@@ -1,0 +1,228 @@
+"""Phasing by external programs: WhatsHap or LongPhase, one process per contig, and their results read back.
+
+WhatsHap's command is the reference of this step (spec/calling.md 7.2, 11).
+"""
+
+import gzip
+import importlib.util
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pysam
+
+from shared.compressed import is_number, read_rows
+from shared.errors import ClairError, ConfigError
+from shared.process import run_program
+
+logger = logging.getLogger(__name__)
+
+WHATSHAP, LONGPHASE = "whatshap", "longphase"
+
+LAST_LINES = 3
+"""Lines of a failing program that go into the error: enough for its own message, or for the end of a traceback."""
+
+LONGEST_BAI = 2**29
+"""A longer contig needs a .csi index."""
+
+
+class PhasingError(ClairError):
+    """An external program for phasing could not do its work."""
+
+
+def find_whatshap(given: str | None = None) -> tuple[str, ...]:
+    """How to start WhatsHap: as --whatshap says, else that of our Python, else that of the PATH.
+
+    given is None when the option was left out; its published default, the bare name, means the same.
+    Raises ConfigError when there is none.
+    """
+    if given not in (None, WHATSHAP):
+        return (_executable(given, "--whatshap"),)
+    if importlib.util.find_spec(WHATSHAP):
+        # -P (Python 3.11): a folder of that name where the user happens to be is not the program
+        safe = ("-P",) if sys.version_info >= (3, 11) else ()
+        return (sys.executable, *safe, "-m", WHATSHAP)
+    found = _beside_python(WHATSHAP) or shutil.which(WHATSHAP)
+    if found is None:
+        raise ConfigError('WhatsHap was not found; run "pip install whatshap" or give --whatshap=PATH')
+    return (found,)
+
+
+def find_longphase(given: str | None = None) -> str:
+    """The LongPhase program: as --longphase says, else beside our Python, else on the PATH.
+
+    Raises ConfigError, in v2.0.2's words, when there is none (spec/cli.md 3.4).
+    """
+    if given is not None:
+        return _executable(given, "--longphase")
+    found = _beside_python(LONGPHASE) or shutil.which(LONGPHASE)
+    if found is None:
+        raise ConfigError(f"Cannot find LongPhase path in {Path(sys.executable).parent}, exit! Give --longphase=PATH")
+    return found
+
+
+def _executable(given: str, option: str) -> str:
+    if (found := shutil.which(given)) is None:
+        raise ConfigError(f"{option}={given}: expected the name or path of an executable program")
+    return os.path.abspath(found)
+
+
+def _beside_python(name: str) -> str | None:
+    return shutil.which(name, path=Path(sys.executable).parent)
+
+
+@dataclass(frozen=True)
+class WhatsHap:
+    """Phasing and haplotagging by WhatsHap.
+
+    command    the program, see find_whatshap
+    cancelled  asked now and then; True ends a running program, which then raises PhasingError
+    """
+
+    command: tuple[str, ...]
+    bam: Path
+    reference: Path
+    cancelled: Callable[[], bool] = lambda: False
+
+    def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
+        """Phase the variants of one contig; output (.vcf, or .vcf.gz for bgzip) is complete or absent.
+
+        Genotypes are not trusted between the networks (7.2), and trusted in the final phasing (11).
+        Raises PhasingError.
+        """
+        options = [] if trust_genotypes else ["--chromosome", contig, "--distrust-genotypes"]
+        with _unfinished(output) as made:
+            self._run("phase", f"phasing of {contig}", options, vcf, made)
+            made.replace(output)
+
+    def haplotag(self, vcf: Path, output: Path, threads: int = 1) -> None:
+        """Write a BAM of all reads with their haplotypes and its index, which is made with that many threads (11).
+
+        vcf is bgzipped and indexed. The BAM is complete, with an index, or absent. Raises PhasingError.
+        """
+        with _unfinished(output) as made:
+            self._run("haplotag", "haplotagging", [], vcf, made)
+            index = _index_bam(made, threads)
+            index.replace(output.with_name(index.name))
+            made.replace(output)
+
+    def _run(self, command: str, what: str, options: list[str], vcf: Path, made: Path) -> None:
+        files = ["--output", made, "--reference", self.reference, *options, "--ignore-read-groups", vcf, self.bam]
+        _run_tool(what, [*self.command, command, *files], self.cancelled, [made])
+
+
+@dataclass(frozen=True)
+class LongPhase:
+    """Phasing by LongPhase; threads are those of one process. The other fields are as in WhatsHap."""
+
+    command: tuple[str, ...]
+    bam: Path
+    reference: Path
+    platform: str
+    threads: int = 1
+    cancelled: Callable[[], bool] = lambda: False
+
+    def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
+        """As WhatsHap.phase; LongPhase is run in the same way whether genotypes are trusted or not."""
+        kind = "--ont" if self.platform == "ont" else "--pb"
+        with _unfinished(output) as made:
+            prefix = made.with_name(made.name.removesuffix(".gz").removesuffix(".vcf"))
+            files = ["-s", vcf, "-b", self.bam, "-r", self.reference, "-t", str(self.threads), "-o", prefix, kind]
+            results = [made.with_name(prefix.name + suffix) for suffix in (".vcf", ".vcf.gz")]
+            result = _run_tool(f"phasing of {contig}", [*self.command, "phase", *files], self.cancelled, results)
+            if result != made and made.suffix == ".gz":
+                pysam.tabix_compress(str(result), str(made))
+            elif result != made:
+                made.write_bytes(gzip.decompress(result.read_bytes()))
+            made.replace(output)
+
+
+@contextmanager
+def _unfinished(output: Path) -> Iterator[Path]:
+    """A file of the same name in a hidden folder beside output; the folder goes in the end."""
+    folder = output.with_name(f".unfinished_{output.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder / output.name
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_tool(what: str, argv: Sequence[str | Path], cancelled: Callable[[], bool], results: Sequence[Path]) -> Path:
+    """Run a program and return which of its possible results it made; its words go to the debug log.
+
+    Raises PhasingError with the program's last lines when it failed or made none.
+    """
+    words = [os.fspath(word) for word in argv]
+    logger.debug("%s: %s", what, " ".join(words))
+    try:
+        code, said = run_program(words, cancelled)
+    except OSError as error:
+        raise PhasingError(f"{what} failed: {words[0]} cannot be started ({error.strerror})") from None
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for line in lines:
+        logger.debug("%s: %s", what, line)
+    made = [result for result in results if result.exists()]
+    if code or not made:
+        end = f"ended by signal {-code}" if code < 0 else f"exit code {code}" if code else "it wrote no result"
+        raise PhasingError(f"{what} failed, {end}: {' | '.join(lines[-LAST_LINES:]) or 'no message'}")
+    return made[0]
+
+
+def _index_bam(path: Path, threads: int) -> Path:
+    """Index a BAM file and return the index: .bai, or .csi when a contig is too long for it."""
+    with pysam.AlignmentFile(str(path), "rb") as bam:
+        csi = max(bam.lengths, default=0) > LONGEST_BAI
+    try:
+        pysam.index(*(["-c"] if csi else []), "-@", str(threads), str(path))
+    except pysam.SamtoolsError as error:
+        raise PhasingError(f"{path}: cannot be indexed: {error}") from None
+    return path.with_name(path.name + (".csi" if csi else ".bai"))
+
+
+@dataclass(frozen=True, eq=False)
+class PhasedSnps:
+    """Phased SNPs of one contig as haplotagging needs them (spec/features.md A.11), in the order of the file: that of
+    the VCF given to phasing, by position.
+
+    pos        (n,) int64  0-based
+    ref, alt   (n,) uint8  letters (ASCII)
+    haplotype  (n,) int8   1: ALT is on the second haplotype (0|1), 2: any other phased genotype
+    phase_set  (n,) int64  SNPs of one set are phased relative to each other
+    """
+
+    pos: np.ndarray
+    ref: np.ndarray
+    alt: np.ndarray
+    haplotype: np.ndarray
+    phase_set: np.ndarray
+
+    def __len__(self):
+        return len(self.pos)
+
+
+def read_phased(path: Path, contig: str) -> PhasedSnps:
+    """The phased SNPs of one contig in a VCF, plain or compressed.
+
+    Left out are rows without phase, with alleles of more than one letter, or whose phase set is not a number; v2.0.2
+    fails on the last two (B15). Raises InputError when the file is damaged or not there.
+    """
+    rows = []
+    for _, line in read_rows(path):
+        if line.startswith("#"):
+            continue
+        name, pos, _, ref, alt, _, _, _, _, sample = line.split("\t")[:10]
+        fields = sample.split(":")
+        genotype, phase_set = fields[0], fields[-1]
+        if name == contig and "|" in genotype and len(ref) == len(alt) == 1 and is_number(phase_set):
+            rows.append((int(pos) - 1, ord(ref), ord(alt), 1 if genotype == "0|1" else 2, int(phase_set)))
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 5).T
+    types = (np.int64, np.uint8, np.uint8, np.int8, np.int64)
+    return PhasedSnps(*(column.astype(kind) for column, kind in zip(columns, types, strict=True)))

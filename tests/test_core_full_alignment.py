@@ -1,0 +1,80 @@
+"""Full-alignment features of the C core: agreement with the slow reference, and golden tensors."""
+
+import numpy as np
+import pytest
+from core_full_alignment import core_full_alignment
+from haplotag_reference import read_phased_snps
+from hypothesis import HealthCheck, given, settings
+from random_full_alignment import full_alignment_cases, random_full_alignment_case
+
+from clair3 import core
+from preprocess.full_alignment import BATCH, RowRule, iter_full_alignment
+from preprocess.phasing import read_phased
+
+
+def test_drawing_of_rows():
+    assert core.first_shuffle(5) == [4, 2, 0, 1, 3]
+    assert sorted(core.first_shuffle(100)[89:]) == [3, 4, 28, 31, 47, 62, 63, 79, 81, 87, 90]
+
+
+def assert_agrees(folder, case):
+    slow = case.reference()
+    fast = core_full_alignment(folder, case.ref, list(case.reads), list(case.candidates), **case.options)
+    assert fast.haplotypes == list(slow.haplotypes)
+    assert fast.depth == list(slow.depth)
+    assert fast.alt_info == list(slow.alt_info)
+    np.testing.assert_array_equal(fast.tensors, np.asarray(slow.tensors))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=full_alignment_cases())
+def test_agrees_with_the_reference(tmp_path, case):
+    assert_agrees(tmp_path, case)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_agrees_on_fuzzed_cases(tmp_path, seed):
+    assert_agrees(tmp_path, random_full_alignment_case(seed))
+
+
+def golden():
+    """Name of the tensors, reads, contig, run with the phased SNPs, rows, dwell time."""
+    for platform, rows in (("ont", 89), ("hifi", 55)):
+        for suffix in ("", "_nophase", "_all"):
+            name = f"{platform}_full_alignment{suffix}"
+            yield name, f"sim/small/{platform}.bam", "chr20", f"{platform}_default", rows, False
+        for contig in ("chr21", "chr22", "chrX"):
+            for suffix in ("", "_all"):
+                name = f"deep_{platform}_{contig}_full_alignment{suffix}"
+                yield name, f"sim/deep/{platform}.bam", contig, f"deep_{platform}", rows, False
+    for suffix in ("", "_nophase"):
+        bam = "real/hg002_ont_r104_hac5_chr20_5.00M/reads.bam"
+        yield f"dwell_hac5_full_alignment{suffix}", bam, "chr20", "real_ont_hac5_dwell", 89, True
+
+
+@pytest.mark.parametrize("name, bam, contig, run, rows, dwell", list(golden()))
+def test_golden_tensors(shared_data, name, bam, contig, run, rows, dwell):
+    expected = np.load(shared_data / "golden" / "tensors" / f"{name}.npz")
+    phased = shared_data / "golden" / "runs" / run / "stages" / "phase_vcf" / f"phased_{contig}.vcf.gz"
+    snps = None if name.endswith("_nophase") else read_phased(phased, contig)
+    reads = shared_data / bam
+    fasta = reads.parent.parent / "ref_chr20_0-10M.fa.gz" if bam.startswith("real") else reads.parent / "ref.fa"
+    rule, pos = RowRule(rows, dwell=dwell), expected["position"] - 1
+    with core.Source(reads, fasta) as source:
+        batches = list(iter_full_alignment(source, contig, pos, rule, snps))
+    assert [len(batch) for batch in batches] == [min(BATCH, len(pos) - i) for i in range(0, len(pos), BATCH)]
+    if not batches:
+        return
+    np.testing.assert_array_equal(np.concatenate([batch.tensors for batch in batches]), expected["tensor"])
+    texts = [batch.support.text(i, chr(letter)) for batch in batches for i, letter in enumerate(batch.ref)]
+    assert texts == [text.rstrip() for text in expected["alt_info"].tolist()]
+
+
+def test_phased_snps_are_read_alike(shared_data):
+    """The product's reader and that of the slow reference."""
+    path = shared_data / "golden" / "runs" / "ont_default" / "stages" / "phase_vcf" / "phased_chr20.vcf.gz"
+    ours, theirs = read_phased(path, "chr20"), read_phased_snps(path, "chr20")
+    assert len(ours) == len(theirs) > 100
+    assert [(s.pos, ord(s.alt), s.hap, s.phase_set) for s in theirs] == list(
+        zip(*(column.tolist() for column in (ours.pos, ours.alt, ours.haplotype, ours.phase_set)), strict=True)
+    )

@@ -1,0 +1,200 @@
+"""All stages together: same bytes however the work is cut, interrupted and resumed; failures leave nothing."""
+
+import gzip
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pysam
+import pytest
+
+from clair3 import pipeline, stages
+from clair3.config import CallingConfig
+from clair3.selection import SelectionRule
+from preprocess.phasing import PhasingError
+from shared.errors import CoreError
+
+ROOT = Path(__file__).resolve().parent.parent
+FINAL = ("pileup.vcf.gz", "full_alignment.vcf.gz", "merge_output.vcf.gz", "merge_output.gvcf.gz")
+
+
+@pytest.fixture
+def config(sample, tmp_path) -> CallingConfig:
+    """A run of all stages on the sample into an empty folder."""
+    return CallingConfig(
+        bam=sample / "reads.bam",
+        reference=sample / "ref.fa",
+        model_dir=sample / "model",
+        threads=2,
+        platform="ont",
+        output=tmp_path / "out",
+        gvcf=True,
+        command_line="run_clair3.sh",
+    )
+
+
+def call(config: CallingConfig, **changes) -> dict[str, bytes]:
+    """The text of the final files of a run with some options changed."""
+    config = replace(config, **changes)
+    config.output.mkdir(exist_ok=True, parents=True)
+    pipeline.call_variants(config)
+    return outputs(config.output)
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """The final files without their command line."""
+    texts = {name: gzip.decompress((folder / name).read_bytes()) for name in FINAL}
+    return {
+        name: b"\n".join(line for line in text.split(b"\n") if not line.startswith(b"##cmdline"))
+        for name, text in texts.items()
+    }
+
+
+def test_all_files_can_be_read(config):
+    call(config)
+    for name in FINAL:
+        with pysam.VariantFile(str(config.output / name)) as rows:
+            places = [(row.contig, row.pos) for row in rows]
+            assert places == sorted(places) and places
+            assert [(row.contig, row.pos) for row in rows.fetch("chr21")] == [at for at in places if at[0] == "chr21"]
+
+
+def test_same_bytes_for_any_threads_and_chunks(config):
+    whole = call(config, threads=1)
+    for threads, chunk_size in ((2, 50_000), (4, 100_000), (4, 7_001)):
+        assert call(config, threads=threads, chunk_size=chunk_size) == whole, (threads, chunk_size)
+    assert call(config, resume=True) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "data, platform", [("sim/small/ont", "ont"), ("sim/small/hifi", "hifi"), ("sim/deep/ont", "ont")]
+)
+def test_same_bytes_on_golden_reads(shared_data, config, data, platform):
+    config = replace(
+        config,
+        bam=shared_data / f"{data}.bam",
+        reference=(shared_data / data).parent / "ref.fa",
+        platform=platform,
+        model_dir=shared_data / "models" / f"{platform}_sim",
+        include_all_ctgs=True,
+        print_ref_calls=True,
+    )
+    whole = call(config, threads=1)
+    for threads, chunk_size in ((2, 50_000), (4, 100_000)):
+        assert call(config, threads=threads, chunk_size=chunk_size) == whole, (threads, chunk_size)
+
+
+def test_resume_does_only_what_is_left(config, monkeypatch):
+    whole = call(config, chunk_size=10_000)
+    done = []
+    called = stages.Caller.__call__
+    monkeypatch.setattr(stages.Caller, "__call__", lambda self, task: done.append(task.name) or called(self, task))
+    assert call(config, chunk_size=10_000, resume=True) == whole
+    assert done == []
+    row = next((config.output / "tmp" / "pileup_output").glob("pileup_chr20_3.vcf"))
+    row.write_text(row.read_text().replace("chr20", "chr21", 1))  # damaged: done again
+    assert call(config, chunk_size=10_000, resume=True) == whole
+    assert done == ["chr20_3"]
+    row.with_suffix(".evidence").unlink()
+    assert call(config, chunk_size=10_000, resume=True) == whole
+    assert done == ["chr20_3"] * 2
+
+
+@pytest.mark.parametrize(
+    "changes, pileup, full",
+    [
+        ({"selection": SelectionRule(1.0, 1.0, 0.7)}, False, True),
+        (
+            {"candidates": replace(CallingConfig.__dataclass_fields__["candidates"].default_factory(), min_mapq=7)},
+            True,
+            True,
+        ),
+        ({"keep_iupac_bases": True}, True, True),
+        ({"qual": 20}, False, False),
+    ],
+    ids=["selection", "candidates", "decoding", "final filter"],
+)
+def test_what_a_change_invalidates(config, monkeypatch, changes, pileup, full):
+    call(config)
+    done = set()
+    called = stages.Caller.__call__
+    monkeypatch.setattr(stages.Caller, "__call__", lambda self, task: done.add(self.kind) or called(self, task))
+    fresh = call(replace(config, output=config.output.with_name("fresh")), **changes)
+    done.clear()
+    assert call(config, resume=True, **changes) == fresh
+    assert ("pileup" in done, "full_alignment" in done) == (pileup, full)
+
+
+def test_changed_full_alignment_model_leaves_the_pileup_stage(config, monkeypatch, sample, tmp_path):
+    from scripts import make_sample
+
+    call(config)
+    make_sample.make_model(tmp_path / "model", seed=2)
+    (tmp_path / "model" / "pileup.pt").write_bytes((sample / "model" / "pileup.pt").read_bytes())
+    done = set()
+    called = stages.Caller.__call__
+    monkeypatch.setattr(stages.Caller, "__call__", lambda self, task: done.add(self.kind) or called(self, task))
+    call(config, resume=True, model_dir=tmp_path / "model")
+    assert done == {"full_alignment"}
+
+
+def test_a_failing_block_fails_the_run(config, monkeypatch):
+    def fails(source, contig, *rest):
+        raise CoreError(f"{contig}: made to fail")
+
+    monkeypatch.setattr(stages, "iter_full_alignment", fails)
+    with pytest.raises(CoreError, match="made to fail"):
+        call(config)
+    assert not (config.output / "merge_output.vcf.gz").exists()
+    assert not (config.output / "full_alignment.vcf.gz").exists()
+
+
+def test_a_failing_phaser_fails_the_run(config, tmp_path):
+    """The run ends with the program's own last words."""
+    program = tmp_path / "whatshap"
+    program.write_text("#!/bin/sh\necho 'no phase today' >&2\nexit 3\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    with pytest.raises(PhasingError, match=r"phasing of chr2[01] failed, exit code 3: no phase today"):
+        call(config, whatshap=str(program))
+    assert not (config.output / "merge_output.vcf.gz").exists()
+
+
+def start(config: CallingConfig, *more: str) -> subprocess.Popen:
+    options = [
+        f"--bam_fn={config.bam}",
+        f"--ref_fn={config.reference}",
+        f"--model_path={config.model_dir}",
+        f"--output={config.output}",
+        *["--platform=ont", "--threads=2", "--gvcf", "--chunk_size=10000"],
+    ]
+    command = [sys.executable, "-m", "clair3", "run", *options, *more]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed(config):
+    """kill -9 at ten random moments: what is under a final name is whole, and --resume gives the same bytes."""
+    config.output.mkdir()
+    began = time.monotonic()
+    assert start(config).wait() == 0
+    seconds = time.monotonic() - began
+    whole = outputs(config.output)
+    moments = random.Random(7)
+    for i in range(10):
+        folder = config.output.with_name(f"killed{i}")
+        run = start(replace(config, output=folder))
+        time.sleep(moments.uniform(0.2, 1) * seconds)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        for name in FINAL:
+            if (folder / name).exists():
+                assert (folder / f"{name}.tbi").exists() and gzip.decompress((folder / name).read_bytes())
+        assert start(replace(config, output=folder), "--resume").wait() == 0
+        assert outputs(folder) == whole, i
