@@ -214,7 +214,7 @@ def _centre(layer: nn.Linear, _, output: Tensor) -> Tensor:
     """Centre and scale a dense layer on a batch, else a random network says nearly the same of every candidate."""
     spread, mean = torch.std_mean(output, dim=0)
     if layer.out_features in HEAD_SIZES:
-        spread = spread / 6  # logits far apart: decided answers, of which QUAL is not 0
+        spread = spread / 4  # logits far apart: decided answers, of which QUAL is not 0
     layer.weight.div_(spread[:, None])
     layer.bias.sub_(mean).div_(spread)
     return (output - mean) / spread

@@ -7,11 +7,15 @@ random weights: its calls mean nothing, they only show that the program runs.
 """
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pysam
+
+if __package__ in (None, ""):  # started as `python scripts/make_sample.py`; "clair3" must not mean scripts/clair3.py
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 BASES = np.frombuffer(b"ACGT", np.uint8)
 CIGAR_OPS = {"M": 0, "I": 1, "D": 2}

@@ -8,5 +8,5 @@ python=${PYTHON:-python3}
 .venv/bin/python -m pip install --quiet -c env/constraints.txt -e .
 .venv/bin/python scripts/make_sample.py sample
 ./run_clair3.sh --bam_fn=sample/reads.bam --ref_fn=sample/ref.fa --model_path=sample/model --platform=ont \
-    --threads=2 --output="$PWD/sample/output" --pileup_only
-echo "calls: sample/output/pileup.vcf.gz (from an untrained model with random weights: they mean nothing)"
+    --threads=2 --output="$PWD/sample/output" --gvcf --var_pct_full=0.95 --ref_pct_full=0.95
+echo "calls: sample/output/merge_output.vcf.gz (from an untrained model with random weights: they mean nothing)"
