@@ -56,13 +56,13 @@ class Run:
         if not self.environment.contigs:
             logger.warning("No contig intersection found, output header only in %s", config.output / MERGED_VCF)
             logger.info("Exit in environment checking")
-            return self.nothing_to_call()
+            return self.nothing_to_call(StageRows(None, ()))
         rows = self.call_pileup(chunks)
         rule = FinalRule(config.qual, config.print_ref_calls, config.haploid)
         written = self.write(PILEUP_VCF, MergedRows(rows, rule) if config.pileup_only and final else rows)
         if not written:
             logger.info("Exit in pileup variant calling")
-            return self.nothing_to_call()
+            return self.nothing_to_call(rows)
         if config.pileup_only:
             logger.info("Only call pileup output with --pileup_only, output file: %s", config.output / PILEUP_VCF)
             return config.output / PILEUP_VCF
@@ -75,13 +75,16 @@ class Run:
         self.phase_output(merged)
         return config.output / MERGED_VCF
 
-    def nothing_to_call(self) -> Path:
-        """Header-only VCFs: an ordinary outcome, and v2.0.2 writes both then (spec/cli.md 6.1)."""
+    def nothing_to_call(self, stage: StageRows) -> Path:
+        """Header-only VCFs: an ordinary outcome, and v2.0.2 writes both then (spec/cli.md 6.1).
+
+        The gVCF has the blocks that the evidence of the pileup stage gives.
+        """
         nothing = StageRows(None, ())
         self.write(PILEUP_VCF, nothing)
         self.write(MERGED_VCF, nothing, self.known_rows())
         if self.config.writes_gvcf:
-            self.write_gvcf(nothing, nothing)
+            self.write_gvcf(nothing, stage)
         return self.config.output / (PILEUP_VCF if self.config.pileup_only else MERGED_VCF)
 
     def call_pileup(self, chunks: list[Chunk]) -> StageRows:

@@ -30,6 +30,7 @@ from preprocess.phasing import PhasedSnps
 from preprocess.pileup import iter_pileup
 from shared.param_f import CHANNEL_COUNT
 from shared.platforms import PLATFORMS
+from shared.progress import progress_bar
 from shared.records import Task, TensorBatch
 from shared.regions import Chunk
 from shared.workers import in_order
@@ -156,8 +157,11 @@ def call_tasks(call: Caller, tasks: Sequence[Task], workers: int, resume: bool =
     left = call.ledger.start(tasks, resume)
     if resume:
         logger.info("%d of %d parts are taken up from an earlier run", len(tasks) - len(left), len(tasks))
-    with closing(call.sources), closing(in_order(call, left, workers, stop=call.cancel.set)) as counts:
+    megabases = {task.name: (task.region.end - task.region.start) / 1e6 for task in left}
+    bar = progress_bar(f"{call.kind} calling", sum(megabases.values()), "Mb")
+    with bar, closing(call.sources), closing(in_order(call, left, workers, stop=call.cancel.set)) as counts:
         for task, count in zip(left, counts, strict=True):
+            bar.update(megabases[task.name])
             logger.debug("%s: %d candidates", task.region, count)
             per_contig[task.contig] += count
     for contig, count in per_contig.items():

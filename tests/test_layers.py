@@ -51,7 +51,7 @@ IMPORTS = {name: imports(name, path, set(KNOWN)) for name, path in KNOWN.items()
 
 def test_the_packages_are_seen():
     assert {"shared.errors", "clair3.core", "clair3.stages", "preprocess.pileup"} <= set(KNOWN)
-    assert "clair3.stages" in IMPORTS["clair3.pipeline"]
+    assert "clair3.stages" in IMPORTS["clair3.calling"]
 
 
 @pytest.mark.parametrize("name", sorted(set(KNOWN) - set(NOT_IMPORTED)))
