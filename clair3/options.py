@@ -35,6 +35,13 @@ MORE_PHASING_MODELS, MORE_PHASING = ("r941_prom_sup_g5014", "r941_prom_hac_g5014
 MOVE_TABLE_NAMES = ("with_mv", "with_move")
 """A model folder or prefix with such a name was trained with move tables (spec/cli.md 3.14)."""
 
+AS_GIVEN = (
+    *("platform", "include_all_ctgs", "sample_name", "qual", "chunk_size", "pileup_model_prefix", "fa_model_prefix"),
+    *("pileup_only", "print_ref_calls", "gvcf", "keep_iupac_bases", "enable_long_indel", "remove_intermediate_dir"),
+    *("whatshap", "longphase", "resume", "command_line"),
+)
+"""Options that are fields of CallingConfig by the same name."""
+
 CONTAINER_FOLDER = "/opt/bin"
 """Working folder of the published containers, where a relative path is never what the user means (spec/cli.md 3.1)."""
 
@@ -194,37 +201,21 @@ def config_from(args: argparse.Namespace) -> CallingConfig:
         reference=reference,
         model_dir=model_dir,
         threads=threads,
-        platform=args.platform,
         output=output,
         bed=bed,
         sites=sites,
         ctg_names=contig_names(args.ctg_name),
-        include_all_ctgs=args.include_all_ctgs,
         min_contig_size=min_contig_size,
-        sample_name=args.sample_name,
-        qual=args.qual,
-        chunk_size=args.chunk_size,
-        pileup_model_prefix=args.pileup_model_prefix,
-        fa_model_prefix=args.fa_model_prefix,
-        pileup_only=args.pileup_only,
-        print_ref_calls=args.print_ref_calls,
-        gvcf=args.gvcf,
         blocks=BlockRule(args.base_err, at_least(MIN_GQ_BIN, args.gq_bin_size, "gq bin size", "gq_bin_size")),
         all_contigs_in_gvcf=args.output_all_contigs_in_gvcf_header,
         haploid=haploid_mode(args),
-        keep_iupac_bases=args.keep_iupac_bases,
-        enable_long_indel=args.enable_long_indel,
-        remove_intermediate_dir=args.remove_intermediate_dir,
         candidates=candidates,
         selection=selection_rule(args, PLATFORMS[args.platform], model_dir),
         phaser=LONGPHASE if wants_longphase(args) else WHATSHAP,
         final_phaser=final_phaser(args),
         haplotag=args.use_whatshap_for_final_output_haplotagging,
-        whatshap=args.whatshap,
-        longphase=args.longphase,
         dwell=args.enable_dwell_time,
-        resume=args.resume,
-        command_line=args.command_line,
+        **{name: getattr(args, name) for name in AS_GIVEN},
     )
 
 

@@ -8,6 +8,8 @@ limit_library_threads()  # as the door does, before NumPy and torch are loaded
 
 import pytest  # noqa: E402
 
+from clair3.config import CallingConfig  # noqa: E402
+from clair3.selection import SelectionRule  # noqa: E402
 from scripts import make_sample  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,3 +37,18 @@ def sample(sample_reads) -> Path:
     """The README's sample: its reads, and model/ with seeded random weights."""
     make_sample.make_model(sample_reads / "model")
     return sample_reads
+
+
+@pytest.fixture
+def run_config(sample, tmp_path) -> CallingConfig:
+    """A run of all stages on the sample with two threads, into an empty folder."""
+    return CallingConfig(
+        bam=sample / "reads.bam",
+        reference=sample / "ref.fa",
+        model_dir=sample / "model",
+        threads=2,
+        platform="ont",
+        output=tmp_path / "out",
+        selection=SelectionRule(0.95, 0.95, 0.95),  # an untrained network is seldom sure of anything
+        command_line="run_clair3.sh",
+    )

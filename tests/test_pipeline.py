@@ -22,18 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def config(sample, tmp_path) -> CallingConfig:
-    """A run on the sample into an empty folder."""
-    return CallingConfig(
-        bam=sample / "reads.bam",
-        reference=sample / "ref.fa",
-        model_dir=sample / "model",
-        threads=2,
-        platform="ont",
-        output=tmp_path / "out",
-        pileup_only=True,
-        command_line="run_clair3.sh --pileup_only",
-    )
+def config(run_config) -> CallingConfig:
+    """A run of the pileup stage."""
+    return replace(run_config, pileup_only=True)
 
 
 def call(config: CallingConfig, **changes) -> bytes:

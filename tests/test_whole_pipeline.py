@@ -27,19 +27,9 @@ FINAL = ("pileup.vcf.gz", "full_alignment.vcf.gz", "merge_output.vcf.gz", "merge
 
 
 @pytest.fixture
-def config(sample, tmp_path) -> CallingConfig:
-    """A run of all stages on the sample into an empty folder."""
-    return CallingConfig(
-        bam=sample / "reads.bam",
-        reference=sample / "ref.fa",
-        model_dir=sample / "model",
-        threads=2,
-        platform="ont",
-        output=tmp_path / "out",
-        gvcf=True,
-        selection=SelectionRule(0.95, 0.95, 0.95),  # an untrained network is seldom sure of anything
-        command_line="run_clair3.sh",
-    )
+def config(run_config) -> CallingConfig:
+    """A run of all stages with a gVCF."""
+    return replace(run_config, gvcf=True)
 
 
 def call(config: CallingConfig, **changes) -> dict[str, bytes]:
