@@ -123,8 +123,8 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     add_switch(group, "--keep_iupac_bases", help="do not turn letters other than ACGTN into N")
     add_switch(group, "--remove_intermediate_dir", help="delete the tmp folder of a complete run")
     add_switch(group, "--output_all_contigs_in_gvcf_header", help="keep uncalled contigs in the gVCF header")
-    add_value(group, "base_err", 0.001, "P", "gVCF error rate")
-    add_value(group, "gq_bin_size", 5, "N", "gVCF GQ bin")
+    add_value(group, "base_err", BlockRule.base_err, "P", "gVCF error rate")
+    add_value(group, "gq_bin_size", BlockRule.gq_bin_size, "N", "gVCF GQ bin")
 
 
 def add_later_stages(parser: argparse.ArgumentParser) -> None:
