@@ -53,16 +53,17 @@ class Run:
     def call(self, chunks: list[Chunk], final: bool) -> Path:
         """Go through the stages; the path of the VCF the user asked for."""
         config = self.config
+        self.header()  # text that no VCF can hold is refused before the work, not after it
         if not self.environment.contigs:
             logger.warning("No contig intersection found, output header only in %s", config.output / MERGED_VCF)
             logger.info("Exit in environment checking")
             return self.nothing_to_call(StageRows(None, ()))
         rows = self.call_pileup(chunks)
         rule = FinalRule(config.qual, config.print_ref_calls, config.haploid)
-        written = self.write(PILEUP_VCF, MergedRows(rows, rule) if config.pileup_only and final else rows)
-        if not written:
+        if next(rows.all(), None) is None:
             logger.info("Exit in pileup variant calling")
             return self.nothing_to_call(rows)
+        self.write(PILEUP_VCF, MergedRows(rows, rule) if config.pileup_only and final else rows)
         if config.pileup_only:
             logger.info("Only call pileup output with --pileup_only, output file: %s", config.output / PILEUP_VCF)
             return config.output / PILEUP_VCF
@@ -287,11 +288,17 @@ def gvcf_cells(config: CallingConfig, environment: Environment, contig: str, len
 
 
 def gvcf_spans(config: CallingConfig, environment: Environment) -> dict[str, tuple[int, int]] | None:
-    """What a gVCF needs evidence of where the run is restricted: one base more than the cells; None: everywhere."""
+    """What a gVCF run looks at where it is restricted, [start, end) per contig; None: everywhere.
+
+    One base more than the cells at their end, and all allowed positions: a BED admits the base before it.
+    """
     if not config.writes_gvcf or environment.targets is None:
         return None
     spans = {}
     for contig in environment.contigs:
-        if cells := gvcf_cells(config, environment, contig.name, contig.length):
-            spans[contig.name] = cells[0].start, min(cells[-1].end + 1, contig.length)
+        cells = gvcf_cells(config, environment, contig.name, contig.length)
+        allowed = environment.allowed[contig.name].ravel().tolist()
+        edges = [*allowed, *(edge for cell in cells for edge in (cell.start, cell.end + 1))]
+        if edges:
+            spans[contig.name] = min(edges), min(max(edges), contig.length)
     return spans

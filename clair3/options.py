@@ -350,6 +350,8 @@ def check_later_stages(args: argparse.Namespace) -> None:
     """Check options that have no effect here or only in later stages. Raises ConfigError when one is out of range."""
     for name in ("var_pct_full", "ref_pct_full", "var_pct_phasing"):
         check_range(name, getattr(args, name), 0, 1)
+    if args.gvcf and args.pileup_only:
+        logger.warning("--gvcf adds PL to the rows of --pileup_only; a gVCF is not written")
     if args.ref_pct_full > 0.3:
         logger.warning("For efficiency, we use a maximum 30% reference candidates for full-alignment calling")
     check_range("chunk_num", args.chunk_num, -1)

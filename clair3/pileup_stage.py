@@ -4,6 +4,8 @@ import argparse
 from dataclasses import replace
 
 from clair3 import options, pipeline
+from clair3.config import CallingConfig
+from shared.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,5 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the calls of the pileup stage. Raises ClairError, see shared.cli.run."""
+    if args.qual != CallingConfig.qual or args.haploid_precise or args.haploid_sensitive:
+        raise UsageError("--qual and the haploid modes act after this stage; leave them out")
     args.pileup_only = True
     pipeline.call_variants(replace(options.config_from(args), print_ref_calls=True), final=False)

@@ -42,8 +42,8 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
     modes apply. That is the pileup stage as later stages see it.
     Raises ClairError; no file stands under a final name then.
     """
+    keep_inputs(config)
     with alone_in(config.output):
-        remove_final_files(config.output)
         log.append_to(config.output / "run_clair3.log")
         for line in options.iter_banner(config):
             logger.info(line)
@@ -63,29 +63,36 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
         )
         if config.dwell:
             check_moves(environment.alignments, environment.reference)
+        remove_final_files(config.output)
         spans = gvcf_spans(config, environment)
         chunks = plan_chunks(environment.contigs, environment.allowed, config.chunk_size, spans)
         write_plan(config, environment, chunks)
         path = Run(config, environment, models).call(chunks, final)
         if config.remove_intermediate_dir:
-            shutil.rmtree(config.output / "tmp")
+            remove_tree(config.output / "tmp")
         logger.info("Finish calling, output file: %s", path)
         return path
+
+
+def keep_inputs(config: CallingConfig) -> None:
+    """Raises InputError when an input is a file that this run would write."""
+    final = {(config.output / name).resolve() for name in FINAL_FILES}
+    for path in (config.bam, config.reference, config.bed, config.sites):
+        if path is not None and path.resolve() in final:
+            raise InputError(f"{path}: this input would be overwritten; choose another output folder")
 
 
 @contextmanager
 def alone_in(output: Path) -> Iterator[None]:
     """Hold the output folder: a second run in it at the same time would mix with this one. Raises InputError then."""
-    lock = output / ".clair3.lock"
-    with open(lock, "w") as file:
+    with open(output / ".clair3.lock", "w") as lock:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             raise InputError(f"{output}: another run is working in this output folder; choose another one") from None
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+        except OSError as error:  # file systems without locks
+            logger.warning("%s: cannot be locked (%s); do not start another run in it", output, error.strerror)
+        yield
 
 
 def remove_final_files(output: Path) -> None:
@@ -98,12 +105,20 @@ def remove_final_files(output: Path) -> None:
                 raise InputError(f"{output / name}: the earlier result cannot be removed ({error.strerror})") from None
 
 
+def remove_tree(folder: Path) -> None:
+    """Remove an intermediate folder; what cannot be removed is a warning, the results are complete."""
+    if folder.is_symlink():
+        logger.warning("%s: a symbolic link, left as it is", folder)
+        return
+    shutil.rmtree(folder, onerror=lambda _, path, error: logger.warning("%s: not removed (%s)", path, error[1]))
+
+
 def write_plan(config: CallingConfig, environment: Environment, chunks: list[Chunk]) -> None:
     """Leave the run's plan in tmp/ under v2.0.2's names (spec/cli.md 4.1): CMD, CONTIGS, CHUNK_LIST."""
     folder = config.output / "tmp"
     try:
         folder.mkdir(exist_ok=True)
-        (folder / "CMD").write_text(config.command_line or "")
+        (folder / "CMD").write_text(config.command_line or "", encoding="utf-8", errors="backslashreplace")
         (folder / "CONTIGS").write_text("\n".join(contig.name for contig in environment.contigs))
         totals = {chunk.contig: chunk.index + 1 for chunk in chunks}
         lines = [f"{chunk.contig} {chunk.index + 1} {totals[chunk.contig]}\n" for chunk in chunks]

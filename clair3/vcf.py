@@ -219,7 +219,7 @@ class VcfWriter:
 
     def _put(self, text: str) -> None:
         try:
-            self._file.write(text.encode())
+            self._file.write(text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise self._refused(error) from None
 

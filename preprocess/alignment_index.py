@@ -34,14 +34,15 @@ def find_alignment_index(path: Path) -> Path:
     return index
 
 
-def read_alignment_index(index: Path) -> tuple[int | None, set[int]]:
-    """How many contigs an index covers (None: a .crai does not say), and the numbers of those with mapped reads.
+def read_alignment_index(index: Path) -> tuple[int | None, set[int], int]:
+    """How many contigs an index covers (None: a .crai does not say), the numbers of those with mapped reads, and how
+    far into the file it points (bytes).
 
     A .bai or .csi without counts of reads, as some programs write it, says which contigs have any alignments; so does
     a .crai. Raises InputError when the index is damaged.
     """
     if index.suffix == ".crai":
-        return None, _walk_crai(index)
+        return None, *_walk_crai(index)
     try:
         with (open if index.suffix == ".bai" else gzip.open)(index, "rb") as file:
             return _walk(file.read())
@@ -49,8 +50,8 @@ def read_alignment_index(index: Path) -> tuple[int | None, set[int]]:
         raise InputError(f"{index}: the index is damaged; {MAKE_AGAIN}") from None
 
 
-def _walk(data: bytes) -> tuple[int, set[int]]:
-    """Number of contigs, and those with reads (SAM specification 5.2, CSIv1).
+def _walk(data: bytes) -> tuple[int, set[int], int]:
+    """Number of contigs, those with reads, and the furthest block pointed to (SAM specification 5.2, CSIv1).
 
     Raises ValueError or struct.error when the bytes do not hold what they announce. Counts are read as unsigned, so
     that a wrong one leads beyond the end and never back.
@@ -67,7 +68,7 @@ def _walk(data: bytes) -> tuple[int, set[int]]:
     bin_layout = struct.Struct("<IQI" if is_csi else "<2I")
     (contigs,) = struct.unpack_from("<I", data, at)
     at += 4
-    found = set()
+    found, furthest = set(), 0
     for contig in range(contigs):
         (bins,) = struct.unpack_from("<I", data, at)
         at += 4
@@ -79,6 +80,9 @@ def _walk(data: bytes) -> tuple[int, set[int]]:
                 raise ValueError("no such bin")
             if number == count_bin:
                 (mapped,) = struct.unpack_from("<16xQ", data, at)
+            elif chunks:
+                start, _ = struct.unpack_from("<2Q", data, at + 16 * (chunks - 1))  # the last of the bin
+                furthest = max(furthest, start >> 16)
             at += 16 * chunks
         if mapped:
             found.add(contig)
@@ -86,12 +90,12 @@ def _walk(data: bytes) -> tuple[int, set[int]]:
             at += 4 + 8 * struct.unpack_from("<I", data, at)[0]
     if len(data) - at not in (0, 8):  # the count of unplaced reads may follow
         raise ValueError("cut, or something follows")
-    return contigs, found
+    return contigs, found, furthest
 
 
-def _walk_crai(index: Path) -> set[int]:
-    """Contigs that have slices in a CRAM file."""
-    found = set()
+def _walk_crai(index: Path) -> tuple[set[int], int]:
+    """Contigs that have slices in a CRAM file, and the furthest container pointed to."""
+    found, furthest = set(), 0
     for number, text in read_rows(index):
         try:
             contig, *rest = map(int, text.split("\t"))
@@ -100,4 +104,5 @@ def _walk_crai(index: Path) -> set[int]:
         if len(rest) != 5:
             raise InputError(f"{index}: row {number} is not of a CRAM index; {MAKE_AGAIN}")
         found.add(contig)
-    return {contig for contig in found if contig >= 0}
+        furthest = max(furthest, rest[2])
+    return {contig for contig in found if contig >= 0}, furthest

@@ -7,6 +7,9 @@ from shared.cli import check_range
 LONG_INDEL_LENGTH = 100_000
 """max_indel_length with --enable_long_indel (spec/cli.md 2.5)."""
 
+LARGEST = 2**31 - 1
+"""The core counts in 32 bits."""
+
 
 @dataclass(frozen=True)
 class CandidateRule:
@@ -32,8 +35,8 @@ class CandidateRule:
     max_indel_length: int = 50
 
     def __post_init__(self):
-        check_range("min_mq", self.min_mapq, 0)
-        check_range("min_coverage", self.min_coverage, 0)
+        check_range("min_mq", self.min_mapq, 0, LARGEST)
+        check_range("min_coverage", self.min_coverage, 0, LARGEST)
         check_range("snp_min_af", self.snp_min_af, 0, 1)
         check_range("indel_min_af", self.indel_min_af, 0, 1)
-        check_range("max_indel_length", self.max_indel_length, 1)
+        check_range("max_indel_length", self.max_indel_length, 1, LARGEST)

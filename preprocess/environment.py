@@ -119,12 +119,14 @@ def read_alignments(path: Path, reference: Reference) -> Alignments:
         logger.warning('%s is older than %s; if the reads changed since, run "samtools index"', index, path.name)
     if is_cram(path) and reference.index.name != f"{reference.path.name}.fai":
         raise InputError(f"{reference.index}: for CRAM input the index must be named {reference.path.name}.fai")
-    indexed, numbers = read_alignment_index(index)  # before htslib sees it
+    indexed, numbers, furthest = read_alignment_index(index)  # before htslib sees it
     names, lengths = read_contigs(path)
     if not names:
         raise InputError(f"{path}: no contigs in the header (@SQ); the reads are not aligned")
     if indexed not in (None, len(names)) or max(numbers, default=0) >= len(names):
         raise InputError(f"{index}: made for a file with other contigs than {path.name}; {MAKE_AGAIN}")
+    if furthest >= path.stat().st_size:
+        raise InputError(f"{index}: points beyond the end of {path.name}, which is cut or another file; {MAKE_AGAIN}")
     with_reads = frozenset(names[number] for number in numbers)
     return Alignments(path, index, dict(zip(names, lengths, strict=True)), with_reads)
 
@@ -272,7 +274,12 @@ def check_readable(alignments: Alignments, reference: Reference, contigs: list[C
         with open_alignments(path, alignments.index, reference) as file:
             if file.header.to_dict().get("HD", {}).get("SO") != "coordinate":
                 check_sorted(path, file)
-            next(file.fetch(first.name), None)
+            for contig in contigs:
+                if next(file.fetch(contig.name), None) is None:
+                    raise InputError(
+                        f"{path}: the index {alignments.index.name} says that {contig.name} has reads, but there are "
+                        f"none; it belongs to another file, {MAKE_AGAIN}"
+                    )
     except (OSError, ValueError):
         cause = f" or were written with another FASTA than {reference.path}" if is_cram(path) else ""
         raise InputError(f"{path}: the reads of {first.name} cannot be decoded; they are damaged{cause}") from None

@@ -7,7 +7,7 @@ import numpy as np
 from clair3 import core
 from preprocess.candidates import CandidateRule
 from shared.records import Region, TensorBatch
-from shared.regions import Chunk
+from shared.regions import Chunk, clip
 
 REACH = 35
 """Columns needed on both sides of a candidate: window, right-hand rule and the run counter (spec/features.md B.5, B.9).
@@ -31,17 +31,37 @@ def iter_pileup(
     all reads (spec/features.md B.8); the chunk must be one to be looked at whole.
     Raises CoreError for unreadable alignments or reference, core.Cancelled when the flag was set.
     """
-    waiting, count = [], 0
-    for start, end, allowed in chunk.parts():
-        region = Region(chunk.contig, max(0, start - REACH), end + REACH)
-        pileup = core.pileup(source, region, rule, allowed, gvcf=keep_evidence is not None, cancel=cancel)
+    waiting, count, evidence = [], 0, []
+    for pileup, start, end in iter_parts(source, chunk, rule, cancel, keep_evidence is not None):
         if keep_evidence is not None:
-            keep_evidence(pileup.gvcf_evidence()[:, start - region.start : end - region.start])
+            evidence.append(pileup.gvcf_evidence()[:, start - pileup.region.start : end - pileup.region.start])
         for first in range(0, len(pileup), BATCH):
             waiting.append(pileup.batch(first, first + BATCH))
             count += len(waiting[-1])
             if count >= BATCH:
                 yield TensorBatch.concatenate(waiting)
                 waiting, count = [], 0
+    if keep_evidence is not None:
+        keep_evidence(np.concatenate(evidence, axis=1))
     if waiting:
         yield TensorBatch.concatenate(waiting)
+
+
+def iter_parts(
+    source: core.Source, chunk: Chunk, rule: CandidateRule, cancel: core.CancelFlag | None, gvcf: bool
+) -> Iterator[tuple[core.Pileup, int, int]]:
+    """The pileups of a chunk with the positions [start, end) they stand for, in order.
+
+    A part that is too deep to hold is halved until it fits, so memory stays flat in depth; the result does not depend
+    on where parts end.
+    """
+    parts = list(chunk.parts())[::-1]
+    while parts:
+        start, end, allowed = parts.pop()
+        region = Region(chunk.contig, max(0, start - REACH), end + REACH)
+        try:
+            yield core.pileup(source, region, rule, allowed, gvcf=gvcf, cancel=cancel), start, end
+        except core.TooLarge:
+            middle = (start + end) // 2
+            halves = [(start, middle, clip(allowed, start, middle)), (middle, end, clip(allowed, middle, end))]
+            parts += halves[::-1]

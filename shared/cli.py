@@ -45,7 +45,8 @@ def run(room: ModuleType, description: str, argv: Sequence[str] | None = None, p
     program = program or shlex.quote(sys.argv[0])
     args = make_parser(room, description, program).parse_args(argv)
     args.command_line = f"{program} {shlex.join(argv)}"
-    signal.signal(signal.SIGTERM, raise_terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         room.run(args)
         sys.stdout.flush()
@@ -63,8 +64,12 @@ def run(room: ModuleType, description: str, argv: Sequence[str] | None = None, p
         stop("interrupted", EXIT_INTERRUPTED)
 
 
-def raise_terminated(number, frame) -> NoReturn:
-    raise Terminated
+def interrupt(number: int, frame: object) -> NoReturn:
+    """End the run: the first signal lets it clean up, a second one does not wait. Nothing stands under a final name
+    before it is complete, so leaving at once harms nothing."""
+    for later in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(later, lambda *_: os._exit(128 + number))
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pysam
 import pytest
 
+from clair3 import pipeline
 from clair3.__main__ import main as clair3
+from shared.compressed import BGZF_EOF
 
 
 class Case:
@@ -304,3 +306,51 @@ def test_intermediate_files_go_on_request(case, contig):
     assert (case.folder / "out" / "tmp").is_dir()
     case.succeeds(ctg_name=contig, remove_intermediate_dir="yes")
     assert not (case.folder / "out" / "tmp").exists()
+
+
+def test_index_that_points_beyond_the_reads(case):
+    """A BAM cut at a block boundary, with an end mark put on, and its old index: reads would be lost in silence."""
+    data = (case.folder / "reads.bam").read_bytes()
+    blocks, at = [], 0
+    while at < len(data):
+        at += int.from_bytes(data[at + 16 : at + 18], "little") + 1
+        blocks.append(at)
+    (case.folder / "reads.bam").write_bytes(data[: blocks[len(blocks) // 2]] + BGZF_EOF)
+    os.utime(case.folder / "reads.bam.bai")
+    case.fails(1, "reads.bam.bai: points beyond the end of reads.bam")
+
+
+def test_index_of_another_file(case):
+    """The index says that a contig has reads, the file has none there."""
+    index = (case.folder / "reads.bam.bai").read_bytes()
+    rewrite(case.folder / "reads.bam", lambda read: read.reference_name == "chr20")
+    (case.folder / "reads.bam.bai").write_bytes(index)
+    case.fails(1, "reads.bam", "samtools index", ctg_name="chr21")
+
+
+def test_an_input_is_never_overwritten(case, sample):
+    (case.folder / "out").mkdir()
+    known = case.folder / "out" / "merge_output.vcf.gz"
+    shutil.copy(sample / "truth.vcf.gz", known)
+    code, message, _ = case.run(vcf_fn=known, pileup_only="no")
+    assert code == 1 and "would be overwritten" in message
+    assert known.read_bytes() == (sample / "truth.vcf.gz").read_bytes()
+
+
+@pytest.mark.parametrize("option, value", [("min_mq", 99999999999), ("min_coverage", 2**31), ("sample_name", "a\nb")])
+def test_values_that_nothing_can_hold(case, option, value):
+    case.fails(1, option, **{option: value})
+
+
+def test_two_runs_in_one_folder(case):
+    """The second is refused as long as the first works."""
+    (case.folder / "out").mkdir()
+    with pipeline.alone_in(case.folder / "out"):
+        case.fails(1, "another run is working in this output folder")
+    case.succeeds()
+
+
+def test_only_reference_calls(case):
+    """Candidates were found, none is a variant: the pileup VCF is empty, and no other file appears."""
+    case.succeeds(min_coverage=25, snp_min_af=1.0, indel_min_af=1.0, qual=0)
+    assert not (case.folder / "out" / "merge_output.vcf.gz").exists()

@@ -16,8 +16,10 @@ from random_reads import Case, cases, random_case, read_bam, reference_span, rul
 
 from clair3 import core
 from preprocess.candidates import CandidateRule
+from preprocess.pileup import iter_pileup
 from shared.errors import CoreError
 from shared.records import Region
+from shared.regions import Chunk
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,16 @@ def test_order_of_deletion_lengths():
 @given(st.lists(st.text("ACGT", min_size=1, max_size=6), max_size=200))
 def test_order_agrees_with_the_reference(keys):
     assert core.allele_order(keys) == khash_order(keys)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_order_of_many_distinct_insertions(seed):
+    """Enough keys to double the table several times, each doubling at its very limit."""
+    rng = np.random.default_rng(seed)
+    keys = ["".join(rng.choice(list("ACGT"), rng.integers(1, 9))) for _ in range(rng.integers(20, 150))]
+    assert core.allele_order(keys) == khash_order(keys)
+    lengths = rng.integers(1, 300, 100).tolist()
+    assert core.allele_order(lengths) == khash_order(lengths)
 
 
 GOLDEN = [
@@ -72,7 +84,7 @@ def test_golden_tensors(shared_data, name, bam, contig, start, end, indel_min_af
 def test_missing_contig(sample_reads):
     with (
         core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source,
-        pytest.raises(CoreError, match="lacks this contig"),
+        pytest.raises(CoreError, match="no such contig"),
     ):
         core.pileup(source, Region("chr99", 0, 100), CandidateRule(), EVERYWHERE)
 
@@ -193,3 +205,41 @@ def test_long_deletions_are_spelled_to_their_end(tmp_path):
     rule = {"min_mapq": 5, "min_coverage": 2, "snp_min_af": 0.08, "indel_min_af": 0.15, "snp_only": False}
     found = core_pileup(tmp_path, ref, reads, 0, 200, **rule, head_and_tail=False, max_indel_length=100_000)
     assert (found.candidates, found.alt_info) == ([59], [f"5-D{ref[60:3060]} 5"])
+
+
+def test_reads_beyond_the_contigs_end(tmp_path):
+    """What such a read deletes cannot be spelled: it is counted, not listed."""
+    ref = "ACGT" * 20
+    reads = [Read(10, "60M30D2M", ref[10:70] + "AC") for _ in range(5)]
+    rule = {"min_mapq": 5, "min_coverage": 2, "snp_min_af": 0.08, "indel_min_af": 0.15, "snp_only": False}
+    found = core_pileup(tmp_path, ref, reads, 0, 120, **rule, head_and_tail=True, max_indel_length=50)
+    assert (found.candidates, found.alt_info) == ([69], ["5-"])
+
+
+def test_too_deep_regions_are_halved(sample_reads, monkeypatch):
+    """The same candidates and evidence, in parts."""
+    chunk, rule, kept = Chunk("chr20", 0, 0, 60_000), CandidateRule(), []
+    pile_up = core.pileup
+
+    def little_room(source, region, *rest, **options):
+        if region.end - region.start > 9_000:
+            raise core.TooLarge("made to fail")
+        return pile_up(source, region, *rest, **options)
+
+    with core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source:
+        whole = list(iter_pileup(source, chunk, rule, keep_evidence=kept.append))
+        monkeypatch.setattr(core, "pileup", little_room)
+        parts = list(iter_pileup(source, chunk, rule, keep_evidence=kept.append))
+    np.testing.assert_array_equal(kept[0], kept[1])
+    for name in ("pos", "tensors"):
+        np.testing.assert_array_equal(*(np.concatenate([getattr(b, name) for b in run]) for run in (whole, parts)))
+
+
+def test_misuse_is_refused(sample_reads):
+    source = core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa")
+    found = core.pileup(source, Region("chr20", 0, 1000), CandidateRule(), EVERYWHERE)
+    with pytest.raises(CoreError, match="not asked for"):
+        found.gvcf_evidence()
+    source.close()
+    with pytest.raises(CoreError, match="already closed"):
+        core.pileup(source, Region("chr20", 0, 1000), CandidateRule(), EVERYWHERE)

@@ -202,7 +202,7 @@ def test_every_cut_of_an_index_is_refused(tmp_path, kind):
     index = tmp_path / f"x.bam.{kind}"
     pack = gzip.compress if kind == "csi" else bytes
     whole = gzip.decompress(index.read_bytes()) if kind == "csi" else index.read_bytes()
-    assert read_alignment_index(index) == (3, {0, 1})
+    assert read_alignment_index(index)[:2] == (3, {0, 1})
     for size in set(range(len(whole))) - {len(whole) - 8}:  # the last eight bytes need not be there
         index.write_bytes(pack(whole[:size]))
         with pytest.raises(InputError, match=f"x.bam.{kind}: the index is damaged; make it again"):

@@ -176,6 +176,12 @@ def test_gvcf_of_a_part(config, tmp_path, restriction):
     changes = {restriction: bed if restriction == "bed" else sites}
     whole = call(config, **changes)
     assert call(config, chunk_size=7_000, **changes) == whole
+    sites = [
+        [line.split(b"\t")[:5] for line in text["pileup.vcf.gz"].split(b"\n") if not line.startswith(b"#")]
+        for text in (whole, call(config, gvcf=False, **changes))
+    ]
+    assert sites[0] == sites[1]
+    call(config, **changes)
     with pysam.VariantFile(str(config.output / "merge_output.gvcf.gz")) as rows:
         spans = [(row.start, row.stop) for row in rows]
     assert spans[0][0] == (967 if restriction == "bed" else 999)

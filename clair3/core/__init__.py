@@ -29,12 +29,17 @@ REASONS = {
     lib.C3_TRUNCATED: "is truncated (no end-of-file mark); copy it again or restore it",
     lib.C3_BAD_RECORD: "holds an unreadable record (damaged file, or a CRAM that does not fit the reference); "
     'check it with "samtools quickcheck" and restore it',
-    lib.C3_NO_CONTIG: "or the reference lacks this contig",
+    lib.C3_NO_CONTIG: "the alignments or the reference have no such contig",
     lib.C3_NO_FASTA: "the reference or its .fai index cannot be read",
     lib.C3_NO_SEQUENCE: "the reference has no sequence here; is its .fai index out of date?",
     lib.C3_CANCELLED: "cancelled",
+    lib.C3_TOO_LARGE: "too many insertions and deletions to hold",
     lib.C3_UNSORTED: 'is not sorted by coordinate; run "samtools sort"',
 }
+
+
+class TooLarge(CoreError):
+    """A region holds more than fits; ask for it in parts."""
 
 
 class Cancelled(CoreError):
@@ -46,6 +51,8 @@ def _check(code: int, where: str) -> None:
         return
     if code == lib.C3_CANCELLED:
         raise Cancelled(f"{where}: cancelled")
+    if code == lib.C3_TOO_LARGE:
+        raise TooLarge(f"{where}: {REASONS[code]}")
     raise CoreError(f"{where}: {REASONS.get(code, f'unknown code {code}')}")
 
 
@@ -89,6 +96,12 @@ class Source:
             lib.c3_source_close(self.handle)
             self.handle = ffi.NULL
 
+    def opened(self):
+        """The handle; raises CoreError after close."""
+        if self.handle == ffi.NULL:
+            raise CoreError(f"{self.name}: already closed")
+        return self.handle
+
 
 def _copy(pointer, shape, dtype) -> np.ndarray:
     """An array of its own with what the core's buffer holds."""
@@ -131,6 +144,7 @@ class Pileup:
     def batch(self, start: int = 0, end: int | None = None) -> TensorBatch:
         """Candidates start <= i < end (all of them by default) with their (k, 33, 18) int32 windows (B.9)."""
         end = len(self) if end is None else min(end, len(self))
+        assert 0 <= start <= end
         tensors = np.empty((end - start, WINDOW, CHANNEL_COUNT), np.int32)
         lib.c3_pileup_windows(self.handle, start, end, ffi.from_buffer("int32_t[]", tensors))
         support = self.support.rows(start, end)
@@ -142,6 +156,8 @@ class Pileup:
 
     def gvcf_evidence(self) -> np.ndarray:
         """(2, columns) int32: reads that show the reference, and all reads, at each position of the region (B.8)."""
+        if self.handle.n_ref == ffi.NULL:
+            raise CoreError(f"{self.region}: gVCF evidence was not asked for")
         columns = self.region.end - self.region.start
         return np.stack([_copy(evidence, columns, np.int32) for evidence in (self.handle.n_ref, self.handle.n_total)])
 
@@ -161,7 +177,7 @@ def pileup(
     fields = ("min_mapq", "min_coverage", "max_indel_length", "snp_min_af", "indel_min_af", "snp_only", "head_and_tail")
     out = ffi.new("c3_pileup **")
     code = lib.c3_pileup_run(
-        source.handle,
+        source.opened(),
         region.contig.encode(),
         region.start,
         region.end,
@@ -198,6 +214,7 @@ class FullAlignment:
     def batch(self, start: int = 0, end: int | None = None) -> TensorBatch:
         """Candidates start <= i < end (all of them by default) with their (k, rows, 33, 8 or 9) int8 tensors."""
         end = len(self) if end is None else min(end, len(self))
+        assert 0 <= start <= end
         tensors = np.empty((end - start, *self.shape), np.int8)
         lib.c3_full_tensors(self.handle, start, end, ffi.from_buffer("int8_t[]", tensors))
         support = self.support.rows(start, end)
@@ -226,7 +243,7 @@ def full_alignment(
         c_snps = ffi.new("c3_phased_snps *", [len(keep_alive[0]), *buffers])
     out = ffi.new("c3_full **")
     code = lib.c3_full_run(
-        source.handle,
+        source.opened(),
         contig.encode(),
         ffi.from_buffer("int64_t[]", candidates),
         len(candidates),

@@ -76,7 +76,7 @@ def make_ffibuilder() -> FFI:
     """The cffi builder that setuptools asks for."""
     arguments = htslib()
     arguments["include_dirs"] = [str(CSRC), *arguments.get("include_dirs", [])]
-    flags = ["-std=c11", "-O3", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+    flags = ["-std=c11", "-O3", "-fno-math-errno", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Wno-unused-parameter"]
     if os.environ.get("CLAIR3_SANITIZE") == "1":
         sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
         flags = ["-std=c11", "-O1", "-g", *sanitize]

@@ -15,6 +15,7 @@
 #define C3_NO_SEQUENCE -9
 #define C3_CANCELLED -10
 #define C3_UNSORTED -11
+#define C3_TOO_LARGE -12
 /* cdef: end */
 
 #endif

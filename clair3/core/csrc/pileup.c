@@ -6,7 +6,11 @@
 #include "alleles.h"
 #include "support.h"
 
-enum { INS = 4, INS_TOP = 5, DEL = 6, DEL_TOP = 7, DELETED = 8, REVERSE = 9, OTHER_SPILL = 17 };
+/* Channels; the one behind INS and DEL is that of the most frequent single allele. */
+enum { INS = 4, DEL = 6, DELETED = 8, REVERSE = 9, OTHER_SPILL = 17 };
+
+/* Most indels held at a time, 100 MB with their sorted copy; a longer or deeper region is to be asked for in parts. */
+enum { MOST_INDELS = 2000000, SMALLEST_REGION = 2000 };
 
 /* 4-bit BAM letter -> channel, OTHER for anything but A, C, G, T */
 #define OTHER C3_OTHER
@@ -59,6 +63,7 @@ typedef struct {
 static int add_indel(piler *p, const bam1_t *read, int64_t x, int32_t length, int64_t query, const c3_pileup_rule *rule)
 {
     if (x < p->start || x >= p->end) return C3_OK;
+    if (p->n_indels >= MOST_INDELS && p->columns > SMALLEST_REGION) return C3_TOO_LARGE;
     int code = c3_grow(&p->indels, &p->indel_room, p->n_indels + 1, sizeof *p->indels);
     if (code != C3_OK) return code;
     indel *added = &p->indels[p->n_indels++];
@@ -204,7 +209,7 @@ static int starts_with_other(const bam1_t *read)
  * beyond this region, so that the result would depend on where the region ends: look ahead to it. Only windows of the
  * head-and-tail mode hold the last column of a run. */
 static int spill_from_beyond(piler *p, c3_source *source, const char *contig, const c3_pileup_rule *rule,
-                             int64_t column)
+                             int64_t column, const volatile int32_t *cancel)
 {
     hts_itr_t *reads;
     int64_t first = -1;
@@ -212,7 +217,9 @@ static int spill_from_beyond(piler *p, c3_source *source, const char *contig, co
     while (code == C3_OK) {
         int got = c3_next_read(source, reads);
         if (got <= 0) { code = got; break; }
+        if (cancel && *cancel) { code = C3_CANCELLED; break; }
         if (!is_used(source->record, rule)) continue;
+        if (!bam_cigar2rlen(source->record->core.n_cigar, bam_get_cigar(source->record))) continue; /* no column */
         if (first >= 0 && source->record->core.pos != first) break;
         first = source->record->core.pos;
         p->counts[column * C3_CHANNELS + OTHER_SPILL] += starts_with_other(source->record);
@@ -492,7 +499,7 @@ int c3_pileup_run(c3_source *source, const char *contig, int64_t start, int64_t 
     if ((code = scan_columns(&p, rule, allowed, n_allowed, &list, pileup, &last_column)) != C3_OK)
         goto out;
     if (rule->head_and_tail && last_column >= 0 && last_column < p.columns - 1)
-        if ((code = spill_from_beyond(&p, source, contig, rule, last_column)) != C3_OK) goto out;
+        if ((code = spill_from_beyond(&p, source, contig, rule, last_column, cancel)) != C3_OK) goto out;
     if ((code = keep_windows(&p, &list, rule->head_and_tail, pileup)) != C3_OK) goto out;
     code = list_supports(&p, &list, rule, &pileup->support);
     pileup->counts = p.counts; /* handed over */

@@ -68,9 +68,8 @@ int c3_support_add_deletions(c3_support *s, const c3_allele *alleles, int32_t n,
 {
     int code = C3_OK;
     for (int32_t i = 0; i < n && code == C3_OK; i++) {
-        int64_t length = alleles[i].length < reachable ? alleles[i].length : reachable;
-        if (alleles[i].length > longest) continue;
-        code = c3_support_add(s, 'D', alleles[i].forward + alleles[i].reverse, after, length > 0 ? length : 0);
+        if (alleles[i].length > longest || alleles[i].length > reachable) continue;
+        code = c3_support_add(s, 'D', alleles[i].forward + alleles[i].reverse, after, alleles[i].length);
     }
     return code;
 }

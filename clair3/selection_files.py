@@ -1,0 +1,88 @@
+"""Selection between the networks file by file, as the submodules of v2.0.2 do it: clair3.selection has the rules."""
+
+import logging
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from clair3.ledger import file_name
+from clair3.selection import Cutoffs, QualCounts, SelectionRule, cut_blocks, select
+from clair3.vcf import pos_of
+from clair3.vcf_files import iter_rows, read_header, write_lines
+from shared.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+PHASE_QUAL, QUAL = "phase_qual", "qual"
+"""Files of the cut-offs in their folders (spec/calling.md 7.1, 7.3)."""
+
+
+def cutoffs_of(rows: Iterable[str], rule: SelectionRule) -> Cutoffs:
+    """The cut-offs over these rows of the pileup stage, VCF lines in any order."""
+    counts = QualCounts()
+    counts.add(rows)
+    return counts.cutoffs(rule)
+
+
+def write_cutoffs(rows: Iterable[str], rule: SelectionRule, path: Path) -> None:
+    """Write the phasing cut-off, or without phasing those for full alignment. Raises InputError when it cannot."""
+    found = cutoffs_of(rows, rule)
+    numbers = [found.variant, found.reference] if found.phasing is None else [found.phasing]
+    write_lines(path, [" ".join(map(str, numbers))])
+
+
+def read_cutoffs(path: Path, count: int) -> list[float] | None:
+    """The numbers that write_cutoffs left, None without the file. Raises InputError when it holds something else."""
+    if not path.is_file():
+        return None
+    text = path.read_text(errors="replace")
+    try:
+        numbers = [float(word) for word in text.split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or any(map(math.isnan, numbers)):
+        raise InputError(f"{path}: {text[:80]!r} found, {count} quality cut-offs expected; run SelectQual again")
+    return numbers
+
+
+def select_snps(vcf: Path, contig: str, folder: Path, qual: Path, dropped: float) -> Path:
+    """Write `<folder>/<contig>.vcf`, the heterozygous SNPs to phase (spec/calling.md 7.1), and return its path.
+
+    qual is the file of the cut-off; without it the fraction `dropped` of lowest QUAL in the contig is left out.
+    Raises InputError when a file cannot be read or written.
+    """
+    rows = sorted(iter_rows(vcf, contig), key=pos_of)
+    found = read_cutoffs(qual, 1)
+    phasing = found[0] if found else cutoffs_of(rows, SelectionRule(1, 1, 1 - dropped)).phasing
+    chosen = select(contig, rows, Cutoffs(math.inf, math.inf, phasing))
+    path = folder / f"{file_name(contig)}.vcf"
+    write_lines(path, [*read_header(vcf), *chosen.snps])
+    return path
+
+
+def select_candidates(vcf: Path, contig: str, folder: Path, qual: Path, rule: SelectionRule) -> list[Path]:
+    """Write the candidates for full alignment, `<folder>/<contig>.<i>_<n>`, and the list of these files,
+    `FULL_ALN_FILE_<contig>`, none for no candidates (spec/calling.md 7.3); the paths of the files.
+
+    qual is the file of the cut-offs; without it they are taken over the contig, by the fractions of the rule.
+    Files of an earlier selection of the contig go first. Raises InputError when a file cannot be read or written.
+    """
+    name, rows = file_name(contig), sorted(iter_rows(vcf, contig), key=pos_of)
+    listing = folder / f"FULL_ALN_FILE_{name}"
+    for stale in (listing, *(path for path in folder.glob("*_*") if is_block_of(name, path.name))):
+        stale.unlink(missing_ok=True)
+    found = read_cutoffs(qual, 2)
+    cutoffs = Cutoffs(*found, None) if found else cutoffs_of(rows, rule)
+    paths = []
+    for block in cut_blocks(contig, select(contig, rows, cutoffs).pos):
+        paths.append(folder / f"{name}.{block.index}_{block.count}")
+        write_lines(paths[-1], block.bed().splitlines())
+    if paths:
+        write_lines(listing, map(str, paths))
+    return paths
+
+
+def is_block_of(contig: str, name: str) -> bool:
+    """Whether a file name is `<contig>.<i>_<n>`."""
+    before, _, numbers = name.rpartition(".")
+    return before == contig and all(word.isdigit() for word in numbers.split("_"))

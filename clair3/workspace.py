@@ -1,0 +1,124 @@
+"""The output folder of a run whose stages are started one by one: its plan under v2.0.2's names (spec/cli.md 4, 7)."""
+
+import argparse
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from clair3 import vcf
+from clair3.ledger import file_name
+from clair3.options import contig_names
+from clair3.submodules import command_of
+from clair3.vcf import VcfWriter
+from clair3.vcf_files import write_lines
+from preprocess.environment import Environment, examine
+from preprocess.phasing import find_whatshap
+from shared.errors import ConfigError, UsageError
+from shared.reference import Contig, Reference, read_reference
+from shared.regions import pad, pad_sites
+
+logger = logging.getLogger(__name__)
+
+FOLDERS = (
+    "log",
+    "tmp/split_beds",
+    "tmp/pileup_output",
+    "tmp/gvcf_tmp_output",
+    "tmp/phase_output/phase_vcf",
+    "tmp/phase_output/phase_bam",
+    "tmp/full_alignment_output/candidate_bed",
+    "tmp/merge_output",
+)
+SMALL_CONTIG = 5
+"""A longest contig shorter than a chunk by this factor is worth a word: the work could be cut finer."""
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Check the inputs that the options of CheckEnvs name and write the plan; an empty VCF when nothing is to call.
+
+    Raises UsageError, ConfigError and InputError for what cannot be used; nothing is written then.
+    """
+    if args.chunk_num < 0:
+        raise UsageError("--chunk_num=-1 is not in this version; leave it out")
+    if args.bed_fn and args.vcf_fn:
+        raise ConfigError("Please provide either --vcf_fn or --bed_fn only")
+    if not args.no_phasing_for_fa:
+        find_whatshap(args.whatshap)
+    environment = examine(
+        Path(args.bam_fn),
+        Path(args.ref_fn),
+        bed=Path(args.bed_fn) if args.bed_fn else None,
+        sites=Path(args.vcf_fn) if args.vcf_fn else None,
+        names=contig_names(args.ctg_name),
+        include_all=args.include_all_ctgs,
+        min_contig_size=args.min_contig_size,
+    )
+    output = Path(args.output_fn_prefix)
+    make_folders(output)
+    write_plan(output, environment, args.chunk_size)
+    if not environment.contigs:
+        command = command_of(args.cmd_fn)
+        write_empty(output / "merge_output.vcf.gz", environment.reference, args.sampleName, command)
+
+
+def make_folders(output: Path) -> None:
+    """Create what is missing of the folders that the stages write to."""
+    for folder in (output, *(output / name for name in FOLDERS)):
+        if not folder.is_dir():
+            logger.info("Create folder %s", folder)
+            folder.mkdir(parents=True)
+
+
+def chunk_count(contig: Contig, chunk_size: int) -> int:
+    """Chunks of a contig (spec/cli.md 5.1)."""
+    return max(1, -(-contig.length // chunk_size))
+
+
+def split_bed(contig: str, targets: np.ndarray) -> Iterator[str]:
+    """Lines of tmp/split_beds/<contig>: BED intervals (k, 2) or known sites (k,) as given, 0-based, with padding."""
+    padded = pad(targets) if targets.ndim == 2 else pad_sites(targets)
+    return (f"{contig} {start} {end}" for start, end in padded.tolist())
+
+
+def write_plan(output: Path, environment: Environment, chunk_size: int) -> None:
+    """Write tmp/CONTIGS, tmp/CHUNK_LIST and tmp/split_beds. Raises InputError when the disk refuses."""
+    contigs, folder = environment.contigs, output / "tmp"
+    counts = {contig.name: chunk_count(contig, chunk_size) for contig in contigs}
+    write_lines(folder / "CONTIGS", counts)
+    lines = (f"{name} {index} {count}" for name, count in counts.items() for index in range(1, count + 1))
+    write_lines(folder / "CHUNK_LIST", lines)
+    for name in counts if environment.targets is not None else ():
+        write_lines(folder / "split_beds" / file_name(name), split_bed(name, environment.targets[name]))
+    if not contigs:
+        return
+    logger.info("Call variant in contigs: %s", " ".join(counts))
+    logger.info("Chunk number for each contig: %s", " ".join(map(str, counts.values())))
+    if (longest := max(contig.length for contig in contigs)) * SMALL_CONTIG < chunk_size:
+        logger.warning(
+            "Current maximum contig length %d is much smaller than default chunk size %d, You may set a smaller chunk "
+            "size by setting --chunk_size=$ for better parallelism.",
+            *(longest, chunk_size),
+        )
+
+
+def vcf_header(reference: Reference, sample: str, command_line: str | None, gvcf: bool = False) -> str:
+    """The header of this reference's VCFs (spec/calling.md 5), with its line ends."""
+    contigs: Sequence[tuple[str, int]] = [(contig.name, contig.length) for contig in reference.contigs]
+    return vcf.header(sample, str(reference.path.absolute()), contigs, command_line, gvcf)
+
+
+def header_without_files(fasta: str | None, sample: str, command_line: str | None) -> list[str]:
+    """Header lines where no file gives any; without a FASTA no contigs are declared."""
+    if fasta is None:
+        return vcf.header(sample, None, (), command_line).splitlines()
+    return vcf_header(read_reference(Path(fasta)), sample, command_line).splitlines()
+
+
+def write_empty(path: Path, reference: Reference, sample: str, command_line: str | None) -> None:
+    """Write a VCF without rows, and its index."""
+    contigs = [(contig.name, contig.length) for contig in reference.contigs]
+    logger.warning("No contig intersection found, output header only in %s", path)
+    with VcfWriter(path, vcf_header(reference, sample, command_line), contigs):
+        pass

@@ -1,0 +1,46 @@
+"""Worker threads: in order, not too far ahead, ended by the first error."""
+
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from shared.workers import in_order
+
+
+def test_results_come_in_order_and_not_too_far_ahead():
+    started, most_ahead = [], 0
+
+    def work(i):
+        started.append(i)
+        time.sleep(0.001 * (i % 3))
+        return i
+
+    with closing(in_order(work, range(60), 3, stop=lambda: None)) as results:
+        for expected, found in enumerate(results):
+            assert found == expected
+            most_ahead = max(most_ahead, len(started) - expected)
+    assert len(started) == 60 and most_ahead <= 2 * 3 + 1
+
+
+@pytest.mark.parametrize("leave", ["error", "caller"])
+def test_an_end_before_the_end(leave):
+    """No new task starts, running ones are told, and the first error in order is raised."""
+    stopped, started = threading.Event(), []
+
+    def work(i):
+        started.append(i)
+        if i == 2 and leave == "error":
+            raise ValueError("second")
+        if i > 2:
+            assert stopped.wait(5)
+        return i
+
+    with closing(in_order(work, range(100), 2, stop=stopped.set)) as results:
+        if leave == "error":
+            with pytest.raises(ValueError, match="second"):
+                list(results)
+        else:
+            assert next(results) == 0
+    assert stopped.is_set() and len(started) < 10
