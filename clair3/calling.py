@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from clair3.vcf import FinalRule, VcfWriter, pos_of
 from preprocess.environment import Environment
 from preprocess.phasing import LongPhase, PhasedSnps, WhatsHap, find_longphase, find_whatshap, read_phased
+from shared import log
 from shared.regions import Chunk, pad
 from shared.version import VERSION
 from shared.workers import in_order
@@ -50,6 +51,10 @@ class Run:
     environment: Environment
     models: dict[str, Path]
 
+    def logged(self, name: str) -> AbstractContextManager[None]:
+        """The log of one stage, under v2.0.2's name."""
+        return log.stage_log(self.config.output / "log" / f"{name}.log")
+
     def call(self, chunks: list[Chunk], final: bool) -> Path:
         """Go through the stages; the path of the VCF the user asked for."""
         config = self.config
@@ -58,7 +63,8 @@ class Run:
             logger.warning("No contig intersection found, output header only in %s", config.output / MERGED_VCF)
             logger.info("Exit in environment checking")
             return self.nothing_to_call(StageRows(None, ()))
-        rows = self.call_pileup(chunks)
+        with self.logged("1_call_var_bam_pileup"):
+            rows = self.call_pileup(chunks)
         rule = FinalRule(config.qual, config.print_ref_calls, config.haploid)
         if next(rows.all(), None) is None:
             logger.info("Exit in pileup variant calling")
@@ -67,13 +73,17 @@ class Run:
         if config.pileup_only:
             logger.info("Only call pileup output with --pileup_only, output file: %s", config.output / PILEUP_VCF)
             return config.output / PILEUP_VCF
-        full = self.call_again(self.select(rows))
-        logger.info("7/7 Merge pileup VCF and full-alignment VCF")
-        merged = MergedRows(rows, rule, full)
-        self.write(MERGED_VCF, merged, self.known_rows())
-        if config.writes_gvcf:
-            self.write_gvcf(merged, rows)
-        self.phase_output(merged)
+        with self.logged("5_select_candidate"):
+            selected = self.select(rows)
+        full = self.call_again(selected)
+        with self.logged("7_merge_vcf"):
+            logger.info("7/7 Merge pileup VCF and full-alignment VCF")
+            merged = MergedRows(rows, rule, full)
+            self.write(MERGED_VCF, merged, self.known_rows())
+            if config.writes_gvcf:
+                self.write_gvcf(merged, rows)
+        with self.logged("8_phase_vcf_output"):
+            self.phase_output(merged)
         return config.output / MERGED_VCF
 
     def nothing_to_call(self, stage: StageRows) -> Path:
@@ -116,13 +126,16 @@ class Run:
         if not blocks:
             logger.info("No Candidate found! Exit in selecting full-alignment candidates")
             return StageRows(None, ())
-        config, snps = self.config, self.phase(selected)
+        config = self.config
+        with self.logged("3_phase"):
+            snps = self.phase(selected)
         blocks = [replace(block, inputs=fingerprint(block.pos, snps.get(block.contig))) for block in blocks]
         logger.info("6/7 Call low-quality variants using full-alignment model")
         ledger = self.ledger(FULL_ALIGNMENT, config.candidates, config.decoding, config.dwell)
         stages = importlib.import_module("clair3.stages")
         caller = stages.full_alignment_caller(config, self.environment, self.models[FULL_ALIGNMENT], ledger, snps)
-        stages.call_tasks(caller, blocks, config.threads, config.resume)
+        with self.logged("6_call_var_bam_full_alignment"):
+            stages.call_tasks(caller, blocks, config.threads, config.resume)
         rows = StageRows(ledger, blocks)
         self.write(FULL_ALIGNMENT_VCF, rows)
         return rows

@@ -111,6 +111,8 @@ class Clair3_F(_Clair3):
         self.add_dense(256 * sum(bins * bins for bins in POOL_BINS), 256)
 
     def features(self, x: Tensor) -> Tensor:
+        if x.dim() == 2:
+            return x  # features already, of clair3.inference.FilledRows
         if x.shape[-1] == self.channels:
             x = x.permute(0, 3, 1, 2)  # a view: channels-last memory is what the convolutions like best
         depth = x.shape[2]

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 COLOURS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m"}
@@ -37,7 +39,10 @@ def setup(level: int = logging.INFO) -> None:
     for handler in [h for h in root.handlers if isinstance(h.formatter, Layout)]:
         root.removeHandler(handler)
         handler.close()
+    for name in OURS:
+        logging.getLogger(name).setLevel(logging.DEBUG)  # for the log of a stage
     handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(level)
     handler.setFormatter(Layout(colour=sys.stderr.isatty()))
     handler.addFilter(is_for_users)
     root.addHandler(handler)
@@ -46,7 +51,25 @@ def setup(level: int = logging.INFO) -> None:
 
 def append_to(path: Path) -> None:
     """Also append every later message to a file, without colour (`<output>/run_clair3.log`, spec/cli.md 7)."""
-    handler = logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
+    logging.getLogger().addHandler(_file_handler(path, "a", logging.INFO))
+
+
+@contextmanager
+def stage_log(path: Path) -> Iterator[None]:
+    """Write every message of a stage, details included, to a file of its own (`<output>/log/`, spec/cli.md 7)."""
+    path.parent.mkdir(exist_ok=True)
+    handler = _file_handler(path, "w", logging.DEBUG)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _file_handler(path: Path, mode: str, level: int) -> logging.Handler:
+    handler = logging.FileHandler(path, mode=mode, encoding="utf-8", errors="backslashreplace")
+    handler.setLevel(level)
     handler.setFormatter(Layout())
     handler.addFilter(is_for_users)
-    logging.getLogger().addHandler(handler)
+    return handler

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from clair3.checkpoint import load_model
-from clair3.inference import PIECE, Predictor, rescale_deep
+from clair3.inference import CONVOLUTION_PIECE, PIECE, REACHES, FilledRows, Predictor, rescale_deep
 from clair3.model import random_model
-from shared.errors import ConfigError
+from shared.errors import ConfigError, InputError
 
 torch.set_num_threads(1)
 
@@ -82,6 +82,66 @@ def test_threads_share_a_predictor(kind):
     with ThreadPoolExecutor(3) as pool:
         parts = pool.map(predict, [x[start : start + 15] for start in range(0, 90, 15)])
     np.testing.assert_array_equal(np.concatenate(list(parts)), expected)
+
+
+def partly_filled(depth, channels=8):
+    """Candidates with 0, 1, ... all rows filled in the middle, then with each row filled alone, then any stretch."""
+    rng = np.random.default_rng(depth)
+    stretches = [((depth - filled) // 2, filled) for filled in range(depth + 1)]
+    stretches += [(row, 1) for row in range(depth)]
+    stretches += [(start, int(rng.integers(1, depth - start + 1))) for start in rng.integers(0, depth, 20)]
+    x = np.zeros((len(stretches), depth, 33, channels), np.int8)
+    for candidate, (start, filled) in zip(x, stretches, strict=True):
+        candidate[start : start + filled] = rng.integers(-100, 101, (filled, 33, channels))
+    return x
+
+
+def whole_features(model, x):
+    """The same layers on every row, in pieces of the same size (the last one filled up)."""
+    n = len(x)
+    x = np.concatenate([x, np.zeros((-n % CONVOLUTION_PIECE, *x.shape[1:]), np.int8)])
+    pieces = [model.features(torch.from_numpy(piece).float()) for piece in np.split(x, len(x) // CONVOLUTION_PIECE)]
+    return torch.cat(pieces)[:n].numpy()
+
+
+@pytest.mark.parametrize("conv_padding", ["symmetric", "tf_same"])
+@pytest.mark.parametrize("depth, channels", [(89, 8), (89, 9), (55, 8), (64, 8), (20, 8)])
+def test_skipping_empty_rows_changes_no_bit(depth, channels, conv_padding):
+    model = random_model("full_alignment", 7, channels=channels, conv_padding=conv_padding)
+    x = partly_filled(depth, channels)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(FilledRows(model)(x), whole_features(model, x))
+
+
+@pytest.mark.parametrize("depth", [89, 55])
+def test_a_partly_filled_candidate_gets_the_same_bits_in_any_batch(depth):
+    predict = Predictor(random_model("full_alignment", 8))
+    x = partly_filled(depth)
+    whole = predict(x)
+    order = np.random.default_rng(1).permutation(len(x))
+    np.testing.assert_array_equal(predict(x[order]), whole[order])
+    for start in range(0, len(x), 7):
+        np.testing.assert_array_equal(predict(x[start : start + 3]), whole[start : start + 3])
+
+
+def test_fewer_rows_are_computed_for_fewer_reads():
+    """Heights of the maps that the layers of 89 rows see, for each class: as many as the data reach, and no more."""
+    model = random_model("full_alignment", 9)
+    filled = FilledRows(model)
+    with torch.inference_mode():
+        classes = {reach: filled.make_frames(89, reach) for reach in REACHES}
+    reached = {reach: [len(frame.reached) for frame in frames[0]] for reach, frames in classes.items()}
+    # 9 rows from row 40: outputs 20-24 of the first convolution read one of them, then one more on each side per layer
+    assert reached[4] == [5, 7, 9]
+    assert reached == {4: [5, 7, 9], 10: [11, 13, 15], 16: [17, 19, 21], 20: [21, 23, 25]}
+
+
+@pytest.mark.parametrize("filled", [3, 30])
+def test_depths_that_the_network_does_not_serve(filled):
+    x = np.zeros((2, 30, 33, 8), np.int8)
+    x[:, 15 - filled // 2 : 15 + filled // 2 + 1] = 50
+    with pytest.raises(InputError, match="tensors of 30 rows"):
+        Predictor(random_model("full_alignment", 10))(x)
 
 
 @pytest.mark.parametrize("heads, classes", [(2, 24), (4, 90)])

@@ -133,7 +133,7 @@ def test_a_failing_chunk_fails_the_run(config, monkeypatch):
     monkeypatch.setattr(stages, "iter_pileup", fails_once)
     with pytest.raises(CoreError, match="chr21:1-10000: made to fail"):
         call(config, chunk_size=10_000)
-    assert sorted(path.name for path in config.output.iterdir()) == [".clair3.lock", "run_clair3.log", "tmp"]
+    assert sorted(path.name for path in config.output.iterdir()) == [".clair3.lock", "log", "run_clair3.log", "tmp"]
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "changed", "stale"])
@@ -225,7 +225,7 @@ def test_interrupted(config, how, word, code):
     run.send_signal(how)
     began = time.monotonic()
     _, errors = run.communicate(timeout=30)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 3  # a second on an idle machine
     assert run.returncode == code
     assert errors.splitlines()[-1] == f"[ERROR] {word}"
     assert "Traceback" not in errors

@@ -20,6 +20,7 @@ from clair3.config import CallingConfig
 from clair3.selection import SelectionRule
 from preprocess.candidates import CandidateRule
 from preprocess.phasing import PhasingError
+from shared import log
 from shared.errors import CoreError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,6 +57,16 @@ def test_all_files_can_be_read(config):
             places = [(row.contig, row.pos) for row in rows]
             assert places == sorted(places) and places
             assert [(row.contig, row.pos) for row in rows.fetch("chr21")] == [at for at in places if at[0] == "chr21"]
+
+
+def test_each_stage_has_its_log(config):
+    log.setup()
+    call(config)
+    logs = {path.name: path.read_text() for path in (config.output / "log").iterdir()}
+    assert "[DEBUG] chr20:1-60000: " in logs["1_call_var_bam_pileup.log"]
+    assert "whatshap" in logs["3_phase.log"]
+    assert "records in" in logs["7_merge_vcf.log"]
+    assert "DEBUG" not in (config.output / "run_clair3.log").read_text()
 
 
 def test_same_bytes_for_any_threads_and_chunks(config):
