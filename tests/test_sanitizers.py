@@ -65,7 +65,7 @@ def run(checkout: Path, *command: str) -> subprocess.CompletedProcess:
 def test_core_under_sanitizers(sanitized):
     files = ("core", "damage", "core_full_alignment", "full_alignment", "gvcf")
     tests = [f"tests/test_{name}.py" for name in files]
-    done = run(sanitized, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not speed", *tests)
+    done = run(sanitized, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-k", "not speed", *tests)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert " passed" in done.stdout
 

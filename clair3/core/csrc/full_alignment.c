@@ -521,7 +521,7 @@ static int tally_all(c3_full_state *s, c3_full *out)
         if ((code = c3_grow(&window, &window_room, active.n + 1, sizeof *window)) != C3_OK) break;
         /* before position 16 no read qualifies: an unsigned wrap of v2.0.2, kept (E-K8) */
         int64_t n = pos < FLANK ? 0 : active.n;
-        memcpy(window, active.items, n * sizeof *window);
+        if (n) memcpy(window, active.items, n * sizeof *window);
         int64_t first = s->n_rows;
         code = choose_rows(s, window, n, &random);
         s->row_start[i + 1] = s->n_rows;
