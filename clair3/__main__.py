@@ -22,6 +22,11 @@ COMMANDS = {
     ),
     "CheckExitCode": ("preprocess.CheckExitCode", "Fail when a job in a log of parallel failed."),
     "GetOverallMetrics": ("preprocess.GetOverallMetrics", "Print precision, recall and F1 from hap.py's VCF."),
+    "SwitchZygosityBasedOnSVCalls": (
+        "preprocess.SwitchZygosityBasedOnSVCalls",
+        "Make homozygous SNPs inside a heterozygous deletion heterozygous.",
+    ),
+    "AddPairEndAlleleDepth": ("preprocess.AddPairEndAlleleDepth", "Add the number of supporting read pairs (PEAD)."),
 }
 """Name, room or door, and what it does; CamelCase names are those of v2.0.2."""
 
@@ -41,7 +46,6 @@ NOT_YET = (
     "CallVariants",
     "Train",
     "CallVariantsFromCffiGPU",
-    "SwitchZygosityBasedOnSVCalls",
 )
 """Names that v2.0.2 knows and this version does not (spec/cli.md 8)."""
 
