@@ -104,6 +104,8 @@ class Run:
         logger.info("1/7 Call variants using pileup model")
         ledger = self.ledger(PILEUP, config.candidates, config.decoding)
         stages = importlib.import_module("clair3.stages")  # torch takes a second to load: not before the checks
+        if not config.pileup_only:
+            stages.load_full_alignment_network(config, self.models[FULL_ALIGNMENT])  # a wrong one is told now
         caller = stages.pileup_caller(config, self.environment, self.models[PILEUP], ledger)
         stages.call_tasks(caller, chunks, config.threads, config.resume)
         return StageRows(ledger, chunks)

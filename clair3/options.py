@@ -14,7 +14,7 @@ from clair3.selection import SelectionRule
 from preprocess.alignment_index import find_alignment_index
 from preprocess.candidates import LONG_INDEL_LENGTH, CandidateRule
 from preprocess.phasing import LONGPHASE, WHATSHAP, find_longphase
-from shared.cli import add_switch, check_range, optional_text
+from shared.cli import add_switch, check_range, optional_text, required_text
 from shared.errors import ConfigError, InputError, UsageError
 from shared.platforms import PLATFORMS, Platform
 from shared.process import usable_threads
@@ -78,11 +78,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("input")
-    group.add_argument("-b", "--bam_fn", required=True, metavar="BAM", help="sorted, indexed BAM or CRAM")
-    group.add_argument("-f", "--ref_fn", required=True, metavar="FASTA", help="indexed reference, plain or bgzip")
+    group.add_argument(
+        "-b", "--bam_fn", required=True, type=required_text, metavar="BAM", help="sorted, indexed BAM or CRAM"
+    )
+    group.add_argument(
+        "-f", "--ref_fn", required=True, type=required_text, metavar="FASTA", help="indexed reference, plain or bgzip"
+    )
     group.add_argument("-p", "--platform", required=True, choices=list(PLATFORMS), help="what sequenced the reads")
     group = parser.add_argument_group("models")
-    group.add_argument("-m", "--model_path", required=True, metavar="DIR", help="folder with the two model files")
+    group.add_argument(
+        "-m", "--model_path", required=True, type=required_text, metavar="DIR", help="folder with the two model files"
+    )
     add_value(group, "pileup_model_prefix", CallingConfig.pileup_model_prefix, "NAME", "file name without .pt")
     add_value(group, "fa_model_prefix", CallingConfig.fa_model_prefix, "NAME", "file name without .pt")
     add_switch(group, "--enable_dwell_time", help="use the move tables of ONT reads; needs a model trained with them")
@@ -112,7 +118,9 @@ def add_candidates(parser: argparse.ArgumentParser) -> None:
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
-    group.add_argument("-o", "--output", required=True, metavar="DIR", help="output folder, created if needed")
+    group.add_argument(
+        "-o", "--output", required=True, type=required_text, metavar="DIR", help="output folder, created if needed"
+    )
     add_value(group, "sample_name", CallingConfig.sample_name, "NAME", "sample column of the VCF")
     add_value(group, "qual", CallingConfig.qual, "N", "calls of this QUAL or less are LowQual")
     add_switch(group, "--pileup_only", help="stop after the pileup model")
@@ -252,7 +260,7 @@ def contig_names(text: str | None) -> tuple[str, ...] | None:
     """The names of a comma list, each once, in its order. Raises ConfigError when there is none."""
     if text is None:
         return None
-    names = tuple(dict.fromkeys(name for name in text.split(",") if name))
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise ConfigError(f"--ctg_name={text}: expected names of contigs, separated by commas")
     return names

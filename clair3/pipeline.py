@@ -25,6 +25,13 @@ from shared.regions import Chunk, plan_chunks
 logger = logging.getLogger(__name__)
 
 
+INTERMEDIATES = (
+    *("CMD", "CONTIGS", "CHUNK_LIST"),
+    *("pileup_output", "full_alignment_output", "phase_output", "merge_output"),
+)
+"""What a run leaves in tmp/; other things there are the user's."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Every option of run_clair3 (spec/cli.md 2)."""
     options.add_arguments(parser)
@@ -69,7 +76,7 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
         write_plan(config, environment, chunks)
         path = Run(config, environment, models).call(chunks, final)
         if config.remove_intermediate_dir:
-            remove_tree(config.output / "tmp")
+            remove_intermediates(config.output / "tmp")
         logger.info("Finish calling, output file: %s", path)
         return path
 
@@ -105,12 +112,23 @@ def remove_final_files(output: Path) -> None:
                 raise InputError(f"{output / name}: the earlier result cannot be removed ({error.strerror})") from None
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove an intermediate folder; what cannot be removed is a warning, the results are complete."""
-    if folder.is_symlink():
-        logger.warning("%s: a symbolic link, left as it is", folder)
-        return
-    shutil.rmtree(folder, onerror=lambda _, path, error: logger.warning("%s: not removed (%s)", path, error[1]))
+def remove_intermediates(folder: Path) -> None:
+    """Remove what runs leave in tmp/, and the folder if nothing else is in it.
+
+    What cannot be removed is a warning: the results are complete.
+    """
+
+    def warn(_, path, error):
+        logger.warning("%s: not removed (%s)", path, error[1])
+
+    for name in INTERMEDIATES:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, onerror=warn)
+        else:
+            path.unlink(missing_ok=True)
+    if not folder.is_symlink() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def write_plan(config: CallingConfig, environment: Environment, chunks: list[Chunk]) -> None:

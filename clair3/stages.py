@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from clair3 import core, vcf
 from clair3.checkpoint import load_model
@@ -144,8 +145,14 @@ def full_alignment_caller(
     rows = PLATFORMS[config.platform].rows
     rule = RowRule(rows, candidates.min_mapq, candidates.max_indel_length, config.dwell)
     tensors = partial(full_alignment_tensors, rule=rule, snps=snps)
-    predict = Predictor(load_model(model, FULL_ALIGNMENT, heads=4, channels=CHANNEL_COUNT + config.dwell, depth=rows))
+    predict = Predictor(load_full_alignment_network(config, model))
     return Caller(FULL_ALIGNMENT, tensors, Sources(environment), predict, config.decoding, ledger)
+
+
+def load_full_alignment_network(config: CallingConfig, model: Path) -> torch.nn.Module:
+    """The full-alignment network that a run needs. Raises InputError, see clair3.checkpoint."""
+    rows = PLATFORMS[config.platform].rows
+    return load_model(model, FULL_ALIGNMENT, heads=4, channels=CHANNEL_COUNT + config.dwell, depth=rows)
 
 
 def call_tasks(call: Caller, tasks: Sequence[Task], workers: int, resume: bool = False) -> int:

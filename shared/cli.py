@@ -49,7 +49,8 @@ def run(room: ModuleType, description: str, argv: Sequence[str] | None = None, p
         signal.signal(number, interrupt)
     try:
         room.run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except ClairError as error:
         stop(str(error), error.exit_code)
     except BrokenPipeError:
@@ -118,6 +119,13 @@ def optional_text(text: str) -> str | None:
     if not text:
         raise argparse.ArgumentTypeError("the value is empty; leave the option out or write EMPTY")
     return None if text == "EMPTY" else text
+
+
+def required_text(text: str) -> str:
+    """A text option that must be given. Raises ArgumentTypeError for an empty text, as optional_text does."""
+    if not text:
+        raise argparse.ArgumentTypeError("the value is empty")
+    return text
 
 
 def check_range(name: str, value: float, minimum: float | None = None, maximum: float | None = None) -> None:

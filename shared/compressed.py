@@ -39,13 +39,14 @@ def ends_with(path: Path, marker: bytes) -> bool:
 def read_rows(path: Path) -> Iterator[tuple[int, str]]:
     """(row number from 1, text without line end) of a plain, gzip or bgzip file; Windows line ends are fine.
 
-    Bytes that are not UTF-8 become escapes. Raises InputError when the file is truncated, damaged or unreadable.
+    A byte-order mark is no part of the first row, bytes that are not UTF-8 become escapes.
+    Raises InputError when the file is truncated, damaged or unreadable.
     """
     try:
         if is_bgzf(path) and not ends_with(path, BGZF_EOF):
             raise InputError(f"{path}: the end of the file is missing; it was cut, copy or compress it again")
         opened = gzip.open if is_gzip(path) else open
-        with opened(path, "rt", encoding="utf-8", errors="backslashreplace") as file:
+        with opened(path, "rt", encoding="utf-8-sig", errors="backslashreplace") as file:
             for number, line in enumerate(file, 1):
                 yield number, line.rstrip("\n")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -354,3 +354,30 @@ def test_only_reference_calls(case):
     """Candidates were found, none is a variant: the pileup VCF is empty, and no other file appears."""
     case.succeeds(min_coverage=25, snp_min_af=1.0, indel_min_af=1.0, qual=0)
     assert not (case.folder / "out" / "merge_output.vcf.gz").exists()
+
+
+@pytest.mark.parametrize("option", ["bam_fn", "ref_fn", "model_path", "output"])
+def test_empty_values(case, option):
+    """Mostly a variable that was not set."""
+    case.fails(2, "", **{option: ""})
+
+
+def test_byte_order_mark_and_blanks(case):
+    """A BED saved on Windows, names with a blank behind the comma: nothing is lost."""
+    bed = case.folder / "targets.bed"
+    bed.write_text("\ufeffchr20\t1000\t9000\nchr21\t10\t900\n", encoding="utf-8")
+    assert case.succeeds(bed_fn=bed) == []
+    assert case.succeeds(ctg_name="chr20, chr21") == []
+
+
+def test_a_wrong_full_alignment_model_is_told_first(case):
+    (case.folder / "model" / "full_alignment.pt").write_text("not a model")
+    message = case.fails(1, "full_alignment.pt", pileup_only="no")
+    assert not list((case.folder / "out" / "tmp").glob("pileup_output/*")), message
+
+
+def test_other_files_in_tmp_stay(case):
+    (case.folder / "out" / "tmp").mkdir(parents=True)
+    (case.folder / "out" / "tmp" / "thesis.txt").write_text("mine")
+    case.succeeds(remove_intermediate_dir="yes")
+    assert [path.name for path in (case.folder / "out" / "tmp").iterdir()] == ["thesis.txt"]

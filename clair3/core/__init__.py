@@ -28,7 +28,7 @@ REASONS = {
     lib.C3_NO_INDEX: 'no usable index; run "samtools index" on it',
     lib.C3_TRUNCATED: "is truncated (no end-of-file mark); copy it again or restore it",
     lib.C3_BAD_RECORD: "holds an unreadable record (damaged file, or a CRAM that does not fit the reference); "
-    'check it with "samtools quickcheck" and restore it',
+    '"samtools view -c" reads it to the fault; restore it',
     lib.C3_NO_CONTIG: "the alignments or the reference have no such contig",
     lib.C3_NO_FASTA: "the reference or its .fai index cannot be read",
     lib.C3_NO_SEQUENCE: "the reference has no sequence here; is its .fai index out of date?",
