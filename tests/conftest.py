@@ -7,10 +7,14 @@ from shared.process import limit_library_threads
 limit_library_threads()  # as the door does, before NumPy and torch are loaded
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from clair3.config import CallingConfig  # noqa: E402
 from clair3.selection import SelectionRule  # noqa: E402
 from scripts import make_sample  # noqa: E402
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 
