@@ -29,6 +29,7 @@ from clair3.vcf import FinalRule, VcfWriter, pos_of
 from preprocess.environment import Environment
 from preprocess.phasing import LongPhase, PhasedSnps, WhatsHap, find_longphase, find_whatshap, read_phased
 from shared import log
+from shared.process import uninterrupted
 from shared.regions import Chunk, pad
 from shared.version import VERSION
 from shared.workers import in_order
@@ -103,7 +104,8 @@ class Run:
         config = self.config
         logger.info("1/7 Call variants using pileup model")
         ledger = self.ledger(PILEUP, config.candidates, config.decoding)
-        stages = importlib.import_module("clair3.stages")  # torch takes a second to load: not before the checks
+        with uninterrupted():
+            stages = importlib.import_module("clair3.stages")  # torch takes a second to load: not before the checks
         if not config.pileup_only:
             stages.load_full_alignment_network(config, self.models[FULL_ALIGNMENT])  # a wrong one is told now
         caller = stages.pileup_caller(config, self.environment, self.models[PILEUP], ledger)

@@ -3,9 +3,10 @@
 import logging
 import os
 import resource
+import signal
 import subprocess
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from shared.errors import ConfigError
 
@@ -33,6 +34,19 @@ def limit_library_threads() -> None:
     The libraries read these variables once, when they are loaded: doors call this before they import NumPy or torch.
     """
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold back SIGINT and SIGTERM for a second of loading; they arrive at the end of the block.
+
+    An exception in the middle of an import can be swallowed there, or end the process inside a library.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def cpu_count() -> int:

@@ -205,6 +205,19 @@ def wait_for_work(run: subprocess.Popen, config: CallingConfig):
     assert run.poll() is None
 
 
+@pytest.mark.parametrize("after", [0.05, 0.2, 0.4])
+def test_interrupted_while_libraries_load(config, after):
+    """The signal waits for the end of the import; it is neither lost nor an abort."""
+    run = start(config, "--threads=1")
+    for line in run.stderr:
+        if "1/7" in line:
+            break
+    time.sleep(after)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=30)
+    assert run.returncode == 130 and errors.splitlines()[-1] == "[ERROR] interrupted"
+
+
 def test_interrupted_twice(config):
     """An impatient second Ctrl-C ends the process at once, without an abort."""
     run = start(config, "--threads=2", "--snp_min_af=0.005", "--indel_min_af=0.005", "--chunk_size=2000")
