@@ -4,12 +4,12 @@ import gzip
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import program
 import pysam
 import pytest
 
@@ -17,8 +17,6 @@ from clair3 import ledger, pipeline, stages, vcf
 from clair3.config import CallingConfig
 from preprocess.candidates import CandidateRule
 from shared.errors import ClairError, CoreError
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -179,22 +177,7 @@ def test_row_round_trip(config):
 
 
 def start(config: CallingConfig, *more: str) -> subprocess.Popen:
-    """The program as a user starts it."""
-    options = [
-        f"--bam_fn={config.bam}",
-        f"--ref_fn={config.reference}",
-        f"--model_path={config.model_dir}",
-        f"--output={config.output}",
-        "--platform=ont",
-        "--pileup_only",
-        *more,
-    ]
-    command = [sys.executable, "-m", "clair3", "run", *options]
-    # without the thread limits that the tests themselves run under
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    return subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
-    )
+    return program.start(config, "--pileup_only", *more, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def wait_for_work(run: subprocess.Popen, config: CallingConfig):

@@ -6,12 +6,12 @@ import random
 import signal
 import stat
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import program
 import pysam
 import pytest
 
@@ -23,7 +23,6 @@ from preprocess.phasing import PhasingError
 from shared import log
 from shared.errors import CoreError
 
-ROOT = Path(__file__).resolve().parent.parent
 FINAL = ("pileup.vcf.gz", "full_alignment.vcf.gz", "merge_output.vcf.gz", "merge_output.gvcf.gz")
 
 
@@ -223,16 +222,8 @@ def test_a_failing_phaser_fails_the_run(config, tmp_path):
 
 
 def start(config: CallingConfig, *more: str) -> subprocess.Popen:
-    options = [
-        f"--bam_fn={config.bam}",
-        f"--ref_fn={config.reference}",
-        f"--model_path={config.model_dir}",
-        f"--output={config.output}",
-        *["--platform=ont", "--threads=2", "--gvcf", "--chunk_size=10000"],
-        *["--var_pct_full=0.95", "--ref_pct_full=0.95"],
-    ]
-    command = [sys.executable, "-m", "clair3", "run", *options, *more]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True)
+    options = ["--threads=2", "--gvcf", "--chunk_size=10000", "--var_pct_full=0.95", "--ref_pct_full=0.95"]
+    return program.start(config, *options, *more, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 @pytest.mark.slow

@@ -1,0 +1,25 @@
+"""The program as a user starts it, in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from clair3.config import CallingConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def start(config: CallingConfig, *more: str, **streams) -> subprocess.Popen:
+    """`clair3 run` on the inputs of a configuration, with further options; without the tests' own thread limits."""
+    options = [
+        f"--bam_fn={config.bam}",
+        f"--ref_fn={config.reference}",
+        f"--model_path={config.model_dir}",
+        f"--output={config.output}",
+        "--platform=ont",
+        *more,
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-m", "clair3", "run", *options]
+    return subprocess.Popen(command, text=True, cwd=ROOT, env=environment, **streams)
