@@ -1,9 +1,11 @@
 """Checkpoint files as Clair3 v2 writes them (spec/models.md 7 and 8).
 
 A checkpoint is a bare state dict, or a dictionary with an entry "state_dict" and perhaps "clair3_meta". What the file
-holds (which network, how many heads and channels) is read from its tensors, never from its name.
+holds (which network, how many heads and channels) is read from its tensors, never from its name. TensorFlow checkpoints
+of Clair3 v1 are converted while they are read (clair3.tf).
 """
 
+import io
 import logging
 import pickle
 import zipfile
@@ -15,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from clair3.model import CONV_PADDINGS, Clair3_F, Clair3_P, paddings_differ
-from clair3.models import NETWORK_NAMES
+from clair3.models import NETWORK_NAMES, TF_SUFFIX
+from clair3.tf.networks import read_network
 from shared import param_f
-from shared.errors import InputError
+from shared.errors import InputError, unwritable
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +37,35 @@ _DAMAGES = (
 )
 """What torch.load and zipfile raise on broken files, besides OSError and UnpicklingError."""
 
+_warned: set[Path] = set()
+"""Files of which the convolution padding was spoken already: a run loads its full-alignment network twice."""
+
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
     """Read a checkpoint onto the CPU: (state dict without `module.` prefixes, clair3_meta or {}).
 
-    Only tensors and plain values are loaded. Raises InputError when the file is missing, damaged or something else.
+    path is a file of PyTorch, of which only tensors and plain values are loaded, or the `.index` of a TensorFlow
+    checkpoint (clair3.models.find_tf_index). Raises InputError when it is missing, damaged or something else.
     """
+    if (path := Path(path)).suffix == TF_SUFFIX:
+        return read_network(path)
+    content = load_content(path)
+    content = content if isinstance(content, dict) else {}
+    state, meta = content.get("state_dict", content), content.get("clair3_meta", {})
+    readable = isinstance(state, dict) and isinstance(meta, dict) and len(state) > 0
+    if not readable or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+        raise InputError(f"{path}: holds no network weights; expected the state dict of a Clair3 network")
+    return OrderedDict((key.removeprefix("module."), value) for key, value in state.items()), meta
+
+
+def load_content(path: Path) -> object:
+    """What a file of PyTorch holds, on the CPU; only tensors and plain values are loaded. Raises InputError."""
     try:
         if zipfile.is_zipfile(path):  # torch.load does not look at the checksums
             with zipfile.ZipFile(path) as archive:
                 if broken := archive.testzip():
                     raise zipfile.BadZipFile(f"wrong checksum of {broken}")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the model path") from None
     except pickle.UnpicklingError:
@@ -55,13 +75,6 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
     except _DAMAGES as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path}: damaged or not a PyTorch checkpoint ({reason}); copy the model again") from None
-
-    content = content if isinstance(content, dict) else {}
-    state, meta = content.get("state_dict", content), content.get("clair3_meta", {})
-    readable = isinstance(state, dict) and isinstance(meta, dict) and len(state) > 0
-    if not readable or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
-        raise InputError(f"{path}: holds no network weights; expected the state dict of a Clair3 network")
-    return OrderedDict((key.removeprefix("module."), value) for key, value in state.items()), meta
 
 
 def load_model(
@@ -97,12 +110,7 @@ def load_model(
     if kind == "full_alignment":
         _check_channels(path, model.channels, channels)
         if conv_padding == "auto" and not meta and depth and paddings_differ(depth) and _looks_converted(state):
-            logger.warning(
-                "%s looks converted from TensorFlow by Clair3 v2: at %d rows it does not give the results of the "
-                "network that was trained, unless the convolution padding is set to tf_same",
-                path,
-                depth,
-            )
+            _warn_of_padding(Path(path), depth)
     model.load_state_dict(state)
     return model.eval()
 
@@ -119,15 +127,27 @@ def save_model(model: nn.Module, path: Path, meta: dict | None = None) -> None:
         meta["conv_padding"] = model.conv_padding
     if meta:
         content = {"state_dict": content, "clair3_meta": meta}
-    path = Path(path)
-    unfinished = path.with_name(path.name + ".tmp")
+    write_checkpoints({Path(path): content})
+
+
+def write_checkpoints(contents: dict[Path, dict]) -> None:
+    """Write checkpoint files, of what read_checkpoint takes. They appear when all are complete, or none does.
+
+    Raises InputError when one cannot be written.
+    """
+    unfinished = {path: path.with_name(path.name + ".tmp") for path in contents}
     try:
-        with open(unfinished, "wb") as file:
-            torch.save(content, file)
-        unfinished.replace(path)
+        for path, content in contents.items():
+            buffer = io.BytesIO()  # torch turns what goes wrong with a disk into errors of its own
+            torch.save(content, buffer)
+            unfinished[path].write_bytes(buffer.getbuffer())
+        for path in contents:
+            unfinished[path].replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise InputError(unwritable(path, error)) from None
+    finally:
+        for file in unfinished.values():
+            file.unlink(missing_ok=True)
 
 
 def _kind(path: Path, state: dict[str, Tensor]) -> str:
@@ -179,6 +199,17 @@ def _check_entries(path: Path, model: nn.Module, state: dict[str, Tensor]) -> No
             raise InputError(f"{path}: {key} is {weight.dtype}, expected {expected[key].dtype}; save it as float32")
         if not weight.isfinite().all():
             raise InputError(f"{path}: {key} holds infinite numbers or NaN; use another model")
+
+
+def _warn_of_padding(path: Path, depth: int) -> None:
+    if path not in _warned:
+        logger.warning(
+            "%s looks converted from TensorFlow by Clair3 v2: at %d rows it does not give the results of the network "
+            "that was trained; --conv_padding=tf_same does, --conv_padding=symmetric keeps those of v2.0.2",
+            path,
+            depth,
+        )
+        _warned.add(path)
 
 
 def _looks_converted(state: dict[str, Tensor]) -> bool:

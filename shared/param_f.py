@@ -8,3 +8,6 @@ CHANNELS = ("ref", "alt", "strand", "mapq", "base_quality", "allele_fraction", "
 
 CHANNEL_COUNT = len(CHANNELS) - 1
 DWELL_CHANNEL_COUNT = len(CHANNELS)
+
+CONV_PADDINGS = ("symmetric", "tf_same")
+"""How the network's stride-2 convolutions meet the borders: as Clair3 v2 trains, or TensorFlow (spec/models.md 8)."""

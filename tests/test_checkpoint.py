@@ -8,7 +8,7 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from clair3.checkpoint import load_model, read_checkpoint, save_model
+from clair3.checkpoint import load_model, read_checkpoint, save_model, write_checkpoints
 from clair3.model import random_model
 from clair3.models import find_checkpoint
 from shared.errors import InputError
@@ -100,11 +100,31 @@ def test_padding_option_overrules_the_file(tmp_path, option, used):
 
 @pytest.mark.parametrize("counter, depth, warned", [(0, 55, True), (0, 89, False), (5, 55, False), (0, None, False)])
 def test_a_converted_looking_model_is_warned_about(tmp_path, caplog, full_alignment, counter, depth, warned):
+    """Once: a run loads the network twice."""
     state = full_alignment.state_dict()
     counters = {key: torch.tensor(counter) for key in state if key.endswith("num_batches_tracked")}
     torch.save(OrderedDict(state, **counters), tmp_path / "f.pt")
-    assert load_model(tmp_path / "f.pt", "full_alignment", depth=depth).conv_padding == "symmetric"
+    for _ in range(2):
+        assert load_model(tmp_path / "f.pt", "full_alignment", depth=depth).conv_padding == "symmetric"
     assert [record.levelname for record in caplog.records] == (["WARNING"] if warned else [])
+
+
+@pytest.mark.parametrize("said", ["conv_padding", "meta"])
+def test_no_warning_where_the_padding_is_known(tmp_path, caplog, full_alignment, said):
+    state = full_alignment.state_dict()
+    state |= {key: torch.tensor(0) for key in state if key.endswith("num_batches_tracked")}
+    content = {"state_dict": state, "clair3_meta": {"conv_padding": "tf_same"}} if said == "meta" else state
+    torch.save(content, tmp_path / "f.pt")
+    padding = "auto" if said == "meta" else "tf_same"
+    assert load_model(tmp_path / "f.pt", "full_alignment", depth=55, conv_padding=padding).conv_padding == "tf_same"
+    assert not caplog.records
+
+
+def test_several_files_are_written_or_none(tmp_path, pileup, full_alignment):
+    contents = {tmp_path / "a.pt": pileup.state_dict(), tmp_path / "no" / "b.pt": full_alignment.state_dict()}
+    with pytest.raises(InputError, match="b.pt: cannot be written"):
+        write_checkpoints(contents)
+    assert not list(tmp_path.iterdir())
 
 
 # what is wrong with the file, and the words that tell it
@@ -227,11 +247,3 @@ def test_no_file_of_that_prefix(tmp_path, kind, name):
     with pytest.raises(InputError) as caught:
         find_checkpoint(tmp_path, kind, "best.07")
     assert str(caught.value) == sentence
-
-
-@pytest.mark.parametrize("prefix", ["pileup", "pileup.index"])
-def test_tensorflow_folder(tmp_path, prefix):
-    (tmp_path / "pileup.index").touch()
-    (tmp_path / "pileup.data-00000-of-00001").touch()
-    with pytest.raises(InputError, match=r"pileup.index: .*convert_tf_checkpoint_to_torch.py"):
-        find_checkpoint(tmp_path, "pileup", prefix)
