@@ -14,7 +14,7 @@ from shared.errors import ConfigError, InputError
 HEAD_SIZES = (21, 3, 33, 33)
 """Classes of the heads in output order: gt21, genotype, variant length 1, variant length 2."""
 
-CONV_PADDINGS = ("symmetric", "tf_same")
+CONV_PADDINGS = param_f.CONV_PADDINGS
 POOL_BINS = (3, 2, 1)
 BN_EPS = 1e-3
 
@@ -45,7 +45,11 @@ class _Clair3(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Training form: tensors of any integer or float dtype to the probabilities of each head, [(N, classes)].
+        """Training form: tensors of any integer or float dtype to the probabilities of each head, [(N, classes)]."""
+        return [F.softmax(logits, dim=1) for logits in self.logits(x)]
+
+    def logits(self, x: Tensor) -> list[Tensor]:
+        """What the softmax of each head is taken of, [(N, classes)].
 
         Every dense layer is followed by SELU, also the last ones: logits are never below -1.7581.
         """
@@ -56,7 +60,7 @@ class _Clair3(nn.Module):
         if self.heads == 4:
             branches += [(self.L5_3, self.Y_indel_length_logits_1), (self.L5_4, self.Y_indel_length_logits_2)]
         hidden = [F.dropout(F.selu(dense(x)), 0.2, self.training) for dense, _ in branches]
-        return [F.softmax(F.selu(logits(h)), dim=1) for h, (_, logits) in zip(hidden, branches, strict=True)]
+        return [F.selu(head(h)) for h, (_, head) in zip(hidden, branches, strict=True)]
 
     def predict(self, x: Tensor) -> Tensor:
         """Predict form: the heads side by side, (N, 24) with two heads and (N, 90) with four."""
@@ -139,7 +143,7 @@ class DownBlock(nn.Module):
         return F.relu(self.bn(self.convolve(x)), inplace=True)
 
     def convolve(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
+        height, width = (int(size) for size in x.shape[2:])
         if self.conv_padding == "symmetric" or (height % 2 and width % 2):
             return self.conv(x)
         # TensorFlow's "same" puts no cell before an even axis, so the sampling grid is shifted by one (section 8)
@@ -169,8 +173,9 @@ def pool(x: Tensor, bins: int) -> Tensor:
     `ceil_mode` adds that odd one; max_pool2d ignores missing cells, which for a map without negative values is the
     same as the zeros of v2. Maps of height 1, 2 or 4 give fewer tiles.
     """
-    tile = [-(-size // bins) for size in x.shape[2:]]
-    before = [-size % t // 2 for size, t in zip(x.shape[2:], tile, strict=True)]
+    sizes = [int(size) for size in x.shape[2:]]  # plain numbers also while the network is traced (clair3.export)
+    tile = [-(-size // bins) for size in sizes]
+    before = [-size % t // 2 for size, t in zip(sizes, tile, strict=True)]
     tiles = F.max_pool2d(x, tile, stride=tile, padding=before, ceil_mode=True)
     return tiles.permute(0, 2, 3, 1).flatten(1)
 
