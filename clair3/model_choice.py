@@ -1,0 +1,131 @@
+"""What --model_path means: a folder, the name of a model, or `auto`, the model that fits the reads."""
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from clair3.model_card import ModelCard, check_for_calling
+from clair3.model_registry import BUNDLED, find_installed, known_models
+from preprocess.read_groups import ReadGroup, read_groups
+from shared.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+
+SAYS = {
+    "ont": "basecaller model (basecall_model= in DS)",
+    "hifi": "instrument (PM, with PL:PACBIO)",
+    "ilmn": "platform (PL:ILLUMINA)",
+}
+"""What of a read group chooses the model of a platform."""
+PLATFORM_TAGS = {"ont": ("ONT", "NANOPORE"), "hifi": ("PACBIO",), "ilmn": ("ILLUMINA",)}
+"""Values of PL, upper case."""
+HIFI_READ_TYPE = "CCS"
+
+
+def is_model_name(text: str) -> bool:
+    """Whether a value of --model_path is a name, or auto, and no path; an existing folder always counts as one."""
+    if os.sep in text or Path(text).is_dir():
+        return False
+    return text == AUTO or find_installed(text) is not None or text in known_models()
+
+
+def resolve_model(text: str, bam: Path, platform: str, dwell: bool) -> Path:
+    """The model folder that --model_path means, absolute; the choice of `auto` is logged with its reason.
+
+    bam: the reads; dwell: whether move tables are to be used. Nothing is downloaded. Raises InputError when there is
+    no such folder, the model is not on this machine, the reads do not tell which model they need, or the folder's
+    model.json and its files contradict each other.
+    """
+    if not is_model_name(text):
+        folder = Path(os.path.abspath(text))
+        if not folder.is_dir():
+            hint = "" if os.sep in text else '; "clair3 models list" names the models that are known'
+            raise InputError(f"Model path not found: {folder}{hint}")
+    elif text == AUTO:
+        folder, reason = choose(bam, read_groups(bam), platform, dwell, known_models())
+        logger.info("--model_path=auto: %s", reason)
+    elif (folder := find_installed(text)) is None:
+        raise InputError(f"model {text} is not on this machine; {how_to_get(text)}")
+    check_for_calling(folder, platform)
+    return folder
+
+
+def choose(
+    bam: Path, groups: Iterable[ReadGroup], platform: str, dwell: bool, cards: dict[str, ModelCard]
+) -> tuple[Path, str]:
+    """The folder of the one model that fits all reads, and why. Raises InputError rather than guess.
+
+    It fits when its card names the reads' basecaller model (ont) or instrument (hifi), and was trained with move
+    tables just when `dwell` asks for them. Models with a special purpose are never chosen. A model of this package
+    stands back behind others.
+    """
+    general = [card for card in cards.values() if card.platform == platform and card.purpose is None]
+    general = [card for card in general if bool(card.dwell) == dwell]
+    made_by = what_made_them(bam, groups, platform, general)
+    fitting = [card for card in general if fits(card, made_by)]
+    if not fitting:
+        moves = " with move tables" if dwell else ""
+        raise refusal(bam, f"no model{moves} is known for reads of {made_by}", general)
+    here = {card.name: folder for card in fitting if (folder := find_installed(card.name))}
+    here = {name: folder for name, folder in here.items() if folder.parent != BUNDLED} or here
+    if len(here) > 1:
+        raise refusal(bam, f"{len(here)} models here fit reads of {made_by}", [cards[name] for name in here])
+    if not here:
+        name = fitting[0].name
+        raise InputError(
+            f"--model_path=auto: the model for the reads of {bam} ({made_by}) is {name}, which is not on this "
+            f"machine; {how_to_get(name)}"
+        )
+    ((name, folder),) = here.items()
+    reason = f"{name} in {folder.parent}, because the read groups of {bam.name} say {made_by}"
+    if others := [card.name for card in fitting if card.name != name]:
+        reason += f"; not on this machine, and for such reads too: {', '.join(others)}"
+    return folder, reason
+
+
+def what_made_them(bam: Path, groups: Iterable[ReadGroup], platform: str, general: list[ModelCard]) -> str:
+    """The one basecaller model (ont), instrument (hifi) or platform (ilmn) of all reads.
+
+    Raises InputError when read groups are missing, silent, of another platform, or disagree.
+    """
+    groups = list(groups)
+    if not groups:
+        raise refusal(bam, "no read groups (@RG) in its header, so nothing says how the reads were made", general)
+    for group in groups:
+        if group.platform is not None and group.platform not in PLATFORM_TAGS[platform]:
+            told = f"read group {group.name} is of PL:{group.platform}, which contradicts --platform={platform}"
+            raise refusal(bam, told, general)
+        if platform == "hifi" and group.read_type not in (None, HIFI_READ_TYPE):
+            told = f"read group {group.name} has {group.read_type} reads, and the models are for {HIFI_READ_TYPE}"
+            raise refusal(bam, told, general)
+    made_by = {group.name: made_by_of(group, platform) for group in groups}
+    if silent := [name for name, value in made_by.items() if value is None]:
+        named = ", ".join(silent[:3]) + (", ..." if len(silent) > 3 else "")
+        raise refusal(bam, f"read group {named} does not say its {SAYS[platform]}", general)
+    distinct = sorted(set(made_by.values()))
+    if len(distinct) > 1:
+        fitting = [card for card in general if any(fits(card, value) for value in distinct)]
+        told = f"its reads were made in {len(distinct)} ways ({', '.join(distinct)}); call each kind by itself"
+        raise refusal(bam, told, fitting or general)
+    return distinct[0]
+
+
+def made_by_of(group: ReadGroup, platform: str) -> str | None:
+    return {"ont": group.basecall_model, "hifi": group.instrument, "ilmn": group.platform}[platform]
+
+
+def fits(card: ModelCard, made_by: str) -> bool:
+    return card.platform == "ilmn" or made_by in (*card.basecall_models, *card.instruments)
+
+
+def refusal(bam: Path, told: str, candidates: list[ModelCard]) -> InputError:
+    """What the header says, and what to do."""
+    names = ", ".join(card.name for card in candidates) or "none is registered"
+    return InputError(f"--model_path=auto: {bam}: {told}; give a model by name or folder instead: {names}")
+
+
+def how_to_get(name: str) -> str:
+    return f'run "clair3 models fetch {name}", or give a folder with --model_path'
