@@ -1,0 +1,177 @@
+"""The variants of a VCF as changes of the reference, one or two per record: what an evaluation compares."""
+
+from collections import Counter
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+from clair3.vcf_files import contigs_of, read_header
+from shared.compressed import is_number, read_rows
+from shared.errors import InputError
+
+COLUMNS = 9
+"""Columns of a VCF before the first sample."""
+
+BASES = set("ACGTN")
+
+
+class Change(NamedTuple):
+    """Reference bases [start, end), 0-based, that become bases; start = end is an insertion before start."""
+
+    start: int
+    end: int
+    bases: str
+
+    @property
+    def length(self) -> int:
+        """Bases that the haplotype is longer."""
+        return len(self.bases) - (self.end - self.start)
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """A record of a VCF, and what its genotype says of the two haplotypes: a change, or None for the reference.
+
+    pos is 0-based; quality is None where QUAL is missing, depth where FORMAT has no DP.
+    """
+
+    pos: int
+    ref: str
+    alts: str
+    genotype: str
+    haplotypes: tuple[Change | None, Change | None]
+    quality: float | None = None
+    depth: int | None = None
+
+    @cached_property
+    def changes(self) -> list[Change]:
+        """The different changes, sorted."""
+        return sorted({change for change in self.haplotypes if change})
+
+    @property
+    def start(self) -> int:
+        return min(change.start for change in self.changes)
+
+    @property
+    def end(self) -> int:
+        return max(change.end for change in self.changes)
+
+    @property
+    def length(self) -> int:
+        """Length of the longest insertion, or below 0 deletion; 0 for a substitution."""
+        return max((change.length for change in self.changes), key=abs)
+
+    @property
+    def is_indel(self) -> bool:
+        return any(change.length for change in self.changes)
+
+
+def trimmed(pos: int, ref: str, alt: str) -> Change | None:
+    """The change that an ALT stands for, without the bases that it shares with REF; None when they are the same.
+
+    The shared start goes first: the base before an indel is not part of it, so another record may change it.
+    """
+    prefix = shared(ref, alt)
+    ref, alt = ref[prefix:], alt[prefix:]
+    suffix = shared(ref[::-1], alt[::-1])
+    change = Change(pos + prefix, pos + prefix + len(ref) - suffix, alt[: len(alt) - suffix])
+    return change if ref or alt else None
+
+
+def shared(one: str, other: str) -> int:
+    """How many letters two texts have in common from the start."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def parse_genotype(text: str) -> tuple[int, int] | None:
+    """Allele numbers of a diploid or haploid genotype, a missing one beside a known one as 0; None without any.
+
+    Raises ValueError for anything else.
+    """
+    numbers = [0 if allele == "." else int(allele) for allele in text.replace("|", "/").split("/")]
+    if len(numbers) > 2 or min(numbers) < 0:
+        raise ValueError(text)
+    return (numbers[0], numbers[-1]) if any(numbers) else None
+
+
+class VcfVariants:
+    """The variants of one sample of a VCF, plain or compressed.
+
+    sample        name of the sample; None: the first one
+    all_records   also records whose FILTER is neither PASS nor missing
+    skipped       counts of wanted records that were left out, by reason, once they were read
+    declared      contigs of the header; seen, others: those with records, wanted or not, once they were read
+    Raises InputError when the file is missing, damaged, or has no such sample or no sample at all.
+    """
+
+    def __init__(self, path: Path, sample: str | None = None, all_records: bool = False):
+        self.path, self.all_records = path, all_records
+        self.skipped, self.seen, self.others = Counter(), set(), set()
+        self.column = self.find_column(sample)
+        self.declared = contigs_of(read_header(path)).keys()
+
+    def find_column(self, sample: str | None) -> int:
+        for _, line in read_rows(self.path):
+            if line.startswith("#CHROM"):
+                samples = line.split("\t")[COLUMNS:]
+                if not samples:
+                    raise InputError(f"{self.path}: no sample column; an evaluation needs genotypes")
+                if sample not in (None, *samples):
+                    raise InputError(f"{self.path}: no sample {sample}; it has {', '.join(samples[:5])}")
+                return COLUMNS + (samples.index(sample) if sample else 0)
+            if not line.startswith("#"):
+                break
+        raise InputError(f"{self.path}: no #CHROM line; expected a VCF")
+
+    def iter(self, contigs: Container[str]) -> Iterator[tuple[str, Variant]]:
+        """Contig and variant of each record on these contigs with a genotype other than the reference's, in file order.
+
+        Raises InputError naming a row that is none, or one without a genotype.
+        """
+        for number, line in read_rows(self.path):
+            if not line or line.startswith("#"):
+                continue
+            fields = line.split("\t")
+            if len(fields) <= self.column or not is_number(fields[1]):
+                raise InputError(f"{self.path}: row {number} is {line[:60]!r}, not a VCF row with the sample's column")
+            if fields[0] not in contigs:
+                self.others.add(fields[0])
+                continue
+            self.seen.add(fields[0])
+            if fields[6] not in ("PASS", ".") and not self.all_records:
+                self.skipped["FILTER is not PASS"] += 1
+                continue
+            try:
+                variant = self.variant(fields)
+            except (ValueError, IndexError):
+                place = f"{fields[0]}:{fields[1]}"
+                raise InputError(f"{self.path}: row {number} ({place}) has no genotype or QUAL to read") from None
+            if variant is not None:
+                yield fields[0], variant
+
+    def variant(self, fields: list[str]) -> Variant | None:
+        """The variant of a row, None when it is left out. Raises ValueError or IndexError."""
+        values = dict(zip(fields[8].split(":"), fields[self.column].split(":"), strict=False))
+        if "GT" not in values:
+            raise ValueError("no GT")
+        genotype = parse_genotype(values["GT"])
+        if genotype is None:
+            self.skipped["reference or missing genotype"] += 1
+            return None
+        pos, ref = int(fields[1]) - 1, fields[3].upper()
+        alleles = [ref, *fields[4].upper().split(",")]
+        used = [alleles[number] for number in genotype]
+        used = [ref if allele in ("*", "<*>", "<NON_REF>") else allele for allele in used]
+        if not all(set(allele) <= BASES for allele in used):
+            self.skipped["not a sequence of bases"] += 1
+            return None
+        first, second = (trimmed(pos, ref, allele) for allele in used)
+        if first is None and second is None:
+            self.skipped["reference or missing genotype"] += 1
+            return None
+        quality = None if fields[5] == "." else float(fields[5])
+        depth = int(values["DP"]) if is_number(values.get("DP", "")) else None
+        return Variant(pos, ref, fields[4], values["GT"], (first, second), quality, depth)
