@@ -1,0 +1,1 @@
+"""Training: bins of labelled tensors in, checkpoints out (spec/training.md C)."""
