@@ -10,11 +10,12 @@ from clair3 import chunk_options, submodules
 from shared import cli
 
 REFUSED = ("output_tensor_can_fn_list",)
-REFUSED_FLAGS = ("use_gpu", "use_triton_gpu", "input_probabilities", "output_probabilities", "is_from_tables")
+REFUSED_FLAGS = ("use_triton_gpu", "input_probabilities", "output_probabilities", "is_from_tables")
 
 
 def add_arguments(parser):
     chunk_options.add_arguments(parser, indel_min_af=0.15)
+    chunk_options.add_device_arguments(parser, use_gpu=False)
     cli.add_switch(parser, "--showRef", default=True, help="write reference calls too")
     parser.add_argument("--max_depth", type=int, choices=[144], default=144, help="only 144 is in this version")
     submodules.add_accepted(parser, flags=("debug",))

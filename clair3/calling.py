@@ -4,37 +4,33 @@ import hashlib
 import importlib
 import logging
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pysam
 
 from clair3 import vcf
-from clair3.config import LONGPHASE, PROGRAM_NAMES, CallingConfig
+from clair3.config import PROGRAM_NAMES, CallingConfig
 from clair3.gvcf import Blocks, Cell, cells_of_contig, cells_of_sites
 from clair3.gvcf_merge import letter_reader, merge
 from clair3.known_sites import KnownSites, read_known_sites
-from clair3.ledger import Ledger, digest_of, file_identity, file_name
-from clair3.rows import MergedRows, PhasedRows, Rows, StageRows
-from clair3.selection import QualCounts, Selection, cut_blocks, select, write_snps
+from clair3.ledger import Ledger, digest_of, file_identity
+from clair3.models import read_digest
+from clair3.phasing_stage import phase_rows, phase_snps
+from clair3.rows import MergedRows, Rows, StageRows
+from clair3.selection import QualCounts, Selection, cut_blocks, select
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from clair3.vcf import FinalRule, VcfWriter, pos_of
 from preprocess.environment import Environment
-from preprocess.phasing import LongPhase, PhasedSnps, WhatsHap, find_longphase, find_whatshap, read_phased
+from preprocess.phasing import PhasedSnps, WhatsHap, find_whatshap
 from shared import log
 from shared.process import uninterrupted
 from shared.regions import Chunk, pad
 from shared.version import VERSION
-from shared.workers import in_order
-
-Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +42,16 @@ FINAL_FILES = (PILEUP_VCF, FULL_ALIGNMENT_VCF, MERGED_VCF, GVCF, PHASED_VCF, PHA
 
 @dataclass(frozen=True)
 class Run:
-    """One run whose inputs have been checked. models: the file of each kind of network."""
+    """One run whose inputs have been checked.
+
+    models    the file of each kind of network
+    unphased  contigs that could not be phased, with the reason, filled on the way (--allow_unphased_contigs)
+    """
 
     config: CallingConfig
     environment: Environment
     models: dict[str, Path]
+    unphased: dict[str, str] = field(default_factory=dict)
 
     def logged(self, name: str) -> AbstractContextManager[None]:
         """The log of one stage, under v2.0.2's name."""
@@ -85,6 +86,9 @@ class Run:
                 self.write_gvcf(merged, rows)
         with self.logged("8_phase_vcf_output"):
             self.phase_output(merged)
+        if self.unphased:
+            reasons = "; ".join(f"{contig} ({reason})" for contig, reason in self.unphased.items())
+            logger.warning("--allow_unphased_contigs: contigs without phase: %s", reasons)
         return config.output / MERGED_VCF
 
     def nothing_to_call(self, stage: StageRows) -> Path:
@@ -109,7 +113,7 @@ class Run:
         if not config.pileup_only:
             stages.load_full_alignment_network(config, self.models[FULL_ALIGNMENT])  # a wrong one is told now
         caller = stages.pileup_caller(config, self.environment, self.models[PILEUP], ledger)
-        stages.call_tasks(caller, chunks, config.threads, config.resume)
+        stages.call_tasks(caller, chunks, config.workers, config.resume)
         return StageRows(ledger, chunks)
 
     def select(self, rows: StageRows) -> dict[str, Selection]:
@@ -135,59 +139,25 @@ class Run:
             snps = self.phase(selected)
         blocks = [replace(block, inputs=fingerprint(block.pos, snps.get(block.contig))) for block in blocks]
         logger.info("6/7 Call low-quality variants using full-alignment model")
-        ledger = self.ledger(FULL_ALIGNMENT, config.candidates, config.decoding, config.dwell)
+        ledger = self.ledger(FULL_ALIGNMENT, config.candidates, config.decoding, config.dwell, config.conv_padding)
         stages = importlib.import_module("clair3.stages")
         caller = stages.full_alignment_caller(config, self.environment, self.models[FULL_ALIGNMENT], ledger, snps)
         with self.logged("6_call_var_bam_full_alignment"):
-            stages.call_tasks(caller, blocks, config.threads, config.resume)
+            stages.call_tasks(caller, blocks, config.workers, config.resume)
         rows = StageRows(ledger, blocks)
         self.write(FULL_ALIGNMENT_VCF, rows)
         return rows
 
-    def phaser(self, program: str, jobs: int, stop: threading.Event) -> WhatsHap | LongPhase:
-        """How one contig is phased; programs that run threads of their own share those of the run."""
-        config = self.config
-        if program == LONGPHASE:
-            command = (find_longphase(config.longphase),)
-            threads = max(1, config.threads // jobs)
-            return LongPhase(command, config.bam, config.reference, config.platform, threads, stop.is_set)
-        return WhatsHap(find_whatshap(config.whatshap), config.bam, config.reference, stop.is_set)
-
-    def phase_contigs(
-        self, program: str, contigs: list[str], step: Callable[[WhatsHap | LongPhase, str], Result]
-    ) -> dict[str, Result]:
-        """step(phaser, contig) for each contig, in parallel. Raises PhasingError."""
-        stop, threads = threading.Event(), self.config.threads
-        jobs = min(threads, max(1, min(4, threads // 2))) if program == LONGPHASE else threads
-        phaser, began = self.phaser(program, jobs, stop), time.monotonic()
-        with closing(in_order(partial(step, phaser), contigs, jobs, stop.set)) as results:
-            found = dict(zip(contigs, results, strict=True))
-        logger.info("Total time elapsed: %.2f s", time.monotonic() - began)
-        return found
-
     def phase(self, selected: dict[str, Selection]) -> dict[str, PhasedSnps]:
         """Phased SNPs of each contig that has any, for haplotagging; none when phasing is off."""
-        if self.config.selection.var_pct_phasing is None:
+        config = self.config
+        if config.selection.var_pct_phasing is None:
             return {}
-        program = self.config.phaser
-        logger.info("3/7 Phase VCF file using %s", PROGRAM_NAMES[program])
-        folder = self.fresh_folder("phase_output/phase_vcf", keep=self.config.resume)
-        inputs = [file_identity(self.config.bam), file_identity(self.config.reference), program]
-
-        def phase_one(phaser: WhatsHap | LongPhase, contig: str) -> PhasedSnps:
-            unphased, phased = (folder / f"{prefix}{file_name(contig)}.vcf" for prefix in ("", "phased_"))
-            phased, mark = phased.with_name(f"{phased.name}.gz"), unphased.with_suffix(".digest")
-            digest = digest_of({"inputs": inputs, "snps": selected[contig].snps})
-            if not (phased.exists() and mark.exists() and mark.read_text() == digest):
-                mark.unlink(missing_ok=True)
-                write_snps(unphased, self.header(), selected[contig].snps)
-                phaser.phase(contig, unphased, phased)
-                mark.write_text(digest)  # last: what it vouches for is complete
-            return read_phased(phased, contig)
-
+        logger.info("3/7 Phase VCF file using %s", PROGRAM_NAMES[config.phaser])
+        folder = self.fresh_folder("phase_output/phase_vcf", keep=config.resume)
         # one SNP alone has no phase
-        contigs = [contig for contig, chosen in selected.items() if len(chosen.snps) > 1]
-        return self.phase_contigs(program, contigs, phase_one)
+        snps = {contig: chosen.snps for contig, chosen in selected.items() if len(chosen.snps) > 1}
+        return phase_snps(config, folder, self.header(), snps, self.unphased)
 
     def phase_output(self, merged: MergedRows) -> None:
         """The phased VCF and the haplotagged BAM, if asked for (spec/calling.md 11). Raises PhasingError."""
@@ -196,15 +166,7 @@ class Run:
             return
         logger.info("7/7 Phasing VCF output in parallel using %s", PROGRAM_NAMES[program])
         folder = self.fresh_folder("merge_output")
-
-        def phase_one(phaser: WhatsHap | LongPhase, contig: str) -> Path:
-            unphased, phased = (folder / f"{prefix}{file_name(contig)}.vcf" for prefix in ("merge_", "phased_merge_"))
-            write_snps(unphased, self.header(), list(merged.of(contig)))
-            phaser.phase(contig, unphased, phased, trust_genotypes=True)
-            return phased
-
-        contigs = [contig for contig in merged.contigs if next(merged.of(contig), None)]
-        phased = PhasedRows(self.phase_contigs(program, contigs, phase_one))
+        phased = phase_rows(config, folder, self.header(), merged, self.unphased)
         self.write(PHASED_VCF, phased, header=phased.header() or self.header())
         if config.haplotag:
             logger.info("4/7 Haplotag input BAM file using Whatshap, need some time to finish!")
@@ -255,8 +217,9 @@ class Run:
         values = {
             "version": VERSION,
             "inputs": [file_identity(config.bam), file_identity(config.reference)],
-            "model": hashlib.sha256(self.models[stage].read_bytes()).hexdigest(),
+            "model": read_digest(self.models[stage]),
             "rules": [config.platform, *map(repr, rules)],
+            "compute": config.compute.identity,
         }
         folder = config.output / "tmp" / f"{stage}_output"
         return Ledger(folder, stage, digest_of(values), evidence=config.writes_gvcf and stage == PILEUP)

@@ -111,7 +111,7 @@ class ChunkCall:
             ledger = Ledger(Path(folder), kind, "")
             make = stages.pileup_caller if kind == PILEUP else stages.full_alignment_caller
             caller = make(self.config, environment, self.model, ledger, *snps)
-            stages.call_tasks(replace(caller, decoding=self.decoding), tasks, self.config.threads)
+            stages.call_tasks(replace(caller, decoding=self.decoding), tasks, self.config.workers)
             if blocks:
                 self.write_blocks(environment, tasks, ledger, *blocks)
             self.write(environment, StageRows(ledger, tasks))
@@ -185,9 +185,11 @@ def read_candidates(path: Path, contig: str) -> np.ndarray:
     found = []
     for number, line in read_rows(path):
         fields = line.split()
+        if not fields:  # all there is in a part without candidates
+            continue
         if len(fields) < 3 or not is_number(fields[1]) or not is_number(fields[2]):
             raise InputError(f"{path}: row {number} is {line[:80]!r}, not contig, start and end")
-        if fields[0] == contig:
+        if fields[0] == contig and len(fields) == 3:  # rows of four columns are no candidates (features.md A.10)
             start, end = int(fields[1]), int(fields[2])
-            found.append(start + ROW_REACH if start else end - ROW_REACH)
+            found.append(start + (end - start) // 2 if start else end - ROW_REACH)
     return np.unique(np.array(found, np.int64)) - 1

@@ -4,13 +4,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from clair3 import submodules
+from clair3 import compute, submodules
 from clair3.chunk_calling import ChunkCall, Part
 from clair3.config import CallingConfig
 from clair3.genotyping import DecodeRule
 from clair3.gvcf import BlockRule
 from clair3.models import find_checkpoint
-from clair3.options import FAST_MIN_COVERAGE, FAST_SNP_MIN_AF, haploid_mode
+from clair3.options import FAST_MIN_COVERAGE, FAST_SNP_MIN_AF, add_conv_padding, haploid_mode
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from preprocess.candidates import LONG_INDEL_LENGTH, CandidateRule
 from shared.cli import add_switch
@@ -58,12 +58,33 @@ def add_arguments(parser: argparse.ArgumentParser, indel_min_af: float) -> None:
     parser.add_argument("--minBQ", type=int, choices=[0], default=0, help="only 0 is in this version")
     parser.add_argument("--tensor_can_fn", choices=[STDOUT], default=STDOUT, help=submodules.HIDDEN)
     parser.add_argument("--tensor_fn", choices=[STDOUT], default=STDOUT, help=submodules.HIDDEN)
+    add_conv_padding(parser)
     for name in SWITCHES:
         add_switch(parser, f"--{name}", help="as in run_clair3")
     for name in FLAGS:
         parser.add_argument(f"--{name}", action="store_true")
     submodules.add_accepted(parser, "samtools", "gpu_id", "max_gpu_memory", "cpu_threads")
     submodules.add_refused(parser, "ctgStart", "ctgEnd", "predict_fn")
+
+
+def add_device_arguments(parser: argparse.ArgumentParser, use_gpu: bool) -> None:
+    """Where the network runs, of the sub-commands that can use GPUs; use_gpu is the default in which they differ."""
+    add_switch(parser, "--use_gpu", default=use_gpu, help="run the network on GPUs")
+    compute.add_arguments(parser)
+    parser.set_defaults(gpu_by_default=use_gpu)
+
+
+def compute_of(args: argparse.Namespace, threads: int) -> compute.Compute:
+    """The device that the options choose, --gpu_id too; the CPU without options. Raises ConfigError as a run does."""
+    if not hasattr(args, "device"):
+        return compute.Compute()
+    if args.use_gpu and args.gpu_id is not None:
+        if args.device is not None:
+            raise ConfigError(f"--gpu_id={args.gpu_id} and --device={args.device}: give one of them")
+        args.device = f"cuda:{args.gpu_id}"
+    if args.gpu_by_default and args.device is not None:
+        args.use_gpu = False  # nobody asked for it
+    return compute.compute_from(args, threads)
 
 
 def call(args: argparse.Namespace, show_ref: bool) -> None:
@@ -118,11 +139,12 @@ def chunk_call(args: argparse.Namespace, show_ref: bool) -> ChunkCall:
         head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
         max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateRule.max_indel_length,
     )
+    threads = usable_threads(args.threads)
     config = CallingConfig(
         bam=Path(args.bam_fn).absolute(),
         reference=Path(args.ref_fn).absolute(),
         model_dir=checkpoint.parent,
-        threads=usable_threads(args.threads),
+        threads=threads,
         platform=args.platform,
         output=output.parent if output else Path(),
         bed=Path(args.bed_fn) if args.bed_fn else None,
@@ -133,8 +155,10 @@ def chunk_call(args: argparse.Namespace, show_ref: bool) -> ChunkCall:
         blocks=BlockRule(args.base_err, args.gq_bin_size, args.bp_resolution),
         candidates=candidates,
         dwell=args.enable_dwell_time,
+        conv_padding=args.conv_padding,
+        compute=compute_of(args, threads),
         command_line=submodules.command_of(args.cmd_fn),
-    )
+    ).resolved()
     rules = {"enable_long_indel": args.enable_long_indel, "keep_iupac_bases": args.keep_iupac_bases}
     decoding = DecodeRule(gvcf=args.gvcf, haploid=haploid_mode(args), show_ref=show_ref, qual=args.qual, **rules)
     return ChunkCall(config, decoding, find_checkpoint(checkpoint.parent, kind, checkpoint.name), output)

@@ -1,8 +1,10 @@
 """Everything a calling run is told, checked."""
 
-from dataclasses import dataclass, field
+import importlib
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from clair3.compute import CPU, Compute
 from clair3.genotyping import DecodeRule, check_filters
 from clair3.gvcf import BlockRule
 from clair3.selection import SelectionRule
@@ -10,6 +12,7 @@ from preprocess.candidates import CandidateRule
 from preprocess.phasing import LONGPHASE, WHATSHAP
 from shared.cli import check_range
 from shared.errors import ConfigError
+from shared.process import uninterrupted
 
 PROGRAM_NAMES = {WHATSHAP: "WhatsHap", LONGPHASE: "LongPhase"}
 """How v2.0.2's messages call the phasing programs."""
@@ -30,6 +33,9 @@ class CallingConfig:
     phaser           program between the networks, WHATSHAP or LONGPHASE; final_phaser for the output, or None
     haplotag         write the reads with their haplotypes
     whatshap         how to start WhatsHap, longphase how to start LongPhase; None: the usual one
+    allow_unphased_contigs  a contig that cannot be phased is called without phase; otherwise the run fails
+    compute          devices, precision and threads of the networks
+    conv_padding     of the full-alignment network: "auto" as its file says, or one of CONV_PADDINGS
     resume           take up what an interrupted run left in the output folder
     dwell            move tables of ONT reads are a ninth channel
     enable_long_indel  insertions and deletions longer than 50 are called; candidates.max_indel_length follows it
@@ -51,6 +57,7 @@ class CallingConfig:
     chunk_size: int = 5_000_000
     pileup_model_prefix: str = "pileup"
     fa_model_prefix: str = "full_alignment"
+    conv_padding: str = "auto"
     pileup_only: bool = False
     print_ref_calls: bool = False
     gvcf: bool = False
@@ -67,7 +74,9 @@ class CallingConfig:
     haplotag: bool = False
     whatshap: str | None = None
     longphase: str | None = None
+    allow_unphased_contigs: bool = False
     dwell: bool = False
+    compute: Compute = field(default_factory=Compute)
     resume: bool = False
     command_line: str | None = None
 
@@ -77,6 +86,19 @@ class CallingConfig:
         check_range("chunk_size", self.chunk_size, 1)
         if not self.sample_name or set(self.sample_name) & set("\t\r\n"):
             raise ConfigError(f"--sample_name={self.sample_name!r}: expected a name without tabs and line breaks")
+
+    def resolved(self) -> "CallingConfig":
+        """The same run with its devices looked up. Raises ConfigError, naming what was found, when one is not there."""
+        if self.compute.device == CPU:
+            return self  # torch takes a second to load
+        with uninterrupted():
+            devices = importlib.import_module("clair3.devices")
+        return replace(self, compute=devices.resolve(self.compute))
+
+    @property
+    def workers(self) -> int:
+        """Parts that are called at a time: each may use torch_threads threads."""
+        return max(1, self.threads // self.compute.torch_threads)
 
     @property
     def writes_gvcf(self) -> bool:

@@ -70,7 +70,7 @@ def decode(
     letters = ref.tobytes().decode("ascii")
     chosen, probability = _choose(heads, letters, base_index(ref), support, rule, kind)
     ref_reads = _reference_reads(support)
-    columns = pos, _quality(probability), support.depth, ref_reads, _fractions(ref_reads, support.depth)
+    columns = pos, quality(probability), support.depth, ref_reads, _fractions(ref_reads, support.depth)
     calls = []
     for i, (at, qual, depth, reads, fraction) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
         if i in chosen:
@@ -106,7 +106,7 @@ def _choose(heads, letters, base, support, rule, kind) -> tuple[dict[int, tuple[
     return chosen, probability
 
 
-def _quality(probability: np.ndarray) -> np.ndarray:
+def quality(probability: np.ndarray) -> np.ndarray:
     """QUAL, rounded to 2 decimals (3.2). (n,) float32 -> (n,) float64
 
     math.log and round, not NumPy's: those may differ in the last bit from one processor to the next.

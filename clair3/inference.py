@@ -9,6 +9,7 @@ over, and a row's probabilities are the same bits at every place of a piece (tes
 On a CPU the convolutions of the full-alignment network skip the empty rows (FilledRows), in small pieces of their own.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,17 +60,20 @@ class Predictor:
         skips = self.device.type == "cpu" and isinstance(model, Clair3_F)
         self.convolve = FilledRows(model) if skips else None
 
-    def __call__(self, tensors: np.ndarray) -> np.ndarray:
+    def __call__(self, tensors: np.ndarray, check: Callable[[], None] = lambda: None) -> np.ndarray:
         """Probabilities of each head, side by side in the order of HEAD_SIZES.
 
-        tensors  (n, 33, 18) int32 pileup, or (n, depth, 33, channels) int8 full alignment; n may be 0
+        tensors  (n, 33, 18) int32 pileup, or (n, depth, 33, channels) int8 full alignment; n may be 0. Many at a time
+                 are faster for full alignment: each class of FilledRows leaves one piece unfilled
+        check    is called before each piece and may raise, to end the work
         returns  (n, 24) float32 with two heads, (n, 90) with four
         """
         probabilities = np.empty((len(tensors), self.classes), np.float32)
         with torch.inference_mode():
             if self.convolve and tensors.shape[1] >= TALL:
-                tensors = self.convolve(tensors)
+                tensors = self.convolve(tensors, check)
             for start in range(0, len(tensors), self.piece):
+                check()
                 rows = tensors[start : start + self.piece]
                 piece = np.zeros((self.piece, *rows.shape[1:]), rows.dtype)
                 piece[: len(rows)] = rows
@@ -93,12 +97,15 @@ class FilledRows:
     def __init__(self, model: Clair3_F):
         """Of a network in eval mode on the CPU. Its weights become channels-last, which packs them faster."""
         self.model = model.to(memory_format=torch.channels_last)
+        self.dtype = model.conv1.conv.weight.dtype  # of the maps; not float32 with a lower precision
         blocks = (model.conv1, model.res_block1), (model.conv3, model.res_block2), (model.conv5, model.res_block3)
         self.stages = [(down, residual[0]) for down, residual in blocks]
         self.frames: dict[tuple[int, int], list] = {}  # of a depth and reach; threads may make one twice
 
-    def __call__(self, tensors: np.ndarray) -> np.ndarray:
+    def __call__(self, tensors: np.ndarray, check: Callable[[], None] = lambda: None) -> np.ndarray:
         """The inputs of the dense layers; within torch.inference_mode. Raises InputError for depths not served.
+
+        check is called before each piece, see Predictor.
 
         tensors  (n, depth, 33, channels)  int8; any rows may be filled, those in the middle are fast
         returns  (n, 3584)                 float32
@@ -113,11 +120,12 @@ class FilledRows:
             members = np.flatnonzero(classes == reach)
             rows = slice(max(0, middle - reach), middle + reach + 1)
             for start in range(0, len(members), CONVOLUTION_PIECE):
+                check()
                 chosen = members[start : start + CONVOLUTION_PIECE]
                 piece = np.zeros((CONVOLUTION_PIECE, *tensors[0, rows].shape), np.float32)
                 piece[: len(chosen)] = tensors[chosen, rows]
                 found = self.features(torch.from_numpy(piece), depth, int(reach))
-                features[chosen] = found[: len(chosen)].numpy()
+                features[chosen] = found[: len(chosen)].float().numpy()
         return features
 
     def features(self, x: Tensor, depth: int, reach: int) -> Tensor:
@@ -127,7 +135,7 @@ class FilledRows:
         if (depth, reach) not in self.frames:
             self.frames[depth, reach] = self.make_frames(depth, reach)
         *stages, last = self.frames[depth, reach]
-        x = x.permute(0, 3, 1, 2) / 100
+        x = (x.permute(0, 3, 1, 2) / 100).to(self.dtype)
         for (down, residual), frames in zip(self.stages, stages, strict=True):
             x = stage(x, down, residual, *frames) if frames else residual(down(x))
         if last:
@@ -138,7 +146,7 @@ class FilledRows:
         """For each stage three frames, or None where the data reach every row; at the end that of the last map."""
         empty = torch.zeros(CONVOLUTION_PIECE, depth, 33, self.model.channels)  # as many: another number, other bits
         self.model.features(empty)  # refuses depths that the network does not serve
-        empty = empty.permute(0, 3, 1, 2)
+        empty = empty.permute(0, 3, 1, 2).to(self.dtype)
         reached, frames = range(depth // 2 - reach, depth // 2 + reach + 1), []
         for down, residual in self.stages:
             if len(reached) == empty.shape[2]:

@@ -16,10 +16,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from shared.errors import ClairError, InputError
+from shared.errors import ClairError, InputError, unwritable
 from shared.records import Task
 
 MARK = "##clair3_ledger="
+
+LONGEST_NAME, READABLE = 200, 100
+"""File systems take 255 bytes, and prefixes and suffixes are added; a longer name keeps its first 100."""
 
 
 class LedgerError(ClairError):
@@ -51,8 +54,14 @@ def file_identity(path: Path) -> list:
 
 
 def file_name(name: str) -> str:
-    """A contig or task name as part of a file name: ordinary names stay readable, `/` and the like are escaped."""
-    return quote(name, safe="*:|=+,")
+    """A contig or task name as part of a file name: ordinary names stay readable, `/` and the like are escaped.
+
+    What would be too long is cut, and a digest tells it from others; no escape looks like its mark.
+    """
+    quoted = quote(name, safe="*:|=+,")
+    if len(quoted) <= LONGEST_NAME:
+        return quoted
+    return f"{quoted[:READABLE]}%~{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
 
 
 class Ledger:
@@ -144,4 +153,4 @@ class Ledger:
             partial.replace(path)
         except OSError as error:
             partial.unlink(missing_ok=True)
-            raise LedgerError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from None
+            raise LedgerError(unwritable(path, error)) from None

@@ -4,18 +4,22 @@ import argparse
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from clair3 import compute
 from clair3.config import CallingConfig
 from clair3.genotyping import PRECISE, SENSITIVE
 from clair3.gvcf import BlockRule
+from clair3.model_choice import is_model_name, resolve_model
 from clair3.selection import SelectionRule
 from preprocess.alignment_index import find_alignment_index
 from preprocess.candidates import LONG_INDEL_LENGTH, CandidateRule
-from preprocess.phasing import LONGPHASE, WHATSHAP, find_longphase
+from preprocess.phasing import LONGPHASE, WHATSHAP, find_longphase, find_whatshap
+from shared import log
 from shared.cli import add_switch, check_range, optional_text, required_text
 from shared.errors import ConfigError, InputError, UsageError
+from shared.param_f import CONV_PADDINGS
 from shared.platforms import PLATFORMS, Platform
 from shared.process import usable_threads
 from shared.reference import find_fai
@@ -29,6 +33,9 @@ FAST_SNP_MIN_AF, FAST_MIN_COVERAGE = 0.15, 4
 MIN_MAPQ, MIN_COVERAGE, MIN_GQ_BIN = 5, 2, 1
 """Lower values of --min_mq, --min_coverage and --gq_bin_size are raised to these (spec/cli.md 3.10, 9.8)."""
 
+HIGHEST_QUAL = 110
+"""No call is surer than that (spec/calling.md 3.2)."""
+
 MORE_PHASING_MODELS, MORE_PHASING = ("r941_prom_sup_g5014", "r941_prom_hac_g5014", "ont_guppy5"), 0.8
 """Models whose heterozygous SNPs are phased with another share (spec/cli.md 2.5)."""
 
@@ -38,27 +45,28 @@ MOVE_TABLE_NAMES = ("with_mv", "with_move")
 AS_GIVEN = (
     *("platform", "include_all_ctgs", "sample_name", "qual", "chunk_size", "pileup_model_prefix", "fa_model_prefix"),
     *("pileup_only", "print_ref_calls", "gvcf", "keep_iupac_bases", "enable_long_indel", "remove_intermediate_dir"),
-    *("whatshap", "longphase", "resume", "command_line"),
+    *("whatshap", "longphase", "allow_unphased_contigs", "resume", "command_line", "conv_padding"),
 )
 """Options that are fields of CallingConfig by the same name."""
+
+LOG_FILE = "run_clair3.log"
 
 CONTAINER_FOLDER = "/opt/bin"
 """Working folder of the published containers, where a relative path is never what the user means (spec/cli.md 3.1)."""
 
-PHASING_SWITCHES = (
-    "use_longphase_for_intermediate_phasing",
-    "longphase_for_phasing",
-    "use_whatshap_for_final_output_phasing",
-    "enable_phasing",
-    "use_longphase_for_final_output_phasing",
-    "use_whatshap_for_final_output_haplotagging",
-)
+PHASING_SWITCHES = {
+    "use_longphase_for_intermediate_phasing": "phase with LongPhase before full alignment",
+    "longphase_for_phasing": "the same, the older name",
+    "use_whatshap_for_final_output_phasing": "also write phased_merge_output.vcf.gz, phased by WhatsHap",
+    "enable_phasing": "the same, the older name",
+    "use_longphase_for_final_output_phasing": "the same by LongPhase; not if WhatsHap is asked for, too",
+    "use_whatshap_for_final_output_haplotagging": "also write phased_output.bam, reads with haplotypes",
+}
+"""Programs between the networks and of the output (spec/cli.md 2.3), and their help."""
 
 Asked = Callable[[argparse.Namespace], bool]
 NOT_YET: tuple[tuple[Asked, str], ...] = (
     (lambda args: args.platform == "ilmn", "--platform=ilmn is not in this version: only ont and hifi are"),
-    (lambda args: args.use_gpu, "--use_gpu is not in this version: it runs on the CPU"),
-    (lambda args: args.device not in (None, "cpu"), "--device is not in this version: it runs on the CPU"),
 )
 """What is declared but refused, with the reason: options of stages that do not exist yet. Options that v2.0.2 itself
 does not look at after --pileup_only (selection, gVCF blocks, --no_phasing_for_fa) are checked and accepted, and so are
@@ -87,11 +95,24 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-p", "--platform", required=True, choices=list(PLATFORMS), help="what sequenced the reads")
     group = parser.add_argument_group("models")
     group.add_argument(
-        "-m", "--model_path", required=True, type=required_text, metavar="DIR", help="folder with the two model files"
-    )
+        "-m", "--model_path", required=True, type=required_text, metavar="DIR",
+        help='folder with the two model files, or a name of "clair3 models list", or auto: chosen by the read groups',
+    )  # fmt: skip
     add_value(group, "pileup_model_prefix", CallingConfig.pileup_model_prefix, "NAME", "file name without .pt")
     add_value(group, "fa_model_prefix", CallingConfig.fa_model_prefix, "NAME", "file name without .pt")
     add_switch(group, "--enable_dwell_time", help="use the move tables of ONT reads; needs a model trained with them")
+    add_conv_padding(group)
+
+
+def add_conv_padding(group: argparse._ArgumentGroup) -> None:
+    """Declare --conv_padding, for everything that loads a full-alignment network (spec/models.md 8)."""
+    group.add_argument(
+        "--conv_padding",
+        choices=("auto", *CONV_PADDINGS),
+        default=CallingConfig.conv_padding,
+        help="padding of the full-alignment network; auto: as the file says, else symmetric; tf_same: for .pt files "
+        "that Clair3 v2 made of TensorFlow models for HiFi or Illumina reads (default: %(default)s)",
+    )
 
 
 def add_regions(parser: argparse.ArgumentParser) -> None:
@@ -141,9 +162,12 @@ def add_later_stages(parser: argparse.ArgumentParser) -> None:
     add_value(group, "ref_pct_full", 0.0, "F", "share of the worst reference calls that are called again")
     add_value(group, "var_pct_phasing", 0.0, "F", "share of the best heterozygous SNPs used for phasing")
     add_switch(group, "--no_phasing_for_fa", help="do not phase before full alignment")
-    add_switch(group, "--use_whatshap_for_intermediate_phasing", default=True, help="no effect")
-    for name in PHASING_SWITCHES:
-        add_switch(group, f"--{name}", help="not in this version")
+    name = "--use_whatshap_for_intermediate_phasing"
+    add_switch(group, name, default=True, help="no effect: WhatsHap phases unless LongPhase is asked for")
+    for name, text in PHASING_SWITCHES.items():
+        add_switch(group, f"--{name}", help=text)
+    name = "--allow_unphased_contigs"
+    add_switch(group, name, help="call a contig that cannot be phased without phase, instead of failing")
 
 
 def add_performance(parser: argparse.ArgumentParser) -> None:
@@ -152,15 +176,16 @@ def add_performance(parser: argparse.ArgumentParser) -> None:
     add_value(
         group, "chunk_size", CallingConfig.chunk_size, "BASES", "most bases of a unit of work; no call depends on it"
     )
-    add_value(group, "chunk_num", 0, "N", "no effect")
+    add_value(group, "chunk_num", 0, "N", "no effect; accepted for old command lines")
     add_switch(group, "--resume", help="take up the finished parts of an interrupted run in the same output folder")
-    add_switch(group, "--use_gpu", help="not in this version")
-    add_text(group, "device", "NAME", "cpu")
-    add_switch(group, "--disable_c_impl", help="no effect")
+    add_switch(group, "--use_gpu", help="run the networks on all visible GPUs, or on those of --device")
+    compute.add_arguments(group)
+    add_switch(group, "--disable_c_impl", help="no effect: the records are always those of the compiled path")
     group = parser.add_argument_group("tools")
-    for name in ("samtools", "python", "pypy", "parallel", "whatshap"):
+    for name in ("samtools", "python", "pypy", "parallel"):
         add_text(group, name, "PATH", "no effect, the tool is not used")
-    add_text(group, "longphase", "PATH", "not in this version")
+    add_text(group, "whatshap", "PATH", "phase and haplotag with this program (default: the installed WhatsHap)")
+    add_text(group, "longphase", "PATH", "the LongPhase program (default: beside this Python, else on the PATH)")
 
 
 def add_value(group: argparse._ArgumentGroup, name: str, default: int | float | str, metavar: str, text: str) -> None:
@@ -184,19 +209,20 @@ def config_from(args: argparse.Namespace) -> CallingConfig:
     refuse_missing_stages(args)
     require_absolute(args)
     output = make_output(args.output)
-    bam, reference, bed, sites, model_dir = (
-        Path(os.path.abspath(path)) if path else None
-        for path in (args.bam_fn, args.ref_fn, args.bed_fn, args.vcf_fn, args.model_path)
+    log.append_to(output / LOG_FILE)  # from here on it has every word, also that of a refusal
+    bam, reference, bed, sites = (
+        Path(os.path.abspath(path)) if path else None for path in (args.bam_fn, args.ref_fn, args.bed_fn, args.vcf_fn)
     )
     find_alignment_index(bam)
     find_fai(reference)
     if wants_longphase(args) or args.use_longphase_for_final_output_phasing:
         find_longphase(args.longphase)
+    if args.whatshap or uses_whatshap(args):
+        find_whatshap(args.whatshap)
     for path, name in ((bed, "BED"), (sites, "VCF")):
-        if path and not path.is_file():
-            raise InputError(f"{name} file {path} provides but not found")
-    if not model_dir.is_dir():
-        raise InputError(f"Model path not found: {model_dir}")
+        if path and (path.is_dir() or not path.exists()):
+            raise InputError(f"{name} file {path} provides but {'it is a folder' if path.is_dir() else 'not found'}")
+    model_dir = resolve_model(args.model_path, bam, args.platform, args.enable_dwell_time)
     threads = usable_threads(args.threads)
     min_contig_size = at_least(0, args.min_contig_size, "contig size", "min_contig_size")
     candidates = candidate_rule(args, PLATFORMS[args.platform])
@@ -223,6 +249,7 @@ def config_from(args: argparse.Namespace) -> CallingConfig:
         final_phaser=final_phaser(args),
         haplotag=args.use_whatshap_for_final_output_haplotagging,
         dwell=args.enable_dwell_time,
+        compute=compute.compute_from(args, threads),
         **{name: getattr(args, name) for name in AS_GIVEN},
     )
 
@@ -234,11 +261,16 @@ def refuse_missing_stages(args: argparse.Namespace) -> None:
 
 
 def require_absolute(args: argparse.Namespace) -> None:
-    """Raises ConfigError for a relative path when the program was started in the container's own folder."""
-    if os.getcwd() != CONTAINER_FOLDER:
-        return
+    """Raises ConfigError for a relative path when the program was started in the container's own folder, and for a
+    current folder that was deleted."""
+    try:
+        if os.getcwd() != CONTAINER_FOLDER:
+            return
+    except FileNotFoundError:
+        raise ConfigError("the current folder was deleted; change to another one (cd) and start again") from None
     for name in ("bam_fn", "ref_fn", "model_path", "output", "bed_fn", "vcf_fn"):
-        if (path := getattr(args, name)) and not os.path.isabs(path):
+        named = name == "model_path" and is_model_name(args.model_path)
+        if (path := getattr(args, name)) and not named and not os.path.isabs(path):
             raise ConfigError(f"Require to use absolute file path --{name}=FILE")
 
 
@@ -326,6 +358,13 @@ def final_phaser(args: argparse.Namespace) -> str | None:
     return WHATSHAP if args.use_whatshap_for_final_output_haplotagging else None
 
 
+def uses_whatshap(args: argparse.Namespace) -> bool:
+    """Whether the run will phase or haplotag with WhatsHap, if it gets that far."""
+    between = not args.no_phasing_for_fa and not wants_longphase(args)
+    final = final_phaser(args) == WHATSHAP or args.use_whatshap_for_final_output_haplotagging
+    return not args.pileup_only and (between or final)
+
+
 def at_least(minimum: int, value: int, subject: str, option: str) -> int:
     """value, or the minimum with v2.0.2's warning when it is lower (spec/cli.md 3.10)."""
     if value < minimum:
@@ -365,24 +404,9 @@ def check_later_stages(args: argparse.Namespace) -> None:
     check_range("chunk_num", args.chunk_num, -1)
     if args.chunk_num > 0:
         logger.warning("--chunk_num=%d has no effect; --chunk_size sets how the work is cut", args.chunk_num)
-
-
-def iter_banner(config: CallingConfig) -> Iterator[str]:
-    """Lines that tell what the run was told, in v2.0.2's words where scripts may look for them (spec/cli.md 3)."""
-    rule = config.candidates
-    yield f"CLAIR3 VERSION: v{COMPATIBLE_VERSION}"
-    yield f"BAM FILE PATH: {config.bam}"
-    yield f"REFERENCE FILE PATH: {config.reference}"
-    yield f"MODEL PATH: {config.model_dir}"
-    yield f"OUTPUT FOLDER: {config.output}"
-    yield f"PLATFORM: {config.platform}"
-    yield f"THREADS: {config.threads}"
-    yield f"BED FILE PATH: {config.bed or 'EMPTY'}"
-    yield f"VCF FILE PATH: {config.sites or 'EMPTY'}"
-    yield f"CONTIGS: {','.join(config.ctg_names or ['EMPTY'])}"
-    yield f"CHUNK SIZE: {config.chunk_size}"
-    yield f"MINIMUM MQ: {rule.min_mapq}"
-    yield f"MINIMUM COVERAGE: {rule.min_coverage}"
-    yield f"SNP AF THRESHOLD: {rule.snp_min_af}"
-    yield f"INDEL AF THRESHOLD: {rule.indel_min_af}"
-    yield f"ENABLE FILEUP ONLY CALLING: {config.pileup_only}"
+    if args.disable_c_impl:
+        logger.warning("--disable_c_impl has no effect: the records are those of the compiled path")
+    if args.qual >= HIGHEST_QUAL:
+        logger.warning("--qual=%d: no call has a QUAL above %d, so all will be LowQual", args.qual, HIGHEST_QUAL)
+    if args.include_all_ctgs and not (args.no_phasing_for_fa or args.pileup_only):
+        logger.warning("--include_all_ctgs: for organisms that are not diploid, --no_phasing_for_fa is recommended")

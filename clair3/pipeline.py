@@ -13,23 +13,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clair3 import options
+from clair3.banner import iter_banner
 from clair3.calling import FINAL_FILES, Run, gvcf_spans
 from clair3.config import CallingConfig
 from clair3.models import find_checkpoint
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
+from clair3.vcf import unfinished_of
 from preprocess.environment import Environment, check_moves, examine
+from preprocess.phasing import unfinished_folder
 from shared import log
-from shared.errors import InputError
+from shared.errors import InputError, unwritable
 from shared.regions import Chunk, plan_chunks
 
 logger = logging.getLogger(__name__)
-
 
 INTERMEDIATES = (
     *("CMD", "CONTIGS", "CHUNK_LIST"),
     *("pileup_output", "full_alignment_output", "phase_output", "merge_output"),
 )
 """What a run leaves in tmp/; other things there are the user's."""
+
+MOST_LISTED = 1000
+"""Contigs whose names a message lists."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +56,9 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
     """
     keep_inputs(config)
     with alone_in(config.output):
-        log.append_to(config.output / "run_clair3.log")
-        for line in options.iter_banner(config):
+        log.append_to(config.output / options.LOG_FILE)
+        config = config.resolved()
+        for line in iter_banner(config):
             logger.info(line)
         models = {
             PILEUP: find_checkpoint(config.model_dir, PILEUP, config.pileup_model_prefix),
@@ -103,13 +109,16 @@ def alone_in(output: Path) -> Iterator[None]:
 
 
 def remove_final_files(output: Path) -> None:
-    """Take away what an earlier run left under final names, so that a failing run leaves nothing that looks whole."""
+    """Take away what an earlier run left under final names, so that a failing run leaves nothing that looks whole,
+    and what a killed one left half written."""
     for name in FINAL_FILES:
-        for suffix in ("", ".tbi", ".csi", ".bai"):
+        earlier = (output / f"{name}{suffix}" for suffix in ("", ".tbi", ".csi", ".bai"))
+        for path in (*earlier, *unfinished_of(output / name)):
             try:
-                (output / f"{name}{suffix}").unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
             except OSError as error:
-                raise InputError(f"{output / name}: the earlier result cannot be removed ({error.strerror})") from None
+                raise InputError(f"{path}: the earlier result cannot be removed ({error.strerror})") from None
+        shutil.rmtree(unfinished_folder(output / name), ignore_errors=True)
 
 
 def remove_intermediates(folder: Path) -> None:
@@ -142,8 +151,10 @@ def write_plan(config: CallingConfig, environment: Environment, chunks: list[Chu
         lines = [f"{chunk.contig} {chunk.index + 1} {totals[chunk.contig]}\n" for chunk in chunks]
         (folder / "CHUNK_LIST").write_text("".join(lines))
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); is the disk full?") from None
-    if environment.contigs:
+        raise InputError(unwritable(error.filename or folder, error)) from None
+    if len(environment.contigs) > MOST_LISTED:
+        logger.info("Call variant in %d contigs, see %s", len(environment.contigs), folder / "CONTIGS")
+    elif environment.contigs:
         logger.info("Call variant in contigs: %s", " ".join(contig.name for contig in environment.contigs))
         counts = " ".join(str(totals.get(contig.name, 0)) for contig in environment.contigs)
         logger.info("Chunk number for each contig: %s", counts)

@@ -10,6 +10,7 @@ from clair3.sorting import compressed_name
 from clair3.vcf import VcfWriter
 from clair3.vcf_files import contigs_of, iter_rows, read_header
 from preprocess.alignment_index import find_alignment_index, read_alignment_index
+from preprocess.candidates import HIGHEST_MAPQ
 from preprocess.environment import check_format
 from shared.cli import check_range
 from shared.errors import ConfigError, InputError
@@ -41,8 +42,8 @@ class ReadColumns:
     """
 
     def __init__(self, path: Path, min_mq: int = 5, min_bq: int = 0):
-        check_range("min_mq", min_mq, 0)
-        check_range("min_bq", min_bq, 0)
+        check_range("min_mq", min_mq, 0, HIGHEST_MAPQ)
+        check_range("min_bq", min_bq, 0, HIGHEST_MAPQ)  # a byte, too
         index = find_alignment_index(path)
         check_format(path)
         read_alignment_index(index)

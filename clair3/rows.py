@@ -57,7 +57,7 @@ class MergedRows(Rows):
 
 
 class PhasedRows(Rows):
-    """The VCF files that a phasing program wrote, one per contig."""
+    """The VCF files that a phasing program wrote, one per contig; that of an unphased contig is what it was given."""
 
     def __init__(self, files: dict[str, Path]):
         self.files = files

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.cli import check_range
-from shared.errors import InputError
+from shared.errors import InputError, unwritable
 from shared.records import Region
 
 logger = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ def write_snps(path: Path, header: str, snps: list[str]) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from None
+        raise InputError(unwritable(path, error)) from None
 
 
 @dataclass(frozen=True, eq=False)

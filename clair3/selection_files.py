@@ -5,8 +5,10 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from clair3.ledger import file_name
-from clair3.selection import Cutoffs, QualCounts, SelectionRule, cut_blocks, select
+from clair3.selection import Block, Cutoffs, QualCounts, SelectionRule, cut_blocks, select
 from clair3.vcf import pos_of
 from clair3.vcf_files import iter_rows, read_header, write_lines
 from shared.errors import InputError
@@ -80,6 +82,44 @@ def select_candidates(vcf: Path, contig: str, folder: Path, qual: Path, rule: Se
     if paths:
         write_lines(listing, map(str, paths))
     return paths
+
+
+def select_training_candidates(
+    vcf: Path, contig: str, prefix: Path, chunks: int, var_pct: float, ref_pct: float
+) -> list[Path]:
+    """Write the candidates for full-alignment training, `<prefix>_<k>` with k from 1 to chunks, and return the paths.
+
+    They are the fractions of lowest QUAL of the contig's variants and reference calls, together cut into nearly equal
+    parts (spec/training.md A.6); a part without any is a file of one empty row. Rows are as SelectCandidates writes
+    them. Raises InputError when a file cannot be read or written.
+    """
+    kinds: dict[bool, list[tuple[float, int]]] = {False: [], True: []}
+    for row in iter_rows(vcf, contig):
+        _, pos, _, ref, alt, qual, _ = row.split("\t", 6)
+        try:
+            kinds[alt not in (".", ref)].append((float(qual), int(pos) - 1))
+        except ValueError:
+            raise InputError(f"{vcf}: {contig}:{pos} has the QUAL {qual!r}, not a number") from None
+    if not any(kinds.values()):
+        logger.warning("%s: no calls on contig %s", vcf, contig)
+    chosen = []
+    for is_variant, fraction in ((False, ref_pct), (True, var_pct)):
+        calls = sorted(kinds[is_variant], key=lambda call: call[0])
+        lowest = calls[: int(fraction * len(calls))]
+        logger.info("%s: %d of %d %s", contig, len(lowest), len(calls), "variants" if is_variant else "reference calls")
+        chosen += [pos for _, pos in lowest]
+    pos = np.unique(np.array(chosen, np.int64))
+    size, paths = -(-len(pos) // chunks), []
+    for k in range(chunks):
+        part = pos[size * k : size * (k + 1)]
+        paths.append(prefix.with_name(f"{prefix.name}_{k + 1}"))
+        write_lines(paths[-1], Block(contig, k, chunks, part).bed().splitlines() or [""])
+    return paths
+
+
+def without_prefix(contig: str, prefix: str) -> str:
+    """A contig's name without chr, or what else contigs begin with here; names that do not begin so stay."""
+    return contig.removeprefix(prefix) or contig
 
 
 def is_block_of(contig: str, name: str) -> bool:

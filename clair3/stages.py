@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,11 @@ import torch
 from clair3 import core, vcf
 from clair3.checkpoint import load_model
 from clair3.config import CallingConfig
+from clair3.device_queue import DeviceQueue, InWorker, Wait, in_advance
+from clair3.devices import make_inference
 from clair3.genotyping import DecodeRule, decode
-from clair3.inference import Predictor, rescale_deep
+from clair3.idle_help import IdleHelp
+from clair3.inference import rescale_deep
 from clair3.ledger import Ledger
 from clair3.selection import Block
 from clair3.task.main import FULL_ALIGNMENT, PILEUP, WIDTH
@@ -29,6 +33,7 @@ from preprocess.environment import Environment
 from preprocess.full_alignment import RowRule, iter_full_alignment
 from preprocess.phasing import PhasedSnps
 from preprocess.pileup import iter_pileup
+from shared.errors import InputError
 from shared.param_f import CHANNEL_COUNT
 from shared.platforms import PLATFORMS
 from shared.progress import progress_bar
@@ -38,8 +43,8 @@ from shared.workers import in_order
 
 logger = logging.getLogger(__name__)
 
-PREDICT_ROWS = {PILEUP: 512, FULL_ALIGNMENT: 64}
-"""Candidates between two looks at the cancel flag: about a tenth of a second, so Ctrl-C is answered at once."""
+GROUP_BASES, GROUPS_PER_WORKER = 200_000, 8
+"""A worker takes small tasks together, up to so many bases, while there are still so many groups for each worker."""
 
 INFO = {PILEUP: vcf.PILEUP_INFO, FULL_ALIGNMENT: vcf.FULL_ALIGNMENT_INFO}
 
@@ -76,39 +81,65 @@ Tensors = Callable[[core.Source, Task, core.CancelFlag], Iterator[TensorBatch]]
 
 @dataclass(frozen=True)
 class Caller:
-    """Calls one task with a network: features, probabilities, calls, a row of the ledger."""
+    """Calls tasks with a network: features, probabilities, calls, a row of the ledger for each.
+
+    The network runs in this thread, or on devices that all workers feed (clair3.device_queue).
+    """
 
     kind: str
     tensors: Tensors
     sources: Sources
-    predict: Predictor
+    inference: InWorker | IdleHelp | DeviceQueue
     decoding: DecodeRule
     ledger: Ledger
     cancel: core.CancelFlag = field(default_factory=core.CancelFlag)
 
-    def __call__(self, task: Task) -> int:
-        """Write the row of a task and return how many candidates it has."""
-        count, lines = 0, []
-        for batch in self.tensors(self.sources.mine(), task, self.cancel):
-            probabilities = self.probabilities(batch.tensors)
+    def __call__(self, tasks: Sequence[Task]) -> list[int]:
+        """Write the rows of some tasks and return how many candidates each has."""
+        counts, lines = [0] * len(tasks), [[] for _ in tasks]
+        for index, batch, probabilities in self.iter_predicted(tasks):
             calls = decode(probabilities, batch.ref, batch.pos, batch.support, self.decoding, self.kind)
-            lines += [vcf.row(task.contig, call, INFO[self.kind]) for call in calls]
-            count += len(batch)
-        self.ledger.write(task, lines)
-        return count
+            lines[index] += [vcf.row(batch.contig, call, INFO[self.kind]) for call in calls]
+            counts[index] += len(batch)
+        for task, rows in zip(tasks, lines, strict=True):
+            self.ledger.write(task, rows)
+        return counts
 
-    def probabilities(self, tensors: np.ndarray) -> np.ndarray:
-        """(n, WIDTH[kind]) float32; a network with more heads than the decoder reads is cut.
+    def iter_predicted(self, tasks: Sequence[Task]) -> Iterator[tuple[int, TensorBatch, np.ndarray]]:
+        """Number of the task, candidates and probabilities of each batch, in order."""
+        width = WIDTH[self.kind]  # a network may have more heads than the decoder reads
+        for group, probabilities in in_advance(self.gathered(tasks), self.submit, self.inference.ahead):
+            ends = np.cumsum([len(batch) for _, batch in group])
+            for (index, batch), part in zip(group, np.split(probabilities[:, :width], ends[:-1]), strict=True):
+                check_finite(part, tasks[index])
+                yield index, batch, part
 
-        Raises core.Cancelled when the run was told to stop.
-        """
-        width, rows = WIDTH[self.kind], PREDICT_ROWS[self.kind]
-        parts = [np.empty((0, width), np.float32)]
-        for start in range(0, len(tensors), rows):
-            if self.cancel.is_set():
-                raise core.Cancelled("cancelled")
-            parts.append(self.predict(tensors[start : start + rows])[:, :width])
-        return np.concatenate(parts)
+    def gathered(self, tasks: Sequence[Task]) -> Iterator[list[tuple[int, TensorBatch]]]:
+        """Batches with the number of their task, those of few candidates together where they may share a piece of the
+        network: it always computes whole pieces."""
+        waiting, rows = [], 0
+        for index, task in enumerate(tasks):
+            for batch in self.tensors(self.sources.mine(), task, self.cancel):
+                waiting.append((index, batch))
+                rows += len(batch)
+                if rows >= self.inference.together:
+                    yield waiting
+                    waiting, rows = [], 0
+        if waiting:
+            yield waiting
+
+    def submit(self, group: list[tuple[int, TensorBatch]]) -> Wait:
+        """Ask for the probabilities of some batches."""
+        tensors = [batch.tensors for _, batch in group]
+        return self.inference.submit(np.concatenate(tensors) if len(tensors) > 1 else tensors[0], self.cancel)
+
+
+def check_finite(probabilities: np.ndarray, task: Task) -> None:
+    """Raises InputError for NaN, which no decoder may take for an answer."""
+    if not np.isfinite(probabilities).all():
+        raise InputError(
+            f"{task.region}: the network's answers are no numbers; check the model, and use fp32 if it was fp16"
+        )
 
 
 def pileup_tensors(
@@ -126,8 +157,8 @@ def pileup_tensors(
 def pileup_caller(config: CallingConfig, environment: Environment, model: Path, ledger: Ledger) -> Caller:
     """The pileup stage of a run. Raises InputError when the model file is none, see clair3.checkpoint."""
     tensors = partial(pileup_tensors, rule=config.candidates, ledger=ledger if config.writes_gvcf else None)
-    predict = Predictor(load_model(model, PILEUP))
-    return Caller(PILEUP, tensors, Sources(environment), predict, config.decoding, ledger)
+    inference = make_inference(config.compute, load_model(model, PILEUP))
+    return Caller(PILEUP, tensors, Sources(environment), inference, config.decoding, ledger)
 
 
 def full_alignment_tensors(
@@ -145,14 +176,31 @@ def full_alignment_caller(
     rows = PLATFORMS[config.platform].rows
     rule = RowRule(rows, candidates.min_mapq, candidates.max_indel_length, config.dwell)
     tensors = partial(full_alignment_tensors, rule=rule, snps=snps)
-    predict = Predictor(load_full_alignment_network(config, model))
-    return Caller(FULL_ALIGNMENT, tensors, Sources(environment), predict, config.decoding, ledger)
+    inference = make_inference(config.compute, load_full_alignment_network(config, model))
+    return Caller(FULL_ALIGNMENT, tensors, Sources(environment), inference, config.decoding, ledger)
 
 
 def load_full_alignment_network(config: CallingConfig, model: Path) -> torch.nn.Module:
     """The full-alignment network that a run needs. Raises InputError, see clair3.checkpoint."""
     rows = PLATFORMS[config.platform].rows
-    return load_model(model, FULL_ALIGNMENT, heads=4, channels=CHANNEL_COUNT + config.dwell, depth=rows)
+    wanted = {"heads": 4, "channels": CHANNEL_COUNT + config.dwell, "depth": rows}
+    return load_model(model, FULL_ALIGNMENT, conv_padding=config.conv_padding, **wanted)
+
+
+def group_small(tasks: Sequence[Task], workers: int) -> Iterator[list[Task]]:
+    """Runs of neighbouring tasks that one worker takes together: an assembly has thousands of small contigs, and
+    whatever a task costs beside its candidates would be paid for each. In order; a large task stays alone."""
+    most = max(1, len(tasks) // (GROUPS_PER_WORKER * workers))
+    group, bases = [], 0
+    for task in tasks:
+        size = task.region.end - task.region.start
+        if group and (len(group) == most or bases + size > GROUP_BASES):
+            yield group
+            group, bases = [], 0
+        group.append(task)
+        bases += size
+    if group:
+        yield group
 
 
 def call_tasks(call: Caller, tasks: Sequence[Task], workers: int, resume: bool = False) -> int:
@@ -164,11 +212,23 @@ def call_tasks(call: Caller, tasks: Sequence[Task], workers: int, resume: bool =
     left = call.ledger.start(tasks, resume)
     if resume:
         logger.info("%d of %d parts are taken up from an earlier run", len(tasks) - len(left), len(tasks))
-    megabases = {task.name: (task.region.end - task.region.start) / 1e6 for task in left}
-    bar = progress_bar(f"{call.kind} calling", sum(megabases.values()), "Mb")
-    with bar, closing(call.sources), closing(in_order(call, left, workers, stop=call.cancel.set)) as counts:
-        for task, count in zip(left, counts, strict=True):
-            bar.update(megabases[task.name])
+    if call.kind == PILEUP:
+        unit, sizes = "Mb", {task.name: (task.region.end - task.region.start) / 1e6 for task in left}
+    else:
+        unit, sizes = "candidates", {task.name: len(task.pos) for task in left}
+    bar = progress_bar(f"{call.kind} calling", sum(sizes.values()), unit)
+    groups, work = group_small(left, workers), call
+    if isinstance(call.inference, InWorker) and workers > 1:
+        call = replace(call, inference=IdleHelp(call.inference, workers))
+        work = partial(call.inference.run, call)
+    with (
+        bar,
+        closing(call.sources),
+        closing(call.inference),
+        closing(in_order(work, groups, workers, stop=call.cancel.set)) as counts,
+    ):
+        for task, count in zip(left, chain.from_iterable(counts), strict=True):
+            bar.update(sizes[task.name])
             logger.debug("%s: %d candidates", task.region, count)
             per_contig[task.contig] += count
     for contig, count in per_contig.items():

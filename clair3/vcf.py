@@ -1,14 +1,15 @@
 """VCF text: the header, a call's row, the filters that the user asked for, and a writer that leaves all or nothing."""
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pysam
 
 from clair3.genotyping import PRECISE, check_filters
-from shared.errors import ClairError, ConfigError, InputError
+from shared.errors import ClairError, ConfigError, InputError, unwritable
 from shared.records import Call
 from shared.version import COMPATIBLE_VERSION
 
@@ -161,6 +162,12 @@ def _haploid(call: Call, mode: str) -> str | None:
     return "1" if call.genotype in ("0/1", "1/0", "1/1") else "0"
 
 
+def unfinished_of(path: Path) -> Iterator[Path]:
+    """What VcfWriters that were killed left beside `path`: their temporary files and indices. None may be at work."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.tmp\.gz(\.tbi|\.csi)?")
+    return (found for found in path.parent.iterdir() if pattern.fullmatch(found.name) and found.is_file())
+
+
 class VcfWriter:
     """Write a VCF with bgzip and its index under `path`; both are there in the end, or neither is.
 
@@ -246,4 +253,4 @@ class VcfWriter:
             Path(f"{self._temporary}{suffix}").unlink(missing_ok=True)
 
     def _refused(self, error: OSError) -> InputError:
-        return InputError(f"{self.path}: cannot be written: {error.strerror or error}; check the folder and the disk")
+        return InputError(unwritable(self.path, error))

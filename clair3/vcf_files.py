@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from shared.compressed import is_number, read_rows
-from shared.errors import InputError
+from shared.errors import InputError, unwritable
 
 COLUMNS = 10
 """A VCF of one sample."""
@@ -69,7 +69,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
                 count += 1
         partial.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); check the folder and the disk") from None
+        raise InputError(unwritable(path, error)) from None
     finally:
         partial.unlink(missing_ok=True)
     return count

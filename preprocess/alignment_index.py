@@ -34,24 +34,26 @@ def find_alignment_index(path: Path) -> Path:
     return index
 
 
-def read_alignment_index(index: Path) -> tuple[int | None, set[int], int]:
-    """How many contigs an index covers (None: a .crai does not say), the numbers of those with mapped reads, and how
-    far into the file it points (bytes).
+def read_alignment_index(index: Path) -> tuple[int | None, set[int], list[int]]:
+    """How many contigs an index covers (None: a .crai does not say), the numbers of those with mapped reads, and of
+    each contig the furthest block or container pointed to (offset in bytes).
 
     A .bai or .csi without counts of reads, as some programs write it, says which contigs have any alignments; so does
-    a .crai. Raises InputError when the index is damaged.
+    a .crai. Raises InputError when the index is damaged or cannot be read.
     """
     if index.suffix == ".crai":
         return None, *_walk_crai(index)
     try:
         with (open if index.suffix == ".bai" else gzip.open)(index, "rb") as file:
             return _walk(file.read())
-    except (OSError, EOFError, ValueError, struct.error, zlib.error):
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+        if getattr(error, "errno", None) is not None:  # not of the content: no permission, say
+            raise InputError(f"{index}: cannot be read ({error.strerror})") from None
         raise InputError(f"{index}: the index is damaged; {MAKE_AGAIN}") from None
 
 
-def _walk(data: bytes) -> tuple[int, set[int], int]:
-    """Number of contigs, those with reads, and the furthest block pointed to (SAM specification 5.2, CSIv1).
+def _walk(data: bytes) -> tuple[int, set[int], list[int]]:
+    """Number of contigs, those with reads, and the furthest block of each (SAM specification 5.2, CSIv1).
 
     Raises ValueError or struct.error when the bytes do not hold what they announce. Counts are read as unsigned, so
     that a wrong one leads beyond the end and never back.
@@ -68,8 +70,9 @@ def _walk(data: bytes) -> tuple[int, set[int], int]:
     bin_layout = struct.Struct("<IQI" if is_csi else "<2I")
     (contigs,) = struct.unpack_from("<I", data, at)
     at += 4
-    found, furthest = set(), 0
+    found, blocks = set(), []
     for contig in range(contigs):
+        furthest = -1
         (bins,) = struct.unpack_from("<I", data, at)
         at += 4
         mapped = bins > 0
@@ -86,16 +89,18 @@ def _walk(data: bytes) -> tuple[int, set[int], int]:
             at += 16 * chunks
         if mapped:
             found.add(contig)
+        if furthest >= 0:
+            blocks.append(furthest)
         if not is_csi:
             at += 4 + 8 * struct.unpack_from("<I", data, at)[0]
     if len(data) - at not in (0, 8):  # the count of unplaced reads may follow
         raise ValueError("cut, or something follows")
-    return contigs, found, furthest
+    return contigs, found, blocks
 
 
-def _walk_crai(index: Path) -> tuple[set[int], int]:
-    """Contigs that have slices in a CRAM file, and the furthest container pointed to."""
-    found, furthest = set(), 0
+def _walk_crai(index: Path) -> tuple[set[int], list[int]]:
+    """Contigs that have slices in a CRAM file, and the furthest container of each."""
+    furthest: dict[int, int] = {}
     for number, text in read_rows(index):
         try:
             contig, *rest = map(int, text.split("\t"))
@@ -103,6 +108,5 @@ def _walk_crai(index: Path) -> tuple[set[int], int]:
             rest = []
         if len(rest) != 5:
             raise InputError(f"{index}: row {number} is not of a CRAM index; {MAKE_AGAIN}")
-        found.add(contig)
-        furthest = max(furthest, rest[2])
-    return {contig for contig in found if contig >= 0}, furthest
+        furthest[contig] = max(furthest.get(contig, 0), rest[2])
+    return {contig for contig in furthest if contig >= 0}, list(furthest.values())

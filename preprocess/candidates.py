@@ -7,6 +7,9 @@ from shared.cli import check_range
 LONG_INDEL_LENGTH = 100_000
 """max_indel_length with --enable_long_indel (spec/cli.md 2.5)."""
 
+HIGHEST_MAPQ = 255
+"""A BAM stores a mapping quality in a byte; a higher limit would leave no read."""
+
 LARGEST = 2**31 - 1
 """The core counts in 32 bits."""
 
@@ -35,7 +38,7 @@ class CandidateRule:
     max_indel_length: int = 50
 
     def __post_init__(self):
-        check_range("min_mq", self.min_mapq, 0, LARGEST)
+        check_range("min_mq", self.min_mapq, 0, HIGHEST_MAPQ)
         check_range("min_coverage", self.min_coverage, 0, LARGEST)
         check_range("snp_min_af", self.snp_min_af, 0, 1)
         check_range("indel_min_af", self.indel_min_af, 0, 1)

@@ -9,7 +9,7 @@ import logging
 import os
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -26,10 +26,15 @@ from shared.regions import allowed_at_sites, allowed_in_bed, read_bed, read_site
 logger = logging.getLogger(__name__)
 
 BAM_MAGIC = b"BAM\x01"
+BLOCK_START = BGZF_EOF[:4]
+"""How every block of a BAM file begins."""
 CRAM_EOF = b"\xff\xff\xff\xff\x0f\xe0EOF"
 """Start of the empty container that ends a complete CRAM file, 2.1 and later (CRAM specification 9)."""
 CRAM_EOF_REACH = 38
 """Bytes of that container, in its longer form."""
+
+NAMES_SHOWN = 10
+"""Contigs that a message names one by one; an assembly may have thousands."""
 
 SORT_CHECK_READS = 1000
 """Reads whose order is looked at when the header does not say that the file is sorted."""
@@ -83,6 +88,7 @@ def examine(
         state = "enabled" if include_all else "not enabled, use chr{1..22,X,Y} and {1..22,X,Y} by default"
         logger.info("--include_all_ctgs %s", state)
     contigs = select_contigs(reference, alignments, explicit, include_all, min_contig_size)
+    check_names(reference, contigs)
     check_lengths(alignments, reference, contigs)
     check_readable(alignments, reference, contigs)
     allowed = None
@@ -119,16 +125,28 @@ def read_alignments(path: Path, reference: Reference) -> Alignments:
         logger.warning('%s is older than %s; if the reads changed since, run "samtools index"', index, path.name)
     if is_cram(path) and reference.index.name != f"{reference.path.name}.fai":
         raise InputError(f"{reference.index}: for CRAM input the index must be named {reference.path.name}.fai")
-    indexed, numbers, furthest = read_alignment_index(index)  # before htslib sees it
+    indexed, numbers, blocks = read_alignment_index(index)  # before htslib sees it
     names, lengths = read_contigs(path)
     if not names:
         raise InputError(f"{path}: no contigs in the header (@SQ); the reads are not aligned")
     if indexed not in (None, len(names)) or max(numbers, default=0) >= len(names):
         raise InputError(f"{index}: made for a file with other contigs than {path.name}; {MAKE_AGAIN}")
-    if furthest >= path.stat().st_size:
+    if max(blocks, default=0) >= path.stat().st_size:
         raise InputError(f"{index}: points beyond the end of {path.name}, which is cut or another file; {MAKE_AGAIN}")
+    if not is_cram(path) and not all(starts_block(path, blocks)):
+        raise InputError(
+            f"{index}: does not fit {path.name}: made for another file, or before this one changed; {MAKE_AGAIN}"
+        )
     with_reads = frozenset(names[number] for number in numbers)
     return Alignments(path, index, dict(zip(names, lengths, strict=True)), with_reads)
+
+
+def starts_block(path: Path, offsets: Iterable[int]) -> Iterator[bool]:
+    """Whether a BGZF block starts at each of these offsets of a BAM file."""
+    with open(path, "rb") as file:
+        for offset in offsets:
+            file.seek(offset)
+            yield file.read(len(BLOCK_START)) == BLOCK_START
 
 
 def open_alignments(path: Path, index: Path, reference: Reference) -> pysam.AlignmentFile:
@@ -206,33 +224,57 @@ def select_contigs(
     """
     known = {contig.name for contig in reference.contigs}
     check_common(alignments, known)
-    for name in sorted((explicit or set()) - known):
-        logger.warning("Contig %s given but not found in reference fai file", name)
+    if unknown := sorted((explicit or set()) - known):
+        warn_of_each(
+            unknown,
+            "Contig %s given but not found in reference fai file",
+            "%d contigs given but not found in reference fai file: %s",
+        )
     default = known | alignments.with_reads if include_all else set(MAJOR_CONTIGS)
     wanted = default if explicit is None else explicit
     if lost := sorted(wanted & alignments.with_reads - known):
-        names = " ".join(lost[:10]) + (" ..." if len(lost) > 10 else "")
-        logger.warning("%d contigs with mapped reads are not in the reference and not called: %s", len(lost), names)
+        logger.warning(
+            "%d contigs with mapped reads are not in the reference and not called: %s", len(lost), first_few(lost)
+        )
 
-    called, without_reads = [], []
+    called, small, without_reads = [], [], []
     for contig in in_output_order(contig for contig in reference.contigs if contig.name in wanted):
         if contig.length < min_size:
-            size = f"contig length {contig.length} is smaller than minimum contig size {min_size}"
-            logger.warning("%s %s, will skip it!", contig.name, size)
+            small.append(f"{contig.name} contig length {contig.length}")
         elif contig.name in alignments.with_reads:
             called.append(contig)
         else:
-            logger.warning("Contig name %s provided but no mapped reads in BAM, skip!", contig.name)
             without_reads.append(contig.name)
+    limit = f"smaller than minimum contig size {min_size}"
+    warn_of_each(small, f"%s is {limit}, will skip it!", f"%d contigs are {limit}, will skip them: %s")
+    warn_of_each(
+        without_reads,
+        "Contig name %s provided but no mapped reads in BAM, skip!",
+        "%d contigs provided but no mapped reads in BAM, skip: %s",
+    )
     if called:
         return called
     if without_reads:
-        logger.warning("No mapped reads support in BAM for provided contigs set %s", " ".join(without_reads))
+        logger.warning("No mapped reads support in BAM for provided contigs set %s", first_few(without_reads))
     elif explicit is not None:
-        logger.warning("No contig intersection found by --bed_fn|--vcf_fn|--ctg_name")
+        logger.warning("No contig of --bed_fn|--vcf_fn|--ctg_name is in the reference")
     else:
         logger.warning("No contig of the reference is called by default; use --ctg_name or --include_all_ctgs")
     return called
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Names for a message: the first of them when they are many."""
+    return " ".join(names[:NAMES_SHOWN]) + (" ..." if len(names) > NAMES_SHOWN else "")
+
+
+def warn_of_each(names: Sequence[str], one: str, many: str) -> None:
+    """A warning for each name, in v2.0.2's words; when they are many, one with their number and the first of them."""
+    if len(names) > NAMES_SHOWN:
+        logger.warning(many, len(names), first_few(names))
+        return
+    for name in names:
+        logger.warning(one, name)
 
 
 def check_common(alignments: Alignments, known: set[str]) -> None:
@@ -243,6 +285,16 @@ def check_common(alignments: Alignments, known: set[str]) -> None:
             f"{alignments.path}: none of its contigs ({ours}, ...) is in the reference ({theirs}, ...); "
             "give the FASTA that the reads were aligned to"
         )
+
+
+def check_names(reference: Reference, contigs: list[Contig]) -> None:
+    """Raises InputError for a contig whose name no VCF can hold: a comma ends it in the header (VCF 4.2, 1.4.7)."""
+    for contig in contigs:
+        if "," in contig.name:
+            raise InputError(
+                f"{reference.path}: a VCF cannot hold the contig name {contig.name!r}, which has a comma; rename it in "
+                "the FASTA and the reads, or choose others with --ctg_name"
+            )
 
 
 def check_lengths(alignments: Alignments, reference: Reference, contigs: list[Contig]) -> None:
@@ -282,7 +334,10 @@ def check_readable(alignments: Alignments, reference: Reference, contigs: list[C
                     )
     except (OSError, ValueError):
         cause = f" or were written with another FASTA than {reference.path}" if is_cram(path) else ""
-        raise InputError(f"{path}: the reads of {first.name} cannot be decoded; they are damaged{cause}") from None
+        raise InputError(
+            f"{path}: the reads of {first.name} cannot be decoded; they are damaged{cause}, or the index "
+            f"{alignments.index.name} belongs to another file ({MAKE_AGAIN})"
+        ) from None
 
 
 def check_sorted(path: Path, file: pysam.AlignmentFile) -> None:

@@ -9,18 +9,22 @@ from clair3 import core
 from preprocess.phasing import PhasedSnps
 from shared.records import TensorBatch
 
-BATCH = 256
-"""Candidates per batch: 6 MB of tensors with 89 rows."""
+BATCH = 512
+"""Candidates per batch: 12 MB of tensors with 89 rows."""
 
 
 @dataclass(frozen=True)
 class RowRule:
-    """How reads become rows (spec/features.md A.2, C). max_indel_length as in CandidateRule."""
+    """How reads become rows (spec/features.md A.2, C). max_indel_length as in CandidateRule.
+
+    haplotype_tags  reads belong to the haplotypes that their HP tags say, not to those that phased SNPs give them
+    """
 
     rows: int
     min_mapq: int = 5
     max_indel_length: int = 50
     dwell: bool = False
+    haplotype_tags: bool = False
 
 
 def iter_full_alignment(

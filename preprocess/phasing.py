@@ -1,24 +1,28 @@
-"""Phasing by external programs: WhatsHap or LongPhase, one process per contig, and their results read back.
+"""Phasing by WhatsHap or LongPhase, contig by contig, and the results read back.
 
-WhatsHap's command is the reference of this step (spec/calling.md 7.2, 11).
+WhatsHap's command is the reference of this step (spec/calling.md 7.2, 11); where its solver was checked to give the
+same records, that is called instead (preprocess.whatshap_solver).
 """
 
 import gzip
 import importlib.util
+import json
 import logging
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pysam
 
+from preprocess import whatshap_solver
 from shared.compressed import is_number, read_rows
-from shared.errors import ClairError, ConfigError
+from shared.coprocess import Coprocesses, Ended
+from shared.errors import ClairError, ConfigError, InputError
 from shared.process import run_program
 
 logger = logging.getLogger(__name__)
@@ -33,7 +37,7 @@ LONGEST_BAI = 2**29
 
 
 class PhasingError(ClairError):
-    """An external program for phasing could not do its work."""
+    """A contig could not be phased, or reads not be tagged."""
 
 
 def find_whatshap(given: str | None = None) -> tuple[str, ...]:
@@ -108,13 +112,65 @@ class WhatsHap:
         """
         with _unfinished(output) as made:
             self._run("haplotag", "haplotagging", [], vcf, made)
-            index = _index_bam(made, threads)
+            index = index_bam(made, threads)
             index.replace(output.with_name(index.name))
             made.replace(output)
 
     def _run(self, command: str, what: str, options: list[str], vcf: Path, made: Path) -> None:
         files = ["--output", made, "--reference", self.reference, *options, "--ignore-read-groups", vcf, self.bam]
         _run_tool(what, [*self.command, command, *files], self.cancelled, [made])
+
+
+@dataclass(frozen=True)
+class WhatsHapSolver:
+    """WhatsHap's solver in worker processes: the records of the command in a part of its time.
+
+    The command does what the solver is not for: phasing that trusts genotypes, and unusual files.
+    """
+
+    command: WhatsHap
+    workers: Coprocesses
+
+    def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
+        """As WhatsHap.phase."""
+        if trust_genotypes:
+            self.command.phase(contig, vcf, output, trust_genotypes)
+            return
+        with _unfinished(output) as made:
+            answer = self._ask(f"phasing of {contig}", contig=contig, vcf=vcf, output=made)
+            if answer == whatshap_solver.DONE:
+                made.replace(output)
+                return
+        logger.debug("phasing of %s: %s; by the command", contig, answer)
+        self.command.phase(contig, vcf, output)
+
+    def _ask(self, what: str, **task: str | Path) -> str:
+        """Have a task done; the answer of the worker."""
+        task |= {"bam": self.command.bam, "reference": self.command.reference}
+        logger.debug("%s: whatshap's solver, %s", what, task["vcf"])
+        try:
+            return self.workers.ask(json.dumps(task, default=os.fspath), self.command.cancelled)
+        except Ended as ended:
+            raise _failed(what, ended.code, ended.words) from None
+        except OSError as error:
+            raise PhasingError(f"{what} failed: no process for it ({error.strerror})") from None
+
+
+@contextmanager
+def open_whatshap(
+    given: str | None, bam: Path, reference: Path, cancelled: Callable[[], bool] = lambda: False
+) -> Iterator[WhatsHap | WhatsHapSolver]:
+    """WhatsHap to phase with: the solver of the installed one, unless a program is given or it was never checked.
+
+    given is as in find_whatshap, the other arguments as in WhatsHap. Raises ConfigError when there is no WhatsHap.
+    """
+    command = WhatsHap(find_whatshap(given), bam, reference, cancelled)
+    if given not in (None, WHATSHAP) or not whatshap_solver.is_checked():
+        logger.debug("phasing by the command %s", " ".join(command.command))
+        yield command
+        return
+    with closing(Coprocesses([sys.executable, whatshap_solver.__file__])) as workers:
+        yield WhatsHapSolver(command, workers)
 
 
 @dataclass(frozen=True)
@@ -143,10 +199,15 @@ class LongPhase:
             made.replace(output)
 
 
+def unfinished_folder(output: Path) -> Path:
+    """Where a program writes output as long as it is not complete; only a killed run leaves it."""
+    return output.with_name(f".unfinished_{output.name}")
+
+
 @contextmanager
 def _unfinished(output: Path) -> Iterator[Path]:
     """A file of the same name in a hidden folder beside output; the folder goes in the end."""
-    folder = output.with_name(f".unfinished_{output.name}")
+    folder = unfinished_folder(output)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
@@ -166,17 +227,22 @@ def _run_tool(what: str, argv: Sequence[str | Path], cancelled: Callable[[], boo
         code, said = run_program(words, cancelled)
     except OSError as error:
         raise PhasingError(f"{what} failed: {words[0]} cannot be started ({error.strerror})") from None
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    for line in lines:
+    for line in said.splitlines():
         logger.debug("%s: %s", what, line)
     made = [result for result in results if result.exists()]
     if code or not made:
-        end = f"ended by signal {-code}" if code < 0 else f"exit code {code}" if code else "it wrote no result"
-        raise PhasingError(f"{what} failed, {end}: {' | '.join(lines[-LAST_LINES:]) or 'no message'}")
+        raise _failed(what, code, said)
     return made[0]
 
 
-def _index_bam(path: Path, threads: int) -> Path:
+def _failed(what: str, code: int, said: str) -> PhasingError:
+    """The error of a process that ended with this exit code (-n: by signal n), with the last lines of what it said."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    end = f"ended by signal {-code}" if code < 0 else f"exit code {code}" if code else "it wrote no result"
+    return PhasingError(f"{what} failed, {end}: {' | '.join(lines[-LAST_LINES:]) or 'no message'}")
+
+
+def index_bam(path: Path, threads: int) -> Path:
     """Index a BAM file and return the index: .bai, or .csi when a contig is too long for it."""
     with pysam.AlignmentFile(str(path), "rb") as bam:
         csi = max(bam.lengths, default=0) > LONGEST_BAI
@@ -208,19 +274,24 @@ class PhasedSnps:
         return len(self.pos)
 
 
-def read_phased(path: Path, contig: str) -> PhasedSnps:
-    """The phased SNPs of one contig in a VCF, plain or compressed.
+def read_phased(path: Path, contig: str, heterozygous: bool = False) -> PhasedSnps:
+    """The phased SNPs of one contig in a VCF, plain or compressed; only the heterozygous ones if so asked.
 
     Left out are rows without phase, with alleles of more than one letter, or whose phase set is not a number; v2.0.2
-    fails on the last two (B15). Raises InputError when the file is damaged or not there.
+    fails on the last two (B15). Raises InputError when the file is damaged, not there or no VCF with genotypes.
     """
     rows = []
-    for _, line in read_rows(path):
+    for number, line in read_rows(path):
         if line.startswith("#"):
             continue
-        name, pos, _, ref, alt, _, _, _, _, sample = line.split("\t")[:10]
+        columns = line.split("\t")[:10]
+        if len(columns) < 10 or not is_number(columns[1]):
+            raise InputError(f"{path}: row {number} is {line[:80]!r}, not a VCF row with a genotype")
+        name, pos, _, ref, alt, _, _, _, _, sample = columns
         fields = sample.split(":")
         genotype, phase_set = fields[0], fields[-1]
+        if heterozygous and genotype not in ("0|1", "1|0"):
+            continue
         if name == contig and "|" in genotype and len(ref) == len(alt) == 1 and is_number(phase_set):
             rows.append((int(pos) - 1, ord(ref), ord(alt), 1 if genotype == "0|1" else 2, int(phase_set)))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 5).T

@@ -114,7 +114,7 @@ def write_truth(path: Path, contigs, truth) -> None:
 
 
 def make_reads(folder: Path, rule: SampleRule = SampleRule(), seed: int = 1) -> None:
-    """Write ref.fa, reads.bam, truth.vcf.gz and their indexes into a folder."""
+    """Write ref.fa, reads.bam, truth.vcf.gz, their indexes, and confident.bed into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     header = pysam.AlignmentHeader.from_dict(
@@ -142,6 +142,7 @@ def make_reads(folder: Path, rule: SampleRule = SampleRule(), seed: int = 1) -> 
     pysam.index(str(folder / "reads.bam"))
     pysam.faidx(str(folder / "ref.fa"))
     write_truth(folder / "truth.vcf.gz", rule.contigs, truth)
+    (folder / "confident.bed").write_text("".join(f"{contig}\t0\t{size}\n" for contig, size in rule.contigs))
 
 
 def make_model(folder: Path, seed: int = 1) -> None:
@@ -154,12 +155,20 @@ def make_model(folder: Path, seed: int = 1) -> None:
         save_model(random_model(kind, seed), folder / f"{kind}.pt")
 
 
+def contig_sizes(text: str) -> tuple[tuple[str, int], ...]:
+    """The contigs in `NAME=BASES,NAME=BASES`."""
+    pairs = [pair.split("=") for pair in text.split(",")]
+    return tuple((name, int(size)) for name, size in pairs)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random (default: %(default)s)")
+    parser.add_argument("--contigs", type=contig_sizes, default=SampleRule.contigs, metavar="NAME=BASES,...")
+    parser.add_argument("--variant_rate", type=float, default=SampleRule.variant_rate, help="default: %(default)s")
     args = parser.parse_args()
-    make_reads(args.folder, seed=args.seed)
+    make_reads(args.folder, SampleRule(contigs=args.contigs, variant_rate=args.variant_rate), args.seed)
     make_model(args.folder / "model", args.seed)
 
 

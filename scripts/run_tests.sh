@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Install with the development tools into .venv and run every check: the second of the README's two commands.
-# Further arguments go to pytest, e.g. -m "not slow".
+# Further arguments go to pytest, e.g. -m "not slow". Skipped tests are listed with the reason.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 [ -x .venv/bin/python ] || "$python" -m venv .venv
-.venv/bin/python -m pip install --quiet -c env/constraints.txt -e ".[dev]"
+.venv/bin/python -m pip install --quiet -c env/constraints.txt -e ".[dev,train,export,plots]"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-.venv/bin/python -m pytest -q "$@"
+.venv/bin/python -m pytest -q -rs "$@"

@@ -6,7 +6,8 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -31,26 +32,36 @@ class Terminated(KeyboardInterrupt):
 
 
 def run(room: ModuleType, description: str, argv: Sequence[str] | None = None, program: str | None = None) -> None:
-    """Parse argv (default: sys.argv) and call room.run(args); args.command_line is the shell-quoted command.
+    """Parse argv (default: sys.argv) and call room.run(args); args.command_line is the shell-quoted command,
+    args.arguments its words without the program.
 
     program is what the user started, e.g. "clair3 run", for the usage text and the command line (default: sys.argv[0]).
 
     room is a module with add_arguments(parser) and run(args). Returns when the room has finished. Raises SystemExit
     after one `[ERROR]` line on stderr when the room raised a ClairError (its exit_code: 1 for data, 2 for usage), an
-    OSError (1: disk full, no permission) or was interrupted (130) or terminated (143). Other exceptions are defects
-    and pass through.
+    OSError (1: disk full, no permission), lacks a library that is to be installed (1), or was interrupted (130) or
+    terminated (143). Other exceptions are defects and pass through.
     """
     log.setup()
     argv = sys.argv[1:] if argv is None else list(argv)
     program = program or shlex.quote(sys.argv[0])
-    args = make_parser(room, description, program).parse_args(argv)
-    args.command_line = f"{program} {shlex.join(argv)}"
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
-    try:
+    with one_line_errors():
+        args = make_parser(room, description, program).parse_args(argv)
+        args.command_line, args.arguments = f"{program} {shlex.join(argv)}", argv
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, interrupt)
         room.run(args)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn errors that a user can act on into one line and an exit code, as run says; flush stdout in the end."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except ClairError as error:
         stop(str(error), error.exit_code)
     except BrokenPipeError:
@@ -59,6 +70,11 @@ def run(room: ModuleType, description: str, argv: Sequence[str] | None = None, p
         raise SystemExit(EXIT_BROKEN_PIPE) from None
     except OSError as error:
         stop(f"{error.filename}: {error.strerror}" if error.filename else str(error), ClairError.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in log.OURS:
+            raise
+        install = f"{sys.executable} -m pip install -c env/constraints.txt -e ."
+        stop(f'{error.name} is not installed; run "{install}" in the folder of clair3-torch', ClairError.exit_code)
     except Terminated:
         stop("terminated", EXIT_TERMINATED)
     except KeyboardInterrupt:
@@ -74,9 +90,9 @@ def interrupt(number: int, frame: object) -> NoReturn:
 
 
 def stop(message: str, code: int) -> NoReturn:
-    logger.error(
-        "".join(letter if letter.isprintable() else " " for letter in message)
-    )  # one line, whatever a file held
+    with suppress(ClairError):  # a log on a full disk; stderr has the line by then
+        # one line, whatever a file held
+        logger.error("".join(letter if letter.isprintable() else " " for letter in message))
     raise SystemExit(code) from None
 
 

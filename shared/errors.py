@@ -1,5 +1,10 @@
 """Errors that a user can act on. Rooms raise them; only `shared.cli.run` prints one and exits."""
 
+import errno
+from os import PathLike
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
 
 class ClairError(Exception):
     """Base of all errors with a message for the user: what was found, where, what to do."""
@@ -23,3 +28,13 @@ class UsageError(ConfigError):
 
 class CoreError(ClairError):
     """The C core could not finish: unreadable alignments, no memory."""
+
+
+class DeviceError(ClairError):
+    """A GPU failed, or its memory does not suffice."""
+
+
+def unwritable(path: str | PathLike, error: OSError) -> str:
+    """What to tell about a file that could not be written: the reason, and what to do when that is known."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{path}: cannot be written ({reason})" + ("; is the disk full?" if error.errno in NO_SPACE else "")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import IO
 
 from shared.errors import ConfigError
 
@@ -84,26 +85,32 @@ def usable_threads(asked: int) -> int:
     return threads
 
 
-def run_program(argv: Sequence[str | os.PathLike], cancelled: Callable[[], bool] = lambda: False) -> tuple[int, str]:
+def run_program(
+    argv: Sequence[str | os.PathLike], cancelled: Callable[[], bool] = lambda: False, log: IO | None = None
+) -> tuple[int, str]:
     """Run an external program, without a shell, and wait for its end.
 
     Nothing stands on its stdin, its stdout is dropped. Returns the exit code (-n: ended by signal n) and what it wrote
-    to stderr. It is killed when cancelled() says so, and when the waiting thread gets an exception (Ctrl-C).
-    Raises OSError when it cannot be started.
+    to stderr; with log, an open file, that goes there as it comes and is not returned. It is killed, with all processes
+    it started, when cancelled() says so and when the waiting thread gets an exception; a terminal's Ctrl-C does not
+    reach it otherwise. Raises OSError when it cannot be started.
     """
     words = ""
     with subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stderr=log or subprocess.PIPE,
         encoding="utf-8",
         errors="backslashreplace",
+        start_new_session=True,
     ) as process:
         try:
             while process.returncode is None and not cancelled():
                 with suppress(subprocess.TimeoutExpired):
                     _, words = process.communicate(timeout=POLL_SECONDS)
         finally:
-            process.kill()
-    return process.returncode, words
+            if process.returncode is None:  # nobody waited for it yet, so the number is still its own
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, words or ""

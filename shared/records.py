@@ -131,6 +131,25 @@ class TensorBatch:
         return cls(batches[0].contig, pos, ref, tensors, SupportBatch.concatenate([batch.support for batch in batches]))
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Labelled candidates: rows of a training bin, by the names of its datasets (spec/training.md A.8).
+
+    position_matrix  (n, 33, 18) int32 pileup counts, or (n, depth, 33, 8 or 9) int8 full alignment
+    label            (n, 90) int8 one-hot blocks, see clair3.task.label
+    position         n times `contig:pos:window`, pos from 1, the window 33 reference bases
+    alt_info         n times the support as SupportBatch.text writes it
+    """
+
+    position_matrix: np.ndarray
+    label: np.ndarray
+    position: list[bytes]
+    alt_info: list[bytes]
+
+    def __len__(self):
+        return len(self.label)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One VCF row, still as values (spec/calling.md 3). pos is 0-based; alts is empty for a reference call.

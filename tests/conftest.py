@@ -56,3 +56,18 @@ def run_config(sample, tmp_path) -> CallingConfig:
         selection=SelectionRule(0.95, 0.95, 0.95),  # an untrained network is seldom sure of anything
         command_line="run_clair3.sh",
     )
+
+
+@pytest.fixture
+def training_config(tmp_path):
+    """Makes the configuration of a small training run into an empty folder."""
+    from clair3.training.config import TrainingConfig
+
+    def make(**values) -> TrainingConfig:
+        defaults = {
+            "platform": "hifi", "bins": tmp_path / "bins", "prefix": tmp_path / "out" / "small", "kind": "pileup",
+            "heads": 2, "epochs": 2, "batch": 100, "device": "cpu", "threads": 1, "plots": False, "workers": 0,
+        }  # fmt: skip
+        return TrainingConfig(**(defaults | values))
+
+    return make

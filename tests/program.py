@@ -10,6 +10,12 @@ from clair3.config import CallingConfig
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is such a process; one that has ended and that nobody waited for does not count."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return bool(state) and state[0] != "Z"
+
+
 def start(config: CallingConfig, *more: str, **streams) -> subprocess.Popen:
     """`clair3 run` on the inputs of a configuration, with further options; without the tests' own thread limits."""
     options = [

@@ -1,7 +1,9 @@
 """Bad input through the whole program: one clear line, an exit code that is not 0, no VCF that looks complete."""
 
+import gzip
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -231,7 +233,7 @@ def test_output_name_taken_by_a_folder(case):
         ({"threads": "two"}, 2, ""),
         ({"platform": "sequel"}, 2, ""),
         ({"platform": "ilmn"}, 2, "--platform=ilmn is not in this version"),
-        ({"use_gpu": "yes"}, 2, "--use_gpu is not in this version"),
+        ({"device": "gpu"}, 1, "Please specify the device as '--device=cuda:0' or '--device=cuda:0,1'"),
         ({"pileup_only": "perhaps"}, 2, ""),
         ({"no_such_option": 1}, 2, ""),
         ({"bam_fn": None}, 2, ""),
@@ -328,6 +330,58 @@ def test_index_of_another_file(case):
     case.fails(1, "reads.bam", "samtools index", ctg_name="chr21")
 
 
+def test_index_made_before_the_reads_changed(case):
+    """Same contigs, other reads: the index points into the middle of blocks."""
+    now = (case.folder / "reads.bam").read_bytes()
+    rewrite(case.folder / "reads.bam", lambda read: read.query_length % 3)
+    (case.folder / "reads.bam").write_bytes(now)
+    os.utime(case.folder / "reads.bam.bai")
+    case.fails(1, "reads.bam.bai: does not fit reads.bam: made for another file")
+
+
+def test_index_that_cannot_be_read(case):
+    """It is no damage, and indexing again would not help."""
+    (case.folder / "reads.bam.bai").unlink()
+    (case.folder / "reads.bam.bai").symlink_to("/proc/self/mem")
+    if not (case.folder / "reads.bam.bai").is_file():
+        pytest.skip("no /proc/self/mem on this system")
+    message = case.fails(1, "reads.bam.bai: cannot be read (Input/output error)")
+    assert "damaged" not in message
+
+
+def test_damaged_bgzip_reference(case):
+    """The fault is that of the FASTA, not of the reads."""
+    fasta = case.folder / "ref.fa.gz"
+    pysam.tabix_compress(str(case.folder / "ref.fa"), str(fasta))
+    pysam.faidx(str(fasta))
+    data = bytearray(fasta.read_bytes())
+    data[1000:1064] = bytes(64)
+    fasta.write_bytes(data)
+    message = case.fails(1, "ref.fa.gz chr20:1-", "the reference cannot be read here: it is damaged", ref_fn=fasta)
+    assert "reads.bam" not in message
+
+
+def test_what_a_killed_run_left_goes(case):
+    """kill -9 while a file grew under its hidden name; files of others with such names stay."""
+    (case.folder / "out").mkdir()
+    ours = [".pileup.vcf.gz.123.tmp.gz", ".merge_output.gvcf.gz.7.tmp.gz", ".merge_output.gvcf.gz.7.tmp.gz.tbi"]
+    others = [".pileup.vcf.gz.old.tmp.gz", ".mine.vcf.gz.123.tmp.gz", ".pileup.vcf.gz.1.tmp.gz.bak"]
+    for name in (*ours, *others):
+        (case.folder / "out" / name).write_bytes(b"half")
+    (case.folder / "out" / ".unfinished_phased_output.bam").mkdir()
+    case.succeeds(resume="yes")
+    assert not (case.folder / "out" / ".unfinished_phased_output.bam").exists()
+    left = [path.name for path in (case.folder / "out").glob(".*.tmp.gz*")]
+    assert sorted(left) == sorted(others)
+
+
+def test_a_full_disk_at_the_very_start(case):
+    """The log is the first file that grows."""
+    (case.folder / "out").mkdir()
+    (case.folder / "out" / "run_clair3.log").symlink_to("/dev/full")
+    case.fails(1, "run_clair3.log: cannot be written (No space left on device); is the disk full?")
+
+
 def test_an_input_is_never_overwritten(case, sample):
     (case.folder / "out").mkdir()
     known = case.folder / "out" / "merge_output.vcf.gz"
@@ -337,7 +391,9 @@ def test_an_input_is_never_overwritten(case, sample):
     assert known.read_bytes() == (sample / "truth.vcf.gz").read_bytes()
 
 
-@pytest.mark.parametrize("option, value", [("min_mq", 99999999999), ("min_coverage", 2**31), ("sample_name", "a\nb")])
+@pytest.mark.parametrize(
+    "option, value", [("min_mq", 99999999999), ("min_mq", 256), ("min_coverage", 2**31), ("sample_name", "a\nb")]
+)
 def test_values_that_nothing_can_hold(case, option, value):
     case.fails(1, option, **{option: value})
 
@@ -360,6 +416,39 @@ def test_only_reference_calls(case):
 def test_empty_values(case, option):
     """Mostly a variable that was not set."""
     case.fails(2, "", **{option: ""})
+
+
+def test_targets_from_a_pipe(case, sample):
+    """As `--bed_fn=<(...)` gives them; the VCF is needed twice, a pipe can be read once."""
+
+    def piped(name: str, content: bytes) -> str:
+        os.mkfifo(case.folder / name)
+        threading.Thread(target=(case.folder / name).write_bytes, args=(content,), daemon=True).start()
+        return str(case.folder / name)
+
+    vcf = case.folder / "out" / "pileup.vcf.gz"
+    bed = case.folder / "targets.bed"
+    bed.write_text("chr20\t1000\t30000\n")
+    case.succeeds(bed_fn=bed)
+    expected = gzip.decompress(vcf.read_bytes()).splitlines()[-10:]
+    case.succeeds(bed_fn=piped("bed", bed.read_bytes()))
+    assert gzip.decompress(vcf.read_bytes()).splitlines()[-10:] == expected
+    case.succeeds(bed_fn=piped("bed.gz", gzip.compress(bed.read_bytes())))
+    assert gzip.decompress(vcf.read_bytes()).splitlines()[-10:] == expected
+    case.run(vcf_fn=piped("sites", (sample / "truth.vcf.gz").read_bytes()), pileup_only="no", no_phasing_for_fa="yes")
+    with pysam.VariantFile(str(case.folder / "out" / "merge_output.vcf.gz")) as calls:
+        called = {(call.contig, call.pos) for call in calls}
+    with pysam.VariantFile(str(sample / "truth.vcf.gz")) as truth:
+        assert called == {(call.contig, call.pos) for call in truth}
+
+
+def test_targets_from_nowhere(case):
+    """/dev/null is an empty list: nothing to call."""
+    assert any("no rows, nothing will be called" in warning for warning in case.succeeds(bed_fn="/dev/null"))
+
+
+def test_targets_that_are_a_folder(case):
+    case.fails(1, "BED file", "it is a folder", bed_fn=case.folder)
 
 
 def test_byte_order_mark_and_blanks(case):

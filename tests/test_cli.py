@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -109,6 +110,46 @@ def test_reader_of_stdout_may_leave(tmp_path):
     assert child.returncode == cli.EXIT_BROKEN_PIPE
 
 
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("words", [[], ["--version"], ["run", "--help"]])
+def test_nobody_reads_the_help(words):
+    """As in `clair3 | true`: no traceback, and a code that a shell knows; argparse does not mind a long text's end."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    found = subprocess.run([sys.executable, "-m", "clair3", *words], stdout=writing, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writing)
+    assert found.stderr == b"" and found.returncode in (cli.EXIT_BROKEN_PIPE, 0 if "run" in words else None)
+
+
+@pytest.mark.parametrize("name", ["pysam", "numpy"])
+def test_a_library_that_is_not_installed(name, tmp_path):
+    """One line that says how to install, also when the program is started from the checkout."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Without:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] == {name!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Without())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, str(ROOT / "scripts" / "run_clair3.py"), "--help"]
+    found = subprocess.run(command, capture_output=True, text=True, env=environment)
+    install = f"{sys.executable} -m pip install -c env/constraints.txt -e ."
+    expected = f'[ERROR] {name} is not installed; run "{install}" in the folder of clair3-torch\n'
+    assert (found.returncode, found.stdout, found.stderr) == (1, "", expected)
+
+
+def test_a_missing_module_of_ours_is_a_defect():
+    def fail(args):
+        raise ModuleNotFoundError("No module named 'shared.nothing'", name="shared.nothing")
+
+    with pytest.raises(ModuleNotFoundError):
+        cli.run(room(fail), "test", [])
+
+
 @pytest.mark.parametrize(
     "value, limits, message",
     [
@@ -146,6 +187,51 @@ def test_log_file_repeats_the_messages(tmp_path, capsys):
     logging.getLogger("clair3.anything").info("not in the file")
     assert (tmp_path / "run.log").read_text() == "[WARNING] odd name \\udcff\n[INFO] done\n"
     assert capsys.readouterr().err.endswith("[INFO] done\n[INFO] not in the file\n")
+
+
+def test_a_log_on_a_full_disk_ends_the_program_with_one_line(tmp_path, capsys):
+    """logging prints a traceback for each message by itself."""
+    (tmp_path / "run.log").symlink_to("/dev/full")
+
+    def work(args):
+        log.append_to(tmp_path / "run.log")
+        with log.stage_log(tmp_path / "log" / "stage.log"):
+            logging.getLogger("clair3.anything").info("first words")
+
+    with pytest.raises(SystemExit) as stop:
+        cli.run(room(work), "test", [])
+    assert stop.value.code == 1
+    message = f"[ERROR] {tmp_path}/run.log: cannot be written (No space left on device); is the disk full?"
+    assert capsys.readouterr().err == f"[INFO] first words\n{message}\n"
+
+
+def test_a_log_is_opened_once(tmp_path):
+    log.setup()
+    for _ in range(2):
+        log.append_to(tmp_path / "run.log")
+    logging.getLogger("clair3.anything").info("words")
+    log.setup()
+    assert (tmp_path / "run.log").read_text() == "[INFO] words\n"
+
+
+def test_lines_alike_are_few_but_in_the_log_of_the_stage(tmp_path, capsys):
+    log.setup()
+    log.append_to(tmp_path / "run.log")
+    with log.stage_log(tmp_path / "log" / "stage.log"):
+        for number in range(3 * log.MOST_ALIKE):
+            logging.getLogger("clair3.anything").info("contig %d is done", number)
+        logging.getLogger("clair3.anything").info("something else")
+    for _ in range(2 * log.MOST_ALIKE):
+        logging.getLogger("clair3.anything").info("no stage, no other log")
+    log.setup()
+    lines = (tmp_path / "run.log").read_text().splitlines()
+    assert capsys.readouterr().err.splitlines() == lines
+    assert lines[log.MOST_ALIKE + 1 :] == ["[INFO] no stage, no other log"] * 2 * log.MOST_ALIKE
+    assert lines[log.MOST_ALIKE - 1 : log.MOST_ALIKE + 1] == [
+        f"[INFO] contig {log.MOST_ALIKE - 1} is done (more lines like this are only in the folder log)",
+        "[INFO] something else",
+    ]
+    assert len((tmp_path / "log" / "stage.log").read_text().splitlines()) == 3 * log.MOST_ALIKE + 1
 
 
 @pytest.mark.parametrize(

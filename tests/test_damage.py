@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pysam
 import pytest
+from tiny_genome import write_fasta, write_reads
 
 from clair3 import core
 from preprocess.candidates import CandidateRule
@@ -94,3 +95,59 @@ def test_no_such_files(tmp_path, reads):
     (tmp_path / "reads.bam.bai").unlink()
     with pytest.raises(CoreError, match="no usable index"):
         core.Source(tmp_path / "reads.bam", reads / "ref.fa")
+
+
+def test_unsorted_reads(tmp_path):
+    """Beside the index of a sorted copy; reads that come too late would be lost in silence."""
+    write_fasta(tmp_path / "ref.fa")
+    write_reads(tmp_path / "sorted.bam", [("chr1", 10), ("chr1", 60), ("chr1", 110)])
+    write_reads(tmp_path / "x.bam", [("chr1", 10), ("chr1", 110), ("chr1", 60)], index=False)
+    shutil.copy(tmp_path / "sorted.bam.bai", tmp_path / "x.bam.bai")
+    with (
+        core.Source(tmp_path / "x.bam", tmp_path / "ref.fa") as source,
+        pytest.raises(CoreError, match=r'x.bam chr1:1-400: is not sorted by coordinate; run "samtools sort"'),
+    ):
+        core.pileup(source, Region("chr1", 0, 400), CandidateRule(), EVERYWHERE)
+
+
+@pytest.fixture
+def spoilt(tmp_path):
+    """A folder with a bgzip FASTA that is damaged in its middle."""
+    fasta = write_fasta(tmp_path / "ref.fa.gz", {"chr1": 200_000})
+    data = bytearray(fasta.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 30] = bytes(30)
+    fasta.write_bytes(data)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "starts, message",
+    [
+        ([10, 60, 110], r"ref.fa.gz chr1:1-200000: the reference cannot be read here: it is damaged"),
+        ([10, 110, 60], r"x.bam chr1:1-200000: is not sorted"),
+        ([], r"ref.fa.gz chr1:1-200000: the reference cannot be read here: it is damaged"),
+    ],
+)
+def test_a_damaged_reference_is_not_blamed_on_the_reads(spoilt, starts, message):
+    """The reads come first: when both are wrong, their order is told. Without reads the reference is looked at, too."""
+    lengths = {"chr1": 200_000}
+    write_reads(spoilt / "sorted.bam", [("chr1", start) for start in sorted(starts)], lengths)
+    write_reads(spoilt / "x.bam", [("chr1", start) for start in starts], lengths, index=False)
+    shutil.copy(spoilt / "sorted.bam.bai", spoilt / "x.bam.bai")
+    with core.Source(spoilt / "x.bam", spoilt / "ref.fa.gz") as source, pytest.raises(CoreError, match=message):
+        core.pileup(source, Region("chr1", 0, 200_000), CandidateRule(), EVERYWHERE)
+
+
+def test_cram_that_names_no_reference(shared_data):
+    """Without UR tags only --ref_fn can say what the CRAM is to be decoded with; it gives what the BAM gives."""
+    folder = shared_data / "sim" / "small"
+    with pysam.AlignmentFile(str(folder / "ont.chr21.cram"), check_sq=False) as file:
+        assert not any("UR" in contig for contig in file.header.to_dict()["SQ"])
+    found = []
+    for name in ("ont.chr21.cram", "ont.bam"):
+        with core.Source(folder / name, folder / "ref.fa") as source:
+            found.append(core.pileup(source, Region("chr21", 0, 40_000), CandidateRule(), EVERYWHERE))
+    cram, bam = found
+    np.testing.assert_array_equal(cram.columns(), bam.columns())
+    np.testing.assert_array_equal(cram.pos, bam.pos)
+    assert len(cram) > 100 and cram.support.pool == bam.support.pool

@@ -54,7 +54,7 @@ def warnings(caplog):
         ({"names": ["chr2"]}, ["chr2"], None),
         ({"names": ["chr2"], "include_all": True}, ["chr2"], None),
         ({"names": ["chr2", "chrNOT"]}, ["chr2"], "Contig chrNOT given but not found in reference fai file"),
-        ({"names": ["chrNOT"]}, [], "No contig intersection found by --bed_fn|--vcf_fn|--ctg_name"),
+        ({"names": ["chrNOT"]}, [], "No contig of --bed_fn|--vcf_fn|--ctg_name is in the reference"),
         ({"names": ["scaffold"]}, [], "No mapped reads support in BAM for provided contigs set scaffold"),
         (
             {"min_contig_size": 350},
@@ -101,6 +101,28 @@ def test_odd_targets_are_told(bam, fasta, tmp_path, text, warning, caplog):
     (tmp_path / "x.bed").write_text(text)
     examine(bam, fasta, bed=tmp_path / "x.bed")
     assert warning in warnings(caplog)[-1]
+
+
+def test_many_contigs_are_told_in_one_line(tmp_path, caplog):
+    """An assembly has thousands; v2.0.2 has a line for each."""
+    lengths = {f"ctg{number:02d}": 100 + number for number in range(40)}
+    fasta = write_fasta(tmp_path / "ref.fa", lengths)
+    bam = write_reads(tmp_path / "x.bam", [("ctg35", 9)], lengths)
+    absent = [f"no{number}" for number in range(11)]
+    assert called(bam, fasta, names=[*lengths, *absent], min_contig_size=120) == ["ctg35"]
+    missing, small, empty = warnings(caplog)
+    assert missing.startswith("11 contigs given but not found in reference fai file: no0 no1 no10 no2 ")
+    assert small.startswith("20 contigs are smaller than minimum contig size 120, will skip them: ctg00 contig length")
+    names = " ".join(f"ctg{number}" for number in range(20, 30))
+    assert empty == f"19 contigs provided but no mapped reads in BAM, skip: {names} ..."
+
+
+def test_a_name_that_no_vcf_can_hold(tmp_path):
+    lengths = {"chr1": 400, "a,b": 400}
+    fasta = write_fasta(tmp_path / "ref.fa", lengths)
+    bam = write_reads(tmp_path / "x.bam", [("chr1", 9), ("a,b", 9)], lengths)
+    assert called(bam, fasta) == ["chr1"]
+    refused("ref.fa: a VCF cannot hold the contig name 'a,b', which has a comma", bam, fasta, include_all=True)
 
 
 def test_nothing_is_called_by_default_in_other_genomes(tmp_path, caplog):

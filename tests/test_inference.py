@@ -181,3 +181,24 @@ def test_rescale_leaves_the_others_alone():
     np.testing.assert_array_equal(y[[0, 2]], before[[0, 2]])
     np.testing.assert_array_equal(y[1], np.trunc(before[1] / (400 / 144.0)))
     assert rescale_deep(x, np.array([30, 40, 216], np.int32)) is x
+
+
+@pytest.mark.parametrize("kind, pieces", [("pileup", 3), ("full_alignment", 18 + 5)])
+def test_the_work_can_be_ended_before_each_piece(kind, pieces):
+    """130 candidates: three pieces of 64 pileups; eighteen of up to 8 maps in two classes, then five of 32 features."""
+    shape = (130, 33, 18) if kind == "pileup" else (130, 89, 33, 8)
+    x = np.zeros(shape, np.int32 if kind == "pileup" else np.int8)
+    if kind == "full_alignment":
+        x[::2, 20] = 1
+    looks = []
+
+    def check():
+        looks.append(1)
+        if len(looks) == pieces + 1:
+            raise KeyboardInterrupt
+
+    predict = Predictor(random_model(kind, 1))
+    predict(x, check)
+    assert len(looks) == pieces
+    with pytest.raises(KeyboardInterrupt):
+        predict(x, check)

@@ -60,6 +60,7 @@ def test_wheel(checkout, sample_reads, tmp_path, htslib, library):
     assert Path(where).is_relative_to(target)
     assert int(found) > 50
     assert Path(used).name.startswith(library)
+    assert {"clair3", "clair3-convert-tf", "run_clair3.sh"} <= {path.name for path in (target / "bin").iterdir()}
     (extension,) = (target / "clair3" / "core").glob("_core*.so")  # finds its library by its own path, too
     alone = subprocess.run([sys.executable, "-c", f"import ctypes; ctypes.CDLL({str(extension)!r})"], cwd=tmp_path)
     assert alone.returncode == 0

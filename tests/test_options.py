@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 from tiny_genome import write_fasta, write_reads
 
-from clair3 import options
-from clair3.options import CallingConfig, config_from, iter_banner
+from clair3 import options, pipeline
+from clair3.banner import iter_banner
+from clair3.options import CallingConfig, config_from
 from preprocess.candidates import CandidateRule
-from shared import cli, process
+from shared import cli, log, process
 from shared.errors import ConfigError
 
 
@@ -108,7 +109,10 @@ def test_every_option_is_declared_with_its_default():
     room = SimpleNamespace(add_arguments=options.add_arguments)
     args = vars(cli.make_parser(room, "").parse_args(["-bb", "-ff", "-mm", "-t3", "-phifi", "-oo"]))
     required = {"bam_fn": "b", "ref_fn": "f", "model_path": "m", "threads": 3, "platform": "hifi", "output": "o"}
-    assert args == DECLARED | required | {"resume": False}  # ours
+    ours = {"resume": False, "precision": None, "amp": False, "torch_num_threads": 1, "conv_padding": "auto"}
+    ours |= {"allow_unphased_contigs": False}
+    ours["allow_unphased_contigs"] = False
+    assert args == DECLARED | required | ours
 
 
 def test_version_and_help(capsys):
@@ -136,9 +140,6 @@ def test_usage_errors(paths, capsys, more):
     "more, message",
     [
         (["--platform=ilmn"], "--platform=ilmn is not in this version"),
-        (["--use_gpu"], "--use_gpu is not in this version"),
-        (["--device=cuda:0"], "--device is not in this version"),
-        (["--use_gpu", "--device=cuda:0"], "it runs on the CPU; --device is not in this version"),
     ],
 )
 def test_missing_stages_are_refused(paths, tmp_path, capsys, more, message):
@@ -202,7 +203,7 @@ def test_selection_rule(paths, words, shares):
 @pytest.mark.parametrize(
     "word",
     [
-        *["--use_whatshap_for_intermediate_phasing=no", "--disable_c_impl", "--device=cpu", "--chunk_num=-1"],
+        *["--use_whatshap_for_intermediate_phasing=no", "--device=cpu", "--chunk_num=-1"],
         *[f"--{tool}=/opt/{tool}" for tool in ("samtools", "python", "pypy", "parallel")],
         *["--longphase=EMPTY", "--bed_fn=EMPTY", "--use_gpu=0"],
     ],
@@ -420,3 +421,68 @@ def test_banner(paths):
     assert "CONTIGS: chr1,chr2" in lines and "BED FILE PATH: EMPTY" in lines
     assert "INDEL AF THRESHOLD: 0.15" in lines
     assert "ENABLE FILEUP ONLY CALLING: True" in lines
+
+
+def test_banner_has_every_line_of_the_specification(paths):
+    """spec/cli.md 3; the paths of tools that are not used are left out, and CHUNK NUM, which a warning is about."""
+    names = [line.partition(":")[0] for line in iter_banner(configured(paths, "--min_contig_size=7"))]
+    assert [name for name in names if not name.startswith("ENABLE ")] == [
+        *("CLAIR3 VERSION", "BAM FILE PATH", "REFERENCE FILE PATH", "MODEL PATH", "OUTPUT FOLDER", "PLATFORM"),
+        *("THREADS", "BED FILE PATH", "VCF FILE PATH", "CONTIGS", "CONDA PREFIX", "WHATSHAP PATH", "LONGPHASE PATH"),
+        *("CHUNK SIZE", "MIN CONTIG SIZE", "FULL ALIGN PROPORTION", "FULL ALIGN REFERENCE PROPORTION"),
+        *("PHASING PROPORTION", "MINIMUM MQ", "MINIMUM COVERAGE", "SNP AF THRESHOLD", "INDEL AF THRESHOLD"),
+        *("BASE ERROR IN GVCF", "GQ BIN SIZE IN GVCF"),
+    ]
+    usual = configured(paths, "--no_phasing_for_fa", "--pileup_only=no")
+    usual = dict(line.split(": ", 1) for line in iter_banner(usual))
+    assert "MIN CONTIG SIZE" not in usual
+    assert usual["FULL ALIGN PROPORTION"] == "0.7" and usual["FULL ALIGN REFERENCE PROPORTION"] == "0.1"
+    assert usual["PHASING PROPORTION"] == "EMPTY" and usual["ENABLE PHASING FOR FULL ALIGNMENT"] == "False"
+
+
+@pytest.mark.parametrize(
+    "option, warning",
+    [
+        ("--disable_c_impl", "--disable_c_impl has no effect: the records are those of the compiled path"),
+        ("--qual=110", "--qual=110: no call has a QUAL above 110, so all will be LowQual"),
+        (
+            "--include_all_ctgs",
+            "--include_all_ctgs: for organisms that are not diploid, --no_phasing_for_fa is recommended",
+        ),
+    ],
+)
+def test_advice(paths, caplog, option, warning):
+    configured(paths, option, "--pileup_only=no")
+    assert warning in caplog.messages
+    caplog.clear()
+    configured(paths, "--no_phasing_for_fa", "--include_all_ctgs", "--qual=109")
+    assert not [message for message in caplog.messages if message.startswith(("--include", "--qual"))]
+
+
+def test_no_help_text_is_of_an_earlier_version():
+    """What is declared and refused is said by NOT_YET; every other option works."""
+    parser = cli.make_parser(options, "")
+    texts = {action.dest: action.help for action in parser._actions}
+    assert [name for name, text in texts.items() if "not in this version" in text] == []
+    told = {name for name, text in texts.items() if text.startswith("no effect")}
+    assert told == {
+        *("chunk_num", "disable_c_impl", "use_whatshap_for_intermediate_phasing"),
+        *("samtools", "python", "pypy", "parallel"),
+    }
+
+
+def test_a_refusal_is_in_the_log(paths):
+    """From the moment the output folder exists."""
+    with pytest.raises(SystemExit):
+        cli.run(pipeline, "", [*words(paths, "--min_mq=256")])
+    log.setup()
+    lines = (paths["output"] / "run_clair3.log").read_text().splitlines()
+    assert lines[-1] == "[ERROR] parameter --min_mq=256 (maximum:255) out of range"
+
+
+def test_a_deleted_current_folder(paths, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigError, match="the current folder was deleted; change to another one"):
+        configured(paths)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
+from program import is_running
 
 from preprocess.phasing import LongPhase, PhasingError, WhatsHap, find_longphase, find_whatshap, read_phased
 from shared.errors import ConfigError, InputError
@@ -278,6 +279,20 @@ def test_an_exception_ends_the_program(program, tmp_path):
         run_program([slow], interrupted)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_what_a_program_started_ends_too(program, tmp_path):
+    """A wrapper script leaves nothing running behind it."""
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/pid\nwait\n")
+    wrapper.chmod(0o755)
+    pid = tmp_path / "pid"
+    code, _ = run_program([wrapper], lambda: pid.exists() and pid.read_text().endswith("\n"))
+    assert code == -9
+    end = time.monotonic() + 10
+    while is_running(int(pid.read_text())):
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_what_a_program_says(program):

@@ -421,15 +421,16 @@ CALL = ("--bam_fn=x", "--ref_fn=x", "--ctgName=chr1", "--chkpnt_fn=x", "--call_f
 @pytest.mark.parametrize(
     "name, options, words",
     [
-        ("SelectHetSnp", ("--vcf_fn=x", "--split_folder=x", "--ctgName=c", "--phase"), "training mode"),
-        ("SelectHetSnp", ("--vcf_fn=x", "--split_folder=x", "--ctgName=c", "--alt_fn=x"), "--alt_fn is not in"),
+        ("SelectHetSnp", ("--vcf_fn=x", "--split_folder=x", "--ctgName=c", "--phase"), "--alt_fn is needed"),
+        ("SelectHetSnp", ("--vcf_fn=x", "--split_folder=x", "--ctgName=c", "--alt_fn=x"), "--alt_fn is for training"),
         ("SelectQual", ("--output_fn=x", "--platform=ilmn"), "only ont and hifi"),
         ("SelectCandidates", ("--pileup_vcf_fn=x", "--split_folder=x", "--ctgName=c", "--split_bed_size=5"), "10000"),
         ("SortVcf", ("--output_fn=x", "--input_dir=x"), "--contigs_fn is needed"),
         ("SortVcf", ("--output_fn=x", "--use_gpu"), "--use_gpu is not in"),
         ("CallVariantsFromCffi", CALL, "--full_aln_regions is needed"),
         ("CallVariantsFromCffi", (*CALL, "--pileup", "--enable_dwell_time"), "leave it or --pileup out"),
-        ("CallVariantsFromCffi", (*CALL, "--pileup", "--use_gpu=True"), "--use_gpu is not in"),
+        ("CallVariantsFromCffi", (*CALL, "--pileup", "--use_triton_gpu=True"), "--use_triton_gpu is not in"),
+        ("CallVariantsFromCffiGPU", (*CALL, "--pileup", "--output_dir=x"), "--output_dir is not in"),
         ("CallVariantsFromCffi", (*CALL, "--pileup", f"--extend_bed={__file__}"), "--extend_bed alone"),
         ("CallVarBam", (*CALL, "--pileup", "--need_phasing"), "--need_phasing is not in"),
     ],
@@ -443,13 +444,13 @@ def test_what_is_not_supported_is_refused(name, options, words, capsys, tmp_path
 
 def test_names_of_other_versions(capsys):
     assert not set(NOT_YET) & set(COMMANDS)
-    code, message = refusal(capsys, "Train")
-    assert (code, message) == (1, "[ERROR] Submodule Train is not in this version.")
+    code, message = refusal(capsys, "RealignReads")
+    assert (code, message) == (1, "[ERROR] Submodule RealignReads is not in this version.")
     code, message = refusal(capsys, "Nothing")
     assert (code, message) == (1, "[ERROR] Submodule Nothing not found.")
 
 
-@pytest.mark.parametrize("name", [name for name, (module, _) in COMMANDS.items() if module.endswith(f".{name}")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name[0].isupper()])
 def test_every_door_opens(name):
     """By the dispatcher of the checkout and on its own, from any folder."""
     module, _ = COMMANDS[name]

@@ -3,6 +3,7 @@
 import gzip
 import os
 import random
+import shlex
 import signal
 import stat
 import subprocess
@@ -19,7 +20,7 @@ from clair3 import pipeline, stages
 from clair3.config import CallingConfig
 from clair3.selection import SelectionRule
 from preprocess.candidates import CandidateRule
-from preprocess.phasing import PhasingError
+from preprocess.phasing import PhasingError, find_whatshap
 from shared import log
 from shared.errors import CoreError
 
@@ -99,7 +100,11 @@ def test_resume_does_only_what_is_left(config, monkeypatch):
     whole = call(config, chunk_size=10_000)
     done = []
     called = stages.Caller.__call__
-    monkeypatch.setattr(stages.Caller, "__call__", lambda self, task: done.append(task.name) or called(self, task))
+    monkeypatch.setattr(
+        stages.Caller,
+        "__call__",
+        lambda self, tasks: done.extend(task.name for task in tasks) or called(self, tasks),
+    )
     assert call(config, chunk_size=10_000, resume=True) == whole
     assert done == []
     row = next((config.output / "tmp" / "pileup_output").glob("pileup_chr20_3.vcf"))
@@ -129,7 +134,7 @@ def test_what_a_change_invalidates(config, monkeypatch, changes, pileup, full):
     call(config)
     done = set()
     called = stages.Caller.__call__
-    monkeypatch.setattr(stages.Caller, "__call__", lambda self, task: done.add(self.kind) or called(self, task))
+    monkeypatch.setattr(stages.Caller, "__call__", lambda self, tasks: done.add(self.kind) or called(self, tasks))
     fresh = call(replace(config, output=config.output.with_name("fresh")), **changes)
     done.clear()
     assert call(config, resume=True, **changes) == fresh
@@ -144,7 +149,7 @@ def test_changed_full_alignment_model_leaves_the_pileup_stage(config, monkeypatc
     (tmp_path / "model" / "pileup.pt").write_bytes((sample / "model" / "pileup.pt").read_bytes())
     done = set()
     called = stages.Caller.__call__
-    monkeypatch.setattr(stages.Caller, "__call__", lambda self, task: done.add(self.kind) or called(self, task))
+    monkeypatch.setattr(stages.Caller, "__call__", lambda self, tasks: done.add(self.kind) or called(self, tasks))
     call(config, resume=True, model_dir=tmp_path / "model")
     assert done == {"full_alignment"}
 
@@ -219,6 +224,111 @@ def test_a_failing_phaser_fails_the_run(config, tmp_path):
     with pytest.raises(PhasingError, match=r"phasing of chr2[01] failed, exit code 3: no phase today"):
         call(config, whatshap=str(program))
     assert not (config.output / "merge_output.vcf.gz").exists()
+
+
+@pytest.fixture
+def partial_whatshap(tmp_path) -> str:
+    """WhatsHap, except that it fails on chr21."""
+    path = tmp_path / "whatshap"
+    real = shlex.join(find_whatshap())
+    path.write_text(f"#!/bin/sh\ncase $* in *chr21*) echo 'no phase today' >&2; exit 3;; esac\nexec {real} \"$@\"\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def contig_rows(texts: dict[str, bytes], name: str, contig: str) -> list[bytes]:
+    return [line for line in texts[name].split(b"\n") if line.startswith(contig.encode() + b"\t")]
+
+
+def test_a_contig_that_cannot_be_phased(config, partial_whatshap, caplog):
+    """It fails the run, or is called unphased if allowed; --resume then keeps to that."""
+    with pytest.raises(PhasingError, match="phasing of chr21 failed, exit code 3: no phase today.*--allow_unphased"):
+        call(config, whatshap=partial_whatshap)
+    phased = call(replace(config, output=config.output.with_name("phased")))
+    without = replace(config, output=config.output.with_name("without"))
+    unphased = call(without, selection=replace(config.selection, var_pct_phasing=None))
+    allowed = replace(config, allow_unphased_contigs=True)
+    found = call(allowed, whatshap=partial_whatshap)
+    warnings = [record.message for record in caplog.records if "contigs without phase" in record.message]
+    assert len(warnings) == 1 and "chr21 (phasing of chr21 failed, exit code 3: no phase today)" in warnings[0]
+    name = "full_alignment.vcf.gz"
+    assert contig_rows(found, name, "chr21") == contig_rows(unphased, name, "chr21") != []
+    assert contig_rows(found, name, "chr20") == contig_rows(phased, name, "chr20") != []
+    assert contig_rows(unphased, name, "chr20") != contig_rows(phased, name, "chr20")
+    caplog.clear()
+    assert call(allowed, resume=True) == found  # with a WhatsHap that would not fail
+    assert "chr21 (phasing of chr21 failed, exit code 3" in caplog.text
+    assert call(config, resume=True) == phased
+    assert call(allowed, resume=True) == phased
+
+
+def test_final_phasing_of_what_can_be_phased(config, partial_whatshap):
+    """The phased VCF has every contig, phased or not."""
+    call(config, whatshap=partial_whatshap, allow_unphased_contigs=True, final_phaser="whatshap")
+    merged, phased = (
+        [line.split("\t") for line in gzip.decompress((config.output / name).read_bytes()).decode().splitlines()]
+        for name in ("merge_output.vcf.gz", "phased_merge_output.vcf.gz")
+    )
+    places = [[row[:5] for row in rows if len(row) > 8 and row[0][0] != "#"] for rows in (merged, phased)]
+    assert places[0] == places[1]
+    bars = {contig: any("|" in row[9] for row in phased if row[0] == contig) for contig in ("chr20", "chr21")}
+    assert bars == {"chr20": True, "chr21": False}
+    assert [row for row in phased if row[0] == "chr21"] == [row for row in merged if row[0] == "chr21"]
+
+
+def test_a_wrong_whatshap_is_told_at_once(config):
+    run = program.start(config, "--threads=1", "--whatshap=/absent/whatshap", stderr=subprocess.PIPE)
+    _, said = run.communicate()
+    assert run.returncode == 1
+    assert said.splitlines()[-1].endswith(
+        "--whatshap=/absent/whatshap: expected the name or path of an executable program"
+    )
+    assert "1/7" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_while_phasing(config, tmp_path, how, code):
+    """What a wrapper of WhatsHap has started ends with the run."""
+    wrapper, noted = tmp_path / "whatshap", tmp_path / "pid"
+    wrapper.write_text(f"#!/bin/sh\nsleep 300 &\necho $! >> {noted}\nwait\n")
+    wrapper.chmod(0o755)
+    run = start(config, f"--whatshap={wrapper}")
+    while not (noted.exists() and noted.read_text().endswith("\n")):
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(how)
+    assert run.wait(timeout=20) == code
+    for pid in map(int, noted.read_text().split()):
+        for _ in range(100):
+            if not program.is_running(pid):
+                break
+            time.sleep(0.05)
+        assert not program.is_running(pid)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_run(config, how):
+    run = start(config)
+    workers = []
+    while not workers:
+        assert run.poll() is None
+        listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True).stdout
+        rows = [line.split(None, 2) for line in listed.splitlines()]
+        workers = [int(pid) for pid, parent, args in rows if int(parent) == run.pid and "whatshap_solver" in args]
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)  # as if it worked for minutes
+    os.kill(run.pid, how)
+    run.wait(timeout=20)
+    for pid in workers:
+        if how == signal.SIGKILL:
+            os.kill(pid, signal.SIGCONT)
+        for _ in range(100):
+            if not program.is_running(pid):
+                break
+            time.sleep(0.05)
+        assert not program.is_running(pid)
 
 
 def start(config: CallingConfig, *more: str) -> subprocess.Popen:

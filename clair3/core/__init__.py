@@ -3,13 +3,12 @@
 import os
 
 import numpy as np
+import pysam.libchtslib  # noqa: F401  an extension built against pysam's htslib finds it loaded
 
 from shared.errors import CoreError
 from shared.records import Region, SupportBatch, TensorBatch
 
 try:
-    import pysam.libchtslib  # noqa: F401  an extension built against pysam's htslib finds it loaded
-
     from clair3.core._core import ffi, lib
 except ImportError as error:
     raise CoreError(
@@ -27,11 +26,12 @@ REASONS = {
     lib.C3_BAD_HEADER: "has no readable header",
     lib.C3_NO_INDEX: 'no usable index; run "samtools index" on it',
     lib.C3_TRUNCATED: "is truncated (no end-of-file mark); copy it again or restore it",
-    lib.C3_BAD_RECORD: "holds an unreadable record (damaged file, or a CRAM that does not fit the reference); "
-    '"samtools view -c" reads it to the fault; restore it',
+    lib.C3_BAD_RECORD: "holds an unreadable record (damaged file, index of another file, or a CRAM that does not fit "
+    'the reference); "samtools view -c" reads it to the fault; restore it',
     lib.C3_NO_CONTIG: "the alignments or the reference have no such contig",
     lib.C3_NO_FASTA: "the reference or its .fai index cannot be read",
-    lib.C3_NO_SEQUENCE: "the reference has no sequence here; is its .fai index out of date?",
+    lib.C3_NO_SEQUENCE: "the reference cannot be read here: it is damaged, or its index is out of date; "
+    'restore it, then run "samtools faidx"',
     lib.C3_CANCELLED: "cancelled",
     lib.C3_TOO_LARGE: "too many insertions and deletions to hold",
     lib.C3_UNSORTED: 'is not sorted by coordinate; run "samtools sort"',
@@ -44,6 +44,9 @@ class TooLarge(CoreError):
 
 class Cancelled(CoreError):
     """The run was told to stop; not an error of the data."""
+
+
+FAULTS_OF_REFERENCE = (lib.C3_NO_FASTA, lib.C3_NO_SEQUENCE)
 
 
 def _check(code: int, where: str) -> None:
@@ -78,11 +81,11 @@ class Source:
     """
 
     def __init__(self, alignments, reference, index=None, fai=None, block_index=None):
-        self.name = str(alignments)
+        self.name, self.reference = str(alignments), str(reference)
         paths = (alignments, index, reference, fai, block_index)
         names = [ffi.NULL if path is None else os.fsencode(path) for path in paths]
         handle = ffi.new("c3_source **")
-        _check(lib.c3_source_open(*names, handle), self.name)
+        self.check(lib.c3_source_open(*names, handle))
         self.handle = handle[0]
 
     def __enter__(self):
@@ -90,6 +93,11 @@ class Source:
 
     def __exit__(self, *exception):
         self.close()
+
+    def check(self, code: int, place: str = "") -> None:
+        """Raises the CoreError of a code, naming the file whose fault it is and the place in it."""
+        name = self.reference if code in FAULTS_OF_REFERENCE else self.name
+        _check(code, f"{name} {place}".rstrip())
 
     def close(self) -> None:
         if self.handle != ffi.NULL:
@@ -188,7 +196,7 @@ def pileup(
         ffi.NULL if cancel is None else cancel.cell,
         out,
     )
-    _check(code, f"{source.name} {region}")
+    source.check(code, str(region))
     return Pileup(region, ffi.gc(out[0], lib.c3_pileup_free))
 
 
@@ -233,7 +241,7 @@ def full_alignment(
     Raises CoreError for unreadable data and Cancelled when the flag was set.
     """
     candidates = np.ascontiguousarray(candidates, np.int64)
-    fields = ("min_mapq", "max_indel_length", "rows", "dwell")
+    fields = ("min_mapq", "max_indel_length", "rows", "dwell", "haplotype_tags")
     c_snps, keep_alive = ffi.NULL, []
     if snps is not None:
         columns = (("pos", np.int64), ("alt", np.uint8), ("haplotype", np.int8), ("phase_set", np.int64))
@@ -253,7 +261,7 @@ def full_alignment(
         out,
     )
     where = f"{contig}:{candidates[0] + 1}-{candidates[-1] + 1}" if len(candidates) else contig
-    _check(code, f"{source.name} {where}")
+    source.check(code, where)
     return FullAlignment(contig, candidates, rule, ffi.gc(out[0], lib.c3_full_free))
 
 

@@ -17,7 +17,10 @@ from cffi import FFI
 CSRC = Path(__file__).resolve().parent / "csrc"
 HEADERS = tuple(
     f"{name}.h"
-    for name in ("codes", "alignments", "alleles", "support", "pileup", "shuffle", "haplotag", "full_alignment", "gvcf")
+    for name in (
+        *("codes", "alignments", "alleles", "support", "pileup", "shuffle", "haplotag", "full_alignment", "gvcf"),
+        *("phase_alleles", "lifeline"),
+    )
 )
 SOURCES = tuple(f"{name.removesuffix('.h')}.c" for name in HEADERS if name != "codes.h")
 

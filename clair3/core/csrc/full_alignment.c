@@ -220,6 +220,14 @@ static int reach(c3_full_state *s, c3_source *source, const char *contig, int64_
     return code;
 }
 
+/* 1 or 2 as the HP tag says, 0 without one or with another value (C.13). */
+static uint8_t tagged_haplotype(const bam1_t *read)
+{
+    const uint8_t *tag = bam_aux_get(read, "HP");
+    int64_t haplotype = tag ? bam_aux2i(tag) : 0;
+    return haplotype == 1 || haplotype == 2 ? (uint8_t)haplotype : 0;
+}
+
 static int add_cells(c3_full_state *s, int64_t cells)
 {
     int64_t wanted = s->n_cells + cells;
@@ -250,7 +258,9 @@ static int keep_read(c3_full_state *s, c3_source *source, const char *contig, co
     if (kept.cells <= 0) return C3_OK;
     int code = reach(s, source, contig, kept.end + FLANK);
     if (code != C3_OK || (code = add_cells(s, kept.cells)) != C3_OK) return code;
-    if (snps) {
+    if (s->rule.haplotype_tags) {
+        kept.haplotype = tagged_haplotype(read);
+    } else if (snps) {
         c3_stretch letters = {s->reference_start, s->reference_length, s->reference};
         kept.haplotype = (uint8_t)c3_haplotype(read, snps, &letters);
     }

@@ -12,6 +12,7 @@ typedef struct {
     int32_t max_indel_length; /* longest insertion or deletion listed in the support */
     int32_t rows;             /* of a tensor: 89 or 55 */
     int32_t dwell;            /* a ninth channel from the move tables */
+    int32_t haplotype_tags;   /* haplotypes are those of the HP tags; phased SNPs are not looked at */
 } c3_full_rule;
 
 typedef struct c3_full_state c3_full_state;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { LEFT_BASES = 10, RIGHT_BASES = 11, WINDOW_ROOM = 32, MIN_MAPQ = 20, MOST_SETS = 1024 };
+enum { LEFT_BASES = 10, RIGHT_BASES = 11, WINDOW_ROOM = 32, MOST_SETS = 1024 };
 
 typedef struct {
     int64_t ref, query; /* bases walked over */
@@ -34,25 +34,25 @@ static int step(walked *w, int op, int64_t length, int64_t target)
 }
 
 /* From inside op i, of which `length` bases lie on this side, outwards by `by` (-1 or 1) until `target` reference
- * bases. A read that ends before gives nothing at all: kept from v2.0.2 (E-K7). */
-static walked walk(const bam1_t *read, int64_t i, int64_t length, int by, int64_t target)
+ * bases. A read that ends before gives what it has if `partial`, else nothing at all. */
+static walked walk(const bam1_t *read, int64_t i, int64_t length, int by, int64_t target, int partial)
 {
     const uint32_t *cigar = bam_get_cigar(read);
     walked w = {0, 0};
     if (step(&w, bam_cigar_op(cigar[i]), length, target)) return w;
     for (i += by; i >= 0 && i < read->core.n_cigar; i += by)
         if (step(&w, bam_cigar_op(cigar[i]), bam_cigar_oplen(cigar[i]), target)) return w;
-    return (walked){0, 0};
+    return partial ? w : (walked){0, 0};
 }
 
 /* Levenshtein distance of read letters to a short window (at most 32 letters), bit-parallel: one column of the table
  * is two bit vectors of its steps. */
 static int64_t distance(const uint8_t *seq, int64_t from, int64_t to, const char *window, int length)
 {
+    if (!length) return to - from;
     const uint64_t last = 1ull << (length - 1);
     uint64_t up = ~0ull, down = 0; /* vertical steps of +1 and -1 */
     int64_t score = length;
-    if (!length) return to - from;
     for (int64_t q = from; q < to; q++) {
         char letter = seq_nt16_str[bam_seqi(seq, q)];
         uint64_t equal = 0;
@@ -71,13 +71,13 @@ static int64_t distance(const uint8_t *seq, int64_t from, int64_t to, const char
 }
 
 /* Which allele the read shows at a SNP: 1 REF, 2 ALT, 0 neither. `anchor` is its query base at the SNP, `consumed` the
- * bases of op i before it. Lower-case reference letters never match a read: kept (E-K4). */
+ * bases of op i before it. Lower-case reference letters never match a read. */
 static int allele_of(const bam1_t *read, int64_t i, int64_t consumed, int64_t anchor, int64_t pos, char alt,
-                     const c3_stretch *reference)
+                     const c3_stretch *reference, int partial)
 {
     int64_t behind = bam_cigar_oplen(bam_get_cigar(read)[i]) - consumed;
-    walked left = walk(read, i, consumed, -1, LEFT_BASES);
-    walked right = walk(read, i, behind > 0 ? behind : 0, 1, RIGHT_BASES);
+    walked left = walk(read, i, consumed, -1, LEFT_BASES, partial);
+    walked right = walk(read, i, behind > 0 ? behind : 0, 1, RIGHT_BASES, partial);
     if (left.ref > pos) left.ref = pos; /* a skip ends a walk at its target, even before the contig */
     int64_t from = anchor - left.query, to = anchor + right.query, at = pos - left.ref - reference->start;
     char window[WINDOW_ROOM], other[WINDOW_ROOM];
@@ -126,7 +126,7 @@ static int decide(const votes *v)
     return most > -least ? 1 : 2; /* ties go to 2: kept (E-K18) */
 }
 
-static int64_t first_at_or_after(const c3_phased_snps *snps, int64_t pos)
+static int64_t first_at_or_after(const c3_snps *snps, int64_t pos)
 {
     int64_t low = 0, high = snps->n;
     while (low < high) {
@@ -137,33 +137,62 @@ static int64_t first_at_or_after(const c3_phased_snps *snps, int64_t pos)
     return low;
 }
 
-static void score(votes *v, const bam1_t *read, const c3_phased_snps *snps, int64_t j, int64_t i, int64_t consumed,
-                  int64_t anchor, const c3_stretch *reference)
+/* SNPs at which a read is looked at, and who is told. */
+typedef struct {
+    const bam1_t *read;
+    const c3_snps *snps;
+    const c3_stretch *reference;
+    int partial;
+    c3_shown *shown;
+    void *into;
+} looking;
+
+static void look(const looking *l, int64_t j, int64_t i, int64_t consumed, int64_t anchor)
 {
-    int allele = allele_of(read, i, consumed, anchor, snps->pos[j], (char)snps->alt[j], reference);
-    if (allele) vote(v, snps->phase_set[j], allele == snps->haplotype[j] ? 1 : -1);
+    char alt = (char)l->snps->alt[j];
+    int allele = allele_of(l->read, i, consumed, anchor, l->snps->pos[j], alt, l->reference, l->partial);
+    if (allele) l->shown(l->into, j, allele);
 }
 
-int c3_haplotype(const bam1_t *read, const c3_phased_snps *snps, const c3_stretch *reference)
+void c3_alleles_shown(const bam1_t *read, const c3_snps *snps, const c3_stretch *reference, int partial,
+                      c3_shown *shown, void *into)
 {
+    const looking l = {read, snps, reference, partial, shown, into};
     const uint32_t *cigar = bam_get_cigar(read);
-    int64_t x = read->core.pos, y = 0, j;
-    votes v = {.n = 0};
-    if (!snps->n || read->core.qual < MIN_MAPQ) return 0;
-    j = first_at_or_after(snps, x);
+    int64_t x = read->core.pos, y = 0, j = first_at_or_after(snps, x);
     for (int64_t i = 0; i < read->core.n_cigar && j < snps->n; i++) {
         int op = bam_cigar_op(cigar[i]), consumes = bam_cigar_type(op);
         int64_t length = bam_cigar_oplen(cigar[i]);
         if (consumes & 2) {
             for (; j < snps->n && snps->pos[j] < x + length; j++)
-                if (op != BAM_CREF_SKIP)
-                    score(&v, read, snps, j, i, snps->pos[j] - x, consumes == 3 ? y + snps->pos[j] - x : y, reference);
+                if (op != BAM_CREF_SKIP) look(&l, j, i, snps->pos[j] - x, consumes == 3 ? y + snps->pos[j] - x : y);
             x += length;
         } else if (op == BAM_CINS && snps->pos[j] == x) {
-            score(&v, read, snps, j, i, 0, y, reference);
+            look(&l, j, i, 0, y);
             j++;
         }
         if (consumes & 1) y += length;
     }
-    return decide(&v);
+}
+
+typedef struct {
+    const c3_phased_snps *snps;
+    votes votes;
+} voting;
+
+static void vote_of(void *into, int64_t j, int allele)
+{
+    voting *v = into;
+    vote(&v->votes, v->snps->phase_set[j], allele == v->snps->haplotype[j] ? 1 : -1);
+}
+
+int c3_haplotype(const bam1_t *read, const c3_phased_snps *snps, const c3_stretch *reference)
+{
+    const c3_snps sites = {snps->n, snps->pos, snps->alt};
+    voting v;
+    v.snps = snps;
+    v.votes.n = 0;
+    if (!snps->n || read->core.qual < C3_PHASING_MAPQ) return 0;
+    c3_alleles_shown(read, &sites, reference, 0, vote_of, &v); /* not partial, letters as they are: kept (E-K7, E-K4) */
+    return decide(&v.votes);
 }

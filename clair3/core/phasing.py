@@ -1,0 +1,61 @@
+"""Alleles that reads show at the SNPs to be phased, from the C core: NumPy in, NumPy out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clair3.core import Source, _check, _copy, ffi, lib
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseAlleles:
+    """Alleles of the n reads that show any, in file order.
+
+    names   n names; letters outside ASCII are Latin-1, which keeps their order
+    mapq    (n,) uint8
+    pos     (n,) int64      0-based start
+    first   (n + 1,) int64  alleles of read r are first[r] .. first[r + 1] of the next two
+    snp     (k,) int32      index of the SNP, ascending in a read
+    allele  (k,) uint8      0: REF, 1: ALT
+    """
+
+    names: list[str]
+    mapq: np.ndarray
+    pos: np.ndarray
+    first: np.ndarray
+    snp: np.ndarray
+    allele: np.ndarray
+
+
+def phase_alleles(source: Source, contig: str, pos: np.ndarray, alt: np.ndarray) -> PhaseAlleles:
+    """Read the alleles at SNPs of a contig: each read is held against both haplotypes, 10 bases on both sides.
+
+    pos  (n,) int64  0-based, ascending, distinct
+    alt  (n,) uint8  upper-case letters
+
+    Left out are reads that are unmapped, secondary, supplementary, duplicates, mapped with less than 20 or without
+    bases. Raises CoreError for unreadable data.
+    """
+    pos, alt = np.ascontiguousarray(pos, np.int64), np.ascontiguousarray(alt, np.uint8)
+    out = ffi.new("c3_phase_alleles **")
+    buffers = ffi.from_buffer("int64_t[]", pos), ffi.from_buffer("uint8_t[]", alt)
+    _check(
+        lib.c3_phase_alleles_read(source.opened(), contig.encode(), *buffers, len(pos), out), f"{source.name} {contig}"
+    )
+    found = ffi.gc(out[0], lib.c3_phase_alleles_free)
+    n, edges = found.reads, found.reads + 1 if found.reads else 0
+    pool = bytes(ffi.buffer(found.names, found.n_names)).decode("latin-1") if found.n_names else ""
+    name_start = _copy(found.name_start, edges, np.int64).tolist()
+    return PhaseAlleles(
+        names=[pool[name_start[r] : name_start[r + 1]] for r in range(n)],
+        mapq=_copy(found.mapq, n, np.uint8),
+        pos=_copy(found.pos, n, np.int64),
+        first=_copy(found.first, edges, np.int64) if n else np.zeros(1, np.int64),
+        snp=_copy(found.snp, found.n, np.int32),
+        allele=_copy(found.allele, found.n, np.uint8),
+    )
+
+
+def end_with(pipe: int) -> None:
+    """End this process as soon as the other end of a pipe closes, whatever the process does then."""
+    _check(lib.c3_end_with(pipe), "waiting for the end of the run")

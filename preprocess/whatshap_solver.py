@@ -1,0 +1,176 @@
+"""WhatsHap's solver through its Python API, fed with alleles that the C core has read: a worker process without torch.
+
+It gives the records of the command `whatshap phase --distrust-genotypes --ignore-read-groups --reference FASTA`
+(spec/calling.md 7.2) for files of heterozygous SNPs. A line on stdin is a task, {"contig", "vcf", "output", "bam",
+"reference"} as JSON, and a line on stdout its answer: DONE, or why the command has to do it. A task that fails ends the
+process, with the reason on stderr.
+"""
+
+if __package__ in (None, ""):  # started as a worker; nothing but the project's own folder is added to the path
+    import os
+    import sys
+
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from clair3.core import Source
+from clair3.core.phasing import PhaseAlleles, end_with, phase_alleles
+from shared.compressed import read_rows
+from shared.errors import ClairError
+
+DONE = "done"
+
+CHECKED = ("2.6", "2.7", "2.8")
+"""Versions of WhatsHap whose command and solver were compared; others are run as the command."""
+
+COVERAGE, ALLELE_QUALITY, GENOTYPE_QUALITY, RECOMBINATION_RATE = 15, 30, 30, 1.26
+"""The command's defaults: reads at a site that the solver sees, cost of an allele and of changing a genotype, cM/Mb."""
+
+MOST_ALIGNMENTS = 2
+"""Of one read name; WhatsHap leaves out what has more."""
+
+
+class NotThis(Exception):
+    """A file that only the command can phase."""
+
+
+def is_checked() -> bool:
+    """Is the installed WhatsHap one whose solver gives the records of its command?"""
+    try:
+        return version("whatshap") in CHECKED
+    except PackageNotFoundError:
+        return False
+
+
+def read_snps(path: Path, contig: str) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (n,) int64, 0-based, and ALT letters (n,) uint8 of the SNPs to phase.
+
+    Raises NotThis unless all are heterozygous SNPs of the contig, in order, one per position, without likelihoods.
+    """
+    pos, alts = [], []
+    for number, line in read_rows(path):
+        if line.startswith("#"):
+            continue
+        name, at, _, ref, alt, *_, keys, sample = line.split("\t")
+        is_snp = len(ref) == len(alt) == 1 and ref != alt and alt in "ACGT"
+        is_plain = sample.split(":")[0] in ("0/1", "1/0") and not {"PL", "GL"} & {*keys.split(":")}
+        if name != contig or not is_snp or not is_plain:
+            raise NotThis(f"line {number} is not a plain heterozygous SNP of {contig}")
+        pos.append(int(at) - 1)
+        alts.append(ord(alt))
+    pos = np.array(pos, np.int64)
+    if (np.diff(pos) <= 0).any():
+        raise NotThis("positions are not ascending")
+    return pos, np.array(alts, np.uint8)
+
+
+def iter_templates(alleles: PhaseAlleles) -> Iterator[tuple[str, int, int, list[tuple[int, int]]]]:
+    """Name, MAPQ, start and (SNP, allele) pairs of each read name, by the rules of WhatsHap.
+
+    Two alignments of one name are one template: what they agree in or only one shows, at the start of the first with
+    the MAPQ of the second.
+    """
+    groups: dict[str, list[int]] = {}
+    for r, name in enumerate(alleles.names):
+        groups.setdefault(name, []).append(r)
+    first, snp, allele = alleles.first.tolist(), alleles.snp.tolist(), alleles.allele.tolist()
+    for name, members in groups.items():
+        if len(members) > MOST_ALIGNMENTS:
+            continue
+        shown, differing = {}, set()
+        for r in members:
+            for k in range(first[r], first[r + 1]):
+                if shown.setdefault(snp[k], allele[k]) != allele[k]:
+                    differing.add(snp[k])
+        pairs = sorted(pair for pair in shown.items() if pair[0] not in differing)
+        yield name, int(alleles.mapq[members[-1]]), int(alleles.pos[members].min()), pairs
+
+
+def solve(alleles: PhaseAlleles, pos: np.ndarray) -> tuple[object, dict[int, int]]:
+    """WhatsHap's two haplotypes ("superreads"), and the first position of the phase set of each position reached."""
+    from whatshap.core import (
+        Genotype,
+        NumericSampleIds,
+        Pedigree,
+        PedigreeDPTable,
+        PhredGenotypeLikelihoods,
+        Read,
+        ReadSet,
+    )
+    from whatshap.graph import ComponentFinder
+    from whatshap.pedigree import UniformRecombinationCostComputer
+    from whatshap.readselect import readselection
+
+    pos, reads = pos.tolist(), ReadSet()
+    for name, mapq, start, pairs in iter_templates(alleles):
+        if len(pairs) < 2:
+            continue  # says nothing about phase
+        read = Read(name, mapq, 0, 0, start)
+        for snp, allele in pairs:
+            read.add_variant(pos[snp], allele, ALLELE_QUALITY)
+        reads.add(read)
+    reads.sort()
+    reads = reads.subset(readselection(reads, COVERAGE, set()))
+    reads.sort()
+    reached = sorted(reads.get_positions())
+    pedigree = Pedigree(NumericSampleIds())
+    likelihoods = [PhredGenotypeLikelihoods([GENOTYPE_QUALITY, 0, GENOTYPE_QUALITY]) for _ in reached]
+    pedigree.add_individual("sample", [Genotype([0, 1]) for _ in reached], likelihoods)
+    costs = UniformRecombinationCostComputer(RECOMBINATION_RATE).compute(reached)
+    (haplotypes,), _ = PedigreeDPTable(reads, costs, pedigree, True, reached).get_super_reads()
+
+    pairs = zip(*haplotypes, strict=True)
+    heterozygous = {one.position for one, other in pairs if {one.allele, other.allele} == {0, 1}}
+    sets = ComponentFinder(reached)
+    for read in reads:
+        joined = [variant.position for variant in read if variant.position in heterozygous]
+        for other in joined[1:]:
+            sets.merge(joined[0], other)
+    return haplotypes, {position: sets.find(position) for position in reached}
+
+
+def phase(contig: str, vcf: str, output: str, bam: str, reference: str) -> str:
+    """Phase the SNPs of one contig; DONE, or why this is for the command.
+
+    Raises CoreError when reads or reference cannot be read.
+    """
+    from whatshap.vcf import PhasedVcfWriter
+
+    try:
+        pos, alts = read_snps(Path(vcf), contig)
+    except NotThis as reason:
+        return str(reason)
+    with Source(bam, reference) as source:
+        alleles = phase_alleles(source, contig, pos, alts)
+    haplotypes, sets = solve(alleles, pos)
+    with PhasedVcfWriter(in_path=vcf, command_line=None, out_file=output) as writer:
+        sample = writer.samples[0]
+        writer.write(contig, {sample: haplotypes}, {sample: sets})
+    return DONE
+
+
+def serve(pipe: int) -> None:
+    """Answer tasks until stdin ends; the process ends with the run that holds the other end of the pipe."""
+    end_with(pipe)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # batch systems signal every process; the run ends its workers
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a library prints is no answer
+    for line in sys.stdin:
+        try:
+            answers.write(f"{phase(**json.loads(line))}\n")
+        except ClairError as error:
+            sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

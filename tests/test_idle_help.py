@@ -1,0 +1,86 @@
+"""Workers without a task compute for the others: same answers, never more threads than workers at work."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from clair3 import core
+from clair3.device_queue import InWorker, in_advance
+from clair3.idle_help import IdleHelp
+from shared.errors import InputError
+from shared.workers import in_order
+
+
+class Watched:
+    """A network that doubles, and notes which threads compute and how many at a time."""
+
+    def __init__(self, seconds: float = 0.0):
+        self.seconds, self.lock = seconds, threading.Lock()
+        self.at_work = self.most = 0
+        self.threads: set[str] = set()
+
+    def __call__(self, tensors, check):
+        check()
+        with self.lock:
+            self.at_work += 1
+            self.most = max(self.most, self.at_work)
+            self.threads.add(threading.current_thread().name.partition("_")[0])
+        time.sleep(self.seconds)
+        with self.lock:
+            self.at_work -= 1
+        if (tensors == 13).any():
+            raise InputError("a damaged candidate")
+        return 2 * tensors
+
+
+def call(shared, task):
+    """A task: five batches of numbers."""
+    batches = [np.array([[task], [i]]) for i in range(5)]
+    return [found.tolist() for _, found in in_advance(batches, lambda b: shared.submit(b, CANCEL), shared.ahead)]
+
+
+CANCEL = core.CancelFlag()
+
+
+def run(network, tasks, workers):
+    shared = IdleHelp(InWorker(network, 10), workers)
+    try:
+        return list(
+            in_order(lambda task: shared.run(lambda t: call(shared, t), task), tasks, workers, stop=lambda: None)
+        )
+    finally:
+        shared.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("tasks", [1, 2, 3, 20])
+def test_answers_and_threads(workers, tasks):
+    network = Watched()
+    numbers = [20 + i for i in range(tasks)]
+    assert run(network, numbers, workers) == [[[[2 * task], [2 * i]] for i in range(5)] for task in numbers]
+    assert network.most <= workers
+    assert not [thread for thread in threading.enumerate() if thread.name == "helper"]
+
+
+def test_one_task_is_shared_out():
+    network = Watched(seconds=0.05)
+    run(network, [20], workers=3)
+    assert network.threads == {"worker", "helper"} and network.most > 1
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_failures_reach_the_task(workers):
+    with pytest.raises(InputError, match="damaged"):
+        run(Watched(), [20, 13, 21], workers)
+
+
+def test_a_cancelled_run_ends():
+    cancel = core.CancelFlag()
+    shared = IdleHelp(InWorker(Watched(0.02), 10), 3)
+    waits = [shared.submit(np.zeros((1, 1)), cancel) for _ in range(6)]
+    cancel.set()
+    with pytest.raises(core.Cancelled):
+        [wait() for wait in waits]
+    shared.close()
