@@ -123,14 +123,10 @@ def phased_of(args: argparse.Namespace) -> Path | None:
     return path
 
 
-def chunk_call(args: argparse.Namespace, show_ref: bool) -> ChunkCall:
-    """The checked options. Raises ConfigError and InputError for values and files that cannot be used."""
-    if args.bed_fn and args.vcf_fn:
-        raise ConfigError("Please provide either --vcf_fn or --bed_fn only")
-    kind, checkpoint = PILEUP if args.pileup else FULL_ALIGNMENT, Path(args.chkpnt_fn)
-    output = None if args.call_fn == STDOUT else Path(args.call_fn)
+def candidate_rule(args: argparse.Namespace) -> CandidateRule:
+    """Thresholds as the submodules' options have them. Raises ConfigError when one is out of range."""
     fast = args.fast_mode and args.platform == "ont"
-    candidates = CandidateRule(
+    return CandidateRule(
         min_mapq=args.minMQ,
         min_coverage=max(args.minCoverage, FAST_MIN_COVERAGE) if fast else args.minCoverage,
         snp_min_af=max(args.snp_min_af, FAST_SNP_MIN_AF) if fast else args.snp_min_af,
@@ -139,6 +135,15 @@ def chunk_call(args: argparse.Namespace, show_ref: bool) -> ChunkCall:
         head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
         max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateRule.max_indel_length,
     )
+
+
+def chunk_call(args: argparse.Namespace, show_ref: bool) -> ChunkCall:
+    """The checked options. Raises ConfigError and InputError for values and files that cannot be used."""
+    if args.bed_fn and args.vcf_fn:
+        raise ConfigError("Please provide either --vcf_fn or --bed_fn only")
+    kind, checkpoint = PILEUP if args.pileup else FULL_ALIGNMENT, Path(args.chkpnt_fn)
+    output = None if args.call_fn == STDOUT else Path(args.call_fn)
+    candidates = candidate_rule(args)
     threads = usable_threads(args.threads)
     config = CallingConfig(
         bam=Path(args.bam_fn).absolute(),

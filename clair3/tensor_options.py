@@ -7,11 +7,10 @@ from pathlib import Path
 
 from clair3 import submodules, training_data
 from clair3.bins import Bin, BinFormat, merge_bins
-from clair3.chunk_options import STDOUT, part_of
-from clair3.options import FAST_MIN_COVERAGE, FAST_SNP_MIN_AF
+from clair3.chunk_options import STDOUT, candidate_rule, part_of
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from clair3.training_data import TensorJob
-from preprocess.candidates import LONG_INDEL_LENGTH, CandidateRule
+from preprocess.candidates import CandidateRule
 from preprocess.tensor_text import find_files, read_files, read_tensors
 from preprocess.training_tensors import RowPicker
 from shared.cli import add_switch, required_text
@@ -82,16 +81,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def job_of(args: argparse.Namespace, kind: str) -> TensorJob:
     """The checked options. Raises UsageError, ConfigError and InputError for what cannot be used."""
     submodules.refuse(args)
-    fast = args.fast_mode and args.platform == "ont"
-    rule = CandidateRule(
-        min_mapq=args.minMQ,
-        min_coverage=max(args.minCoverage, FAST_MIN_COVERAGE) if fast else args.minCoverage,
-        snp_min_af=max(args.snp_min_af, FAST_SNP_MIN_AF) if fast else args.snp_min_af,
-        indel_min_af=args.indel_min_af,
-        snp_only=args.call_snp_only,
-        head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
-        max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateRule.max_indel_length,
-    )
+    rule = candidate_rule(args)
     if (args.ctgStart is None) != (args.ctgEnd is None):
         raise UsageError("--ctgStart and --ctgEnd go together")
     files = {
