@@ -79,9 +79,9 @@ def drop_length_heads(network: nn.Module) -> None:
     network.heads = 2
 
 
-def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+def norms(network: nn.Module) -> list[nn.BatchNorm2d | nn.SyncBatchNorm]:
     """Its batch norms, in order."""
-    return [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    return [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d | nn.SyncBatchNorm)]
 
 
 def recompute_in_backward(network: nn.Module) -> None:

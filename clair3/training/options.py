@@ -93,7 +93,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     add(group, "batch_size", type=int, default=TrainingConfig.batch, metavar="ROWS", help="rows per step and process")
     add(group, "learning_rate", type=float, default=DEFAULT_RATE, metavar="F", help="1e-4 is for fine-tuning")
     add_switch(group, "--scale_lr", help="multiply the learning rate by the number of processes")
-    add(group, "optimizer", choices=list(OPTIMIZERS), default=TrainingConfig.optimizer, help="how the weights follow the gradient")
+    add(group, "optimizer", choices=list(OPTIMIZERS), default=TrainingConfig.optimizer, help="of the weights")
     add_switch(group, "--lookahead", default=True, help="every 6 steps, go half the way back")
     add(group, "schedule", choices=list(SCHEDULES), default=TrainingConfig.schedule, help="of the learning rate")
     add(group, "l2", type=float, metavar="F", help="weight decay (default: 1e-7; of adamw 1e-4 pileup, 1e-7 else)")
@@ -136,7 +136,8 @@ def add_performance(parser: argparse.ArgumentParser) -> None:
     add(group, "prefetch", "--prefetch-factor", type=int, default=2, metavar="N", help="batches each reads ahead")
     add(group, "preload", choices=list(PRELOADS), default="auto",
         help="unpack all rows at the start: no, ram, device, or auto where they fit into a quarter of it")  # fmt: skip
-    add(group, "torch_num_threads", "--tensorflow_threads", type=int, metavar="N", help="threads of the network on a CPU (default: all)")
+    add(group, "torch_num_threads", "--tensorflow_threads", type=int, metavar="N",
+        help="threads of the network on a CPU (default: all)")  # fmt: skip
 
 
 def add(group: Any, name: str, *aliases: str, help: str, **options: Any) -> None:

@@ -62,7 +62,7 @@ def train(config: TrainingConfig, local_rank: int | None = None) -> Path:
         config = replace(config, precision=precision_of(config, device))
         set_up(config, ranks)
         if not ranks.writes:
-            logging.getLogger().setLevel(logging.ERROR)
+            log.setup(logging.ERROR)
         return train_on(config, device, ranks)
     finally:
         leave(ranks)
@@ -121,6 +121,8 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
     everything = [*bins, *held_out]
     rows, workers = rows_of(config, everything, device, ranks.count)
     network = make_network(config)
+    if ranks.count > 1 and device.type == "cuda":  # gloo has no such layer: there each rank has means of its own
+        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
     if config.gradient_checkpointing:
         recompute_in_backward(network)
     network.to(device)
