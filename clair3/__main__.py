@@ -49,6 +49,7 @@ COMMANDS = {
     "subsample": ("preprocess.subsampling", "Write a fraction of the reads, chosen by their names."),
     "phase_truth": ("clair3.truth_phasing", "Phase the truth of a contig by the reads, and tag these."),
     "assemble_model": ("clair3.model_assembly", "Make a model folder of two trained networks."),
+    "train_multisample": ("clair3.training_road", "Train a model from reads and truths, in one command."),
     "evaluate": ("clair3.evaluate", "Precision, recall and F1 of calls, against a truth."),
     "inspect": ("clair3.inspection", "Show what training bins hold."),
 }

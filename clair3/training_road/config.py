@@ -1,0 +1,230 @@
+"""What a training road is told, read from its YAML file and checked in full before anything is done."""
+
+import argparse
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pysam
+
+from clair3 import submodules
+from clair3.checkpoint import load_model
+from clair3.model_assembly import CARD_OPTIONS
+from clair3.model_card import NAME
+from clair3.task.main import FULL_ALIGNMENT, PILEUP
+from clair3.training import options as training
+from clair3.training_road.depths import Depth, depths_of
+from clair3.training_road.networks import Network, read_network
+from clair3.training_road.sections import Section, existing, flag, listing, mapping, numbers, text, texts, whole
+from preprocess.environment import check_moves, examine
+from preprocess.truth import iter_records
+from shared.errors import ConfigError, InputError
+from shared.platforms import PLATFORMS
+from shared.reference import Contig, read_reference
+from shared.regions import read_bed
+
+CHUNK_SIZE = 20_000_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample. bed None: the truth is complete everywhere. Contigs in the order of the reference."""
+
+    name: str
+    platform: str
+    bam: Path
+    truth: Path
+    bed: Path | None
+    reference: Path
+    contigs: tuple[Contig, ...]
+    validation_contigs: tuple[Contig, ...]
+    depths: tuple[Depth, ...]
+
+
+@dataclass(frozen=True)
+class RoadConfig:
+    """A training road.
+
+    chunk_size        bases of a contig that one step makes tensors of
+    exclude_contigs   held out: rows of them train no network
+    unify             rewrite the truth the way the alignments show it
+    candidate_model   pileup network that chooses the candidates for full alignment; None: the one trained here
+    lowest            shares of the reference calls and variants of lowest quality that become candidates
+    card              options of assemble_model: what model.json says
+    """
+
+    output: Path
+    threads: int
+    seed: int
+    chunk_size: int
+    exclude_contigs: tuple[str, ...]
+    unify: bool
+    dwell: bool
+    samples: tuple[Sample, ...]
+    networks: dict[str, Network]
+    candidate_model: Path | None
+    lowest: tuple[float, float]
+    card: tuple[str, ...]
+
+    @property
+    def platform(self) -> str:
+        return self.samples[0].platform
+
+    @property
+    def validates(self) -> bool:
+        """Whether contigs are held back for validation; else it is a tenth of each bin."""
+        return any(sample.validation_contigs for sample in self.samples)
+
+
+def read_config(path: Path) -> RoadConfig:
+    """The checked content of a file. Paths in it are relative to the current folder.
+
+    Raises ConfigError or InputError with a line that says what and where.
+    """
+    top = Section(training.read_options(path), str(path))
+    excluded = top.take("exclude_contigs", texts_or_none, training.TrainingConfig.exclude_contigs)
+    dwell = top.take("dwell", flag, False)
+    samples = read_samples(top, excluded, dwell)
+    platform = samples[0].platform
+    networks = {}
+    for kind in (PILEUP, FULL_ALIGNMENT):
+        section = Section(top.take(kind, mapping, {}), f"{path}, {kind}")
+        networks[kind] = read_network(section, kind, platform, dwell and kind == FULL_ALIGNMENT)
+        if kind == FULL_ALIGNMENT:
+            candidate_model = section.take("candidate_model", existing, None)
+            lowest = read_lowest(section)
+        section.finish()
+    if candidate_model is not None:
+        load_model(candidate_model, PILEUP)
+    config = RoadConfig(
+        output=Path(os.path.abspath(top.take("output", text))),
+        threads=top.take("threads", whole(1), 1),
+        seed=top.take("seed", whole(0), 1),
+        chunk_size=top.take("chunk_size", whole(1), CHUNK_SIZE),
+        exclude_contigs=excluded,
+        unify=top.take("unify", flag, False),
+        dwell=dwell,
+        samples=samples,
+        networks=networks,
+        candidate_model=candidate_model,
+        lowest=lowest,
+        card=read_card(Section(top.take("model", mapping, {}), f"{path}, model")),
+    )
+    top.finish()
+    return config
+
+
+def texts_or_none(value: Any) -> tuple[str, ...]:
+    return () if value == [] or value == "none" else texts(value)
+
+
+# Samples
+
+
+def read_samples(top: Section, excluded: Sequence[str], dwell: bool) -> tuple[Sample, ...]:
+    """The samples; what one does not say, the top of the file says for all.
+
+    Raises ConfigError or InputError; also when no contig is left to train on, or the samples are of two platforms.
+    """
+    samples = []
+    for number, values in enumerate(top.take("samples", listing), 1):
+        section = Section(values, f"{top.where}, samples, number {number}", top)
+        samples.append(read_sample(section, excluded, dwell))
+        section.finish()
+    names = [sample.name for sample in samples]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"{top.where}: two samples are called {twice}; give each a name of its own")
+    if len(platforms := {sample.platform for sample in samples}) > 1:
+        raise ConfigError(f"{top.where}: samples of {' and '.join(sorted(platforms))}; a model is for one platform")
+    if not any(sample.contigs for sample in samples):
+        raise ConfigError(f"{top.where}: no sample has contigs to train on")
+    return tuple(samples)
+
+
+def read_sample(section: Section, excluded: Sequence[str], dwell: bool) -> Sample:
+    """One sample with its files looked at. Raises ConfigError or InputError."""
+    name = section.take("name", text)
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"{section.where}: name is {name!r}; expected letters, digits and . _ + - only")
+    platform = section.take("platform", text, "ont")
+    if platform not in PLATFORMS:
+        raise ConfigError(f"{section.where}: platform is {platform!r}; expected one of {', '.join(PLATFORMS)}")
+    submodules.refuse(argparse.Namespace(platform=platform))
+    if dwell and platform != "ont":
+        raise ConfigError(f"{section.where}: dwell is for platform ont, this sample is {platform}")
+    bam, truth, reference = (section.take(key, existing) for key in ("bam", "truth", "reference"))
+    bed = section.take("bed", existing, None)
+    train, validate = (section.take(key, texts_or_none, ()) for key in ("contigs", "validation_contigs"))
+    if not train and not validate:
+        raise ConfigError(f"{section.where}: contigs is missing: which contigs of {name} are trained on?")
+    if both := set(train) & set(validate):
+        raise ConfigError(f"{section.where}: {min(both)} is in contigs and in validation_contigs; keep it in one")
+    if held_out := set(train) & set(excluded):
+        raise ConfigError(
+            f"{section.where}: {min(held_out)} is in contigs, but held out for tests by exclude_contigs "
+            f"({', '.join(excluded)}); leave it out, or write exclude_contigs: none"
+        )
+    known = {contig.name: contig for contig in read_reference(reference).contigs}
+    check_contigs((*train, *validate), known, reference)
+    environment = examine(bam, reference, names=(*train, *validate))
+    check_contigs((*train, *validate), [contig.name for contig in environment.contigs], bam)
+    if dwell:
+        check_moves(environment.alignments, environment.reference)
+    check_contigs((*train, *validate), contigs_of_vcf(truth), truth)
+    if bed is not None:
+        check_contigs((*train, *validate), read_bed(bed), bed)
+    contigs, validation = (tuple(known[one] for one in known if one in chosen) for chosen in (train, validate))
+    fractions, coverages = (
+        section.take("fractions", numbers(1), None),
+        section.take("coverages", numbers(math.inf), None),
+    )
+    if len(own := {"fractions", "coverages"} & section.values.keys()) == 1:  # overrules either of them at the top
+        fractions, coverages = (fractions, None) if own == {"fractions"} else (None, coverages)
+    depths = depths_of(environment, (*contigs, *validation), fractions, coverages, section.where)
+    return Sample(name, platform, bam, truth, bed, reference, contigs, validation, depths)
+
+
+def check_contigs(wanted: Iterable[str], known: Iterable[str], path: Path) -> None:
+    """Raises InputError when a file has nothing on one of the contigs, naming the other spelling if it has that."""
+    known = set(known)
+    for name in wanted:
+        if name not in known:
+            other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
+            hint = f"it calls it {other}; use files of one assembly" if other in known else "take it out of the contigs"
+            raise InputError(f"{path}: nothing on contig {name}; {hint}")
+
+
+def contigs_of_vcf(path: Path) -> set[str]:
+    """The contigs that a VCF has rows of. Raises InputError when it is none, or has no genotypes."""
+    first = next(iter_records(path), None)  # looks for genotypes, too
+    if first is None:
+        raise InputError(f"{path}: no variants in it")
+    if any(Path(f"{path}{suffix}").is_file() for suffix in (".tbi", ".csi")):
+        try:
+            with pysam.TabixFile(str(path)) as file:
+                return set(file.contigs)
+        except (OSError, ValueError):
+            pass  # an index that does not fit: look at the rows
+    return {record[0] for record in iter_records(path)}
+
+
+# Options of other commands
+
+
+def read_lowest(section: Section) -> tuple[float, float]:
+    """Shares of reference calls and variants (spec/training.md A.6). Raises ConfigError."""
+    candidates = Section(section.take("candidates", mapping, {}), f"{section.where}, candidates")
+    shares = {"ref_pct_full": (0.15,), "var_pct_full": (1.0,)}
+    found = [candidates.take(name, numbers(1), default)[0] for name, default in shares.items()]
+    candidates.finish()
+    return found[0], found[1]
+
+
+def read_card(section: Section) -> tuple[str, ...]:
+    """What is said about the model, as options of assemble_model. Raises ConfigError."""
+    found = {name: section.take(name, texts, None) for name in CARD_OPTIONS}
+    section.finish()
+    return tuple(f"--{name}={','.join(value)}" for name, value in found.items() if value)

@@ -1,0 +1,13 @@
+"""Train a model from the reads and truths of one or more samples, in one command; see docs/training.md."""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # started as `python scripts/train_multisample.py`
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from clair3 import training_road
+from shared import cli
+
+if __name__ == "__main__":
+    cli.run(training_road, __doc__)
