@@ -52,6 +52,8 @@ COMMANDS = {
     "train_multisample": ("clair3.training_road", "Train a model from reads and truths, in one command."),
     "evaluate": ("clair3.evaluate", "Precision, recall and F1 of calls, against a truth."),
     "inspect": ("clair3.inspection", "Show what training bins hold."),
+    "simulate": ("preprocess.simulate.commands", "Make genomes with known variants, and reads of them."),
+    "profile": ("preprocess.simulate.learning", "Learn an error profile from aligned reads."),
 }
 """Name, room or door, and what it does; CamelCase names are those of v2.0.2."""
 

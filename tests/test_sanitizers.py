@@ -63,7 +63,7 @@ def run(checkout: Path, *command: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_core_under_sanitizers(sanitized):
-    files = ("core", "damage", "core_full_alignment", "full_alignment", "gvcf", "core_phasing")
+    files = ("core", "damage", "core_full_alignment", "full_alignment", "gvcf", "core_phasing", "simulate")
     tests = [f"tests/test_{name}.py" for name in files]
     done = run(sanitized, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-k", "not speed", *tests)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -19,7 +19,7 @@ HEADERS = tuple(
     f"{name}.h"
     for name in (
         *("codes", "alignments", "alleles", "support", "pileup", "shuffle", "haplotag", "full_alignment", "gvcf"),
-        *("phase_alleles", "lifeline"),
+        *("phase_alleles", "lifeline", "sim_read", "sim_align", "sim_bam"),
     )
 )
 SOURCES = tuple(f"{name.removesuffix('.h')}.c" for name in HEADERS if name != "codes.h")

@@ -1,0 +1,179 @@
+"""Simulated reads from the C core: tables and segments in, BAM records out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clair3.core import _check, _copy, ffi, lib
+from shared.errors import InputError
+
+CONTEXT, RUN, CHANGE = lib.C3_SIM_CONTEXT, lib.C3_SIM_RUN, lib.C3_SIM_CHANGE
+TRACT, LENGTHS, STATES, LEVELS = lib.C3_SIM_TRACT, lib.C3_SIM_LENGTHS, lib.C3_SIM_STATES, lib.C3_SIM_LEVELS
+
+SEGMENT = np.dtype(
+    [
+        ("read", np.int64),
+        ("seed", np.uint64),
+        ("start", np.int64),
+        *((name, np.int32) for name in ("length", "haplotype", "reverse", "head", "tail")),
+        *((name, np.float32) for name in ("errors", "level", "end_errors")),
+        *((name, np.int32) for name in ("mapq", "tag", "phase_set", "emit")),
+    ],
+    align=True,
+)
+"""A row of a plan of reads: c3_sim_segment of csrc/sim_read.h, where the fields are explained."""
+assert SEGMENT.itemsize == ffi.sizeof("c3_sim_segment"), "SEGMENT is not c3_sim_segment"
+
+TABLES = {
+    "context": (np.float32, (4**CONTEXT, 3)),
+    "run": (np.float32, (2, RUN + 1, 2 * CHANGE + 1)),
+    "tract": (np.float32, (TRACT + 1, 2)),
+    "substitution": (np.float32, (4, 4)),
+    "insertion_length": (np.float32, (LENGTHS,)),
+    "deletion_length": (np.float32, (LENGTHS,)),
+    "quality": (np.uint8, (STATES, LEVELS)),
+}
+"""dtype and shape of the tables of an error process: c3_sim_profile of csrc/sim_read.h."""
+
+NUMBERS = (
+    *("mismatch", "insertion", "deletion", "read_share", "smoothness", "rise", "decline", "dwell", "stride"),
+)  # fmt: skip
+"""Its single numbers."""
+
+
+class ErrorProcess:
+    """An error process in the form of the core. values holds the TABLES and NUMBERS by name."""
+
+    def __init__(self, values: dict):
+        self.arrays = {}
+        self.struct = ffi.new("c3_sim_profile *", {name: values[name] for name in NUMBERS})
+        for name, (dtype, shape) in TABLES.items():
+            array = np.ascontiguousarray(values[name], dtype)
+            assert array.shape == shape, name
+            self.arrays[name] = array
+            setattr(self.struct, name, ffi.from_buffer("float *" if dtype is np.float32 else "uint8_t *", array))
+
+
+@dataclass(frozen=True, eq=False)
+class Haplotype:
+    """One copy of a contig.
+
+    bases         (n,)  uint8  0..3
+    block_start   (k,)  int64  where blocks of the same bases as on the reference start, ascending from 0
+    block_pos     (k,)  int64  the same place on the reference
+    block_length  (k,)  int64  positive
+    """
+
+    bases: np.ndarray
+    block_start: np.ndarray
+    block_pos: np.ndarray
+    block_length: np.ndarray
+
+
+def short_repeats(bases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Short tandem repeats of bases, (n,) uint8: two (n,) uint16, where they start and end, 256 * unit + bases."""
+    bases = np.ascontiguousarray(bases, np.uint8)
+    first, last = np.empty(len(bases), np.uint16), np.empty(len(bases), np.uint16)
+    views = ffi.from_buffer("uint16_t *", first), ffi.from_buffer("uint16_t *", last)
+    lib.c3_sim_tracts(ffi.from_buffer("uint8_t *", bases), len(bases), *views)
+    return first, last
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """BAM records of a batch: the one at pos[i] (int64) is pool[first[i] : first[i + 1]]; bases: of all of them."""
+
+    pool: np.ndarray
+    first: np.ndarray
+    pos: np.ndarray
+    bases: int
+
+
+class ReadMaker:
+    """Makes reads of a contig from its haplotypes; usable from many threads at once.
+
+    reference  (n,) uint8  0..3, 4: N
+    contig     its number among the header's and its name
+    end_bonus  score of an end that is not clipped
+    """
+
+    def __init__(
+        self, process: ErrorProcess, haplotypes: Sequence[Haplotype], reference: np.ndarray, contig: tuple[int, str],
+        paired: bool, end_bonus: int, read_group: str,
+    ):  # fmt: skip
+        self.process, self.name = process, contig[1]
+        self.kept = [np.ascontiguousarray(reference, np.uint8)]
+        copies = ffi.new("c3_sim_haplotype[]", len(haplotypes))
+        for copy, haplotype in zip(copies, haplotypes, strict=True):
+            first, last = short_repeats(haplotype.bases)
+            copy.n, copy.n_blocks = len(haplotype.bases), len(haplotype.block_start)
+            copy.bases = self.keep("uint8_t *", haplotype.bases, np.uint8)
+            copy.tract_first, copy.tract_last = self.keep("uint16_t *", first), self.keep("uint16_t *", last)
+            for name in ("block_start", "block_pos", "block_length"):
+                setattr(copy, name, self.keep("int64_t *", getattr(haplotype, name), np.int64))
+        run = {
+            "haplotypes": copies, "n_haplotypes": len(haplotypes), "n_reference": len(reference),
+            "reference": ffi.from_buffer("uint8_t *", self.kept[0]), "contig": contig[0],
+            "contig_name": self.keep_text(contig[1]), "read_group": self.keep_text(read_group), "paired": paired,
+            "end_bonus": end_bonus,
+        }  # fmt: skip
+        self.kept.append(copies)
+        self.run = ffi.new("c3_sim_run *", run)
+
+    def keep(self, kind: str, array: np.ndarray, dtype=None):
+        """A pointer to an array that lives as long as this object."""
+        array = np.ascontiguousarray(array, dtype)
+        self.kept.append(array)
+        return ffi.from_buffer(kind, array)
+
+    def keep_text(self, text: str):
+        self.kept.append(ffi.new("char[]", text.encode()))
+        return self.kept[-1]
+
+    def records(self, segments: np.ndarray) -> Records:
+        """The alignments of planned segments, (n,) SEGMENT. Raises CoreError (no memory, a read far too long)."""
+        segments = np.ascontiguousarray(segments)
+        assert segments.dtype == SEGMENT
+        out = ffi.new("c3_sim_records **")
+        rows = ffi.cast("c3_sim_segment *", ffi.from_buffer(segments))
+        _check(lib.c3_sim_records_of(self.process.struct, self.run, rows, len(segments), out), f"reads of {self.name}")
+        found = out[0]
+        try:
+            if not found.n:
+                return Records(np.empty(0, np.uint8), np.zeros(1, np.int64), np.empty(0, np.int64), 0)
+            pool = _copy(found.bytes, found.n_bytes, np.uint8)
+            first, pos = _copy(found.first, found.n + 1, np.int64), _copy(found.pos, found.n, np.int64)
+            return Records(pool, first, pos, int(found.n_bases))
+        finally:
+            lib.c3_sim_records_free(found)
+
+
+class BlockFile:
+    """A bgzip file written by several threads, the same bytes for any number; use it in a with-block.
+
+    Raises InputError when the disk refuses.
+    """
+
+    def __init__(self, path: Path, threads: int):
+        self.path, handle = path, ffi.new("c3_bgzf **")
+        self.check(lib.c3_bgzf_create(os.fsencode(path), threads, handle))
+        self.handle = handle[0]
+
+    def check(self, code: int) -> None:
+        if code == lib.C3_CANNOT_OPEN:
+            raise InputError(f"{self.path}: cannot be written; is the disk full, or the folder not yours?")
+        _check(code, str(self.path))
+
+    def write(self, data: bytes | np.ndarray) -> None:
+        self.check(lib.c3_bgzf_add(self.handle, ffi.from_buffer("uint8_t *", data), len(data)))
+
+    def __enter__(self) -> "BlockFile":
+        return self
+
+    def __exit__(self, kind, *rest) -> None:
+        code = lib.c3_bgzf_finish(self.handle)
+        if kind is None:
+            self.check(code)

@@ -1,0 +1,143 @@
+"""The two copies of a contig that a phased truth describes, and the VCF it is read from and written to."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pysam
+
+from clair3.core.simulate import Haplotype
+from preprocess.simulate.genome import N, encode
+from preprocess.simulate.variants import Variant
+from shared.compressed import is_number, read_rows
+from shared.errors import InputError, unwritable
+from shared.reference import Contig
+from shared.sequence import BASES
+from shared.version import VERSION
+
+logger = logging.getLogger(__name__)
+
+FIELDS = 10
+
+
+def read_variants(path: Path, rng: np.random.Generator) -> dict[str, list[Variant]]:
+    """Variants of a VCF's first sample by contig, by position; those without phase get one at random.
+
+    Left out are calls of the reference or of nothing, records with other letters than bases, and repeated positions.
+    Raises InputError when a row is none, or has no genotype.
+    """
+    found: dict[str, dict[int, Variant]] = {}
+    for number, line in read_rows(path):
+        if not line or line.startswith("#"):
+            continue
+        fields = line.split("\t")
+        if len(fields) < FIELDS or not is_number(fields[1]) or fields[8].split(":")[0] != "GT":
+            raise InputError(f"{path}: row {number}, {line[:60]!r}, is not a VCF row with a genotype (GT first)")
+        variant = variant_of(fields, rng)
+        if variant:
+            found.setdefault(fields[0], {}).setdefault(variant.pos, variant)
+    return {contig: sorted(variants.values()) for contig, variants in found.items()}
+
+
+def variant_of(fields: Sequence[str], rng: np.random.Generator) -> Variant | None:
+    """The variant of a VCF row, with only those alternative alleles that the genotype names; None as said above."""
+    text = fields[9].split(":")[0]
+    words = text.replace("|", "/").split("/")
+    words = words * 2 if len(words) == 1 else words
+    alts = fields[4].upper().split(",")
+    if len(words) != 2 or not all(word.isdigit() and int(word) <= len(alts) for word in words):
+        return None
+    numbers = [int(word) for word in words]
+    if "|" not in text and rng.random() < 0.5:
+        numbers.reverse()
+    named = sorted(set(numbers) - {0})
+    ref, chosen = fields[3].upper(), tuple(alts[number - 1] for number in named)
+    if not named or not all(allele and set(allele) <= set(BASES) for allele in (ref, *chosen)):
+        return None
+    first, second = (named.index(number) + 1 if number else 0 for number in numbers)
+    return Variant(int(fields[1]) - 1, ref, chosen, (first, second))
+
+
+def write_variants(path: Path, contigs: Iterable[Contig], variants: Iterable[tuple[str, Variant]]) -> None:
+    """Write (contig, variant) in file order as a phased, bgzip-compressed and indexed VCF; complete or absent."""
+    header = ["##fileformat=VCFv4.2", f"##source=clair3-torch {VERSION} simulate"]
+    header += [f"##contig=<ID={contig.name},length={contig.length}>" for contig in contigs]
+    header += ['##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype, phased">']
+    header += ["\t".join(("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", "SAMPLE"))]
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with pysam.BGZFile(str(partial), "wb") as file:
+            file.write(("\n".join(header) + "\n").encode())
+            for contig, variant in variants:
+                genotype = "{}|{}".format(*variant.genotype)
+                row = (
+                    contig,
+                    variant.pos + 1,
+                    ".",
+                    variant.ref,
+                    ",".join(variant.alts),
+                    ".",
+                    "PASS",
+                    ".",
+                    "GT",
+                    genotype,
+                )
+                file.write(("\t".join(map(str, row)) + "\n").encode())
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(unwritable(path, error)) from None
+    finally:
+        partial.unlink(missing_ok=True)
+    pysam.tabix_index(str(path), preset="vcf", force=True)
+
+
+def haplotype(codes: np.ndarray, variants: Sequence[Variant], copy: int, where: str = "") -> Haplotype:
+    """Copy 0 or 1 of a contig, codes (n,) uint8, that carries its alleles of the variants, which are in order.
+
+    An allele that overlaps the one before on the same copy, or runs beyond the contig, is left out with a warning.
+    Raises InputError when a REF is not what the reference has. where names the files.
+    """
+    pieces, starts, positions, lengths = [], [], [], []
+    done = place = overlapping = 0  # bases of the reference and of the copy that are written
+
+    def match(end: int) -> None:
+        nonlocal done, place
+        if end > done:
+            starts.append(place)
+            positions.append(done)
+            lengths.append(end - done)
+            pieces.append(codes[done:end])
+            place += end - done
+            done = end
+
+    for variant in variants:
+        alt = variant.allele(copy)
+        if alt is None:
+            continue
+        if variant.pos < done or variant.end > len(codes):
+            overlapping += 1
+            continue
+        ref, new = encode(variant.ref), encode(alt)
+        if ((codes[variant.pos : variant.end] != ref) & (codes[variant.pos : variant.end] != N)).any():
+            raise InputError(f"{where}:{variant.pos + 1}: REF {variant.ref[:30]} is not what the reference has there")
+        match(variant.pos)
+        same = min(len(ref), len(new))  # bases that lie over the reference; the rest is inserted or deleted
+        starts.append(place)
+        positions.append(variant.pos)
+        lengths.append(same)
+        pieces.append(new)
+        place += len(new)
+        done = variant.end
+    match(len(codes))
+    if overlapping:
+        logger.warning("%s: left out %d of the alleles of copy %d, which overlap others", where, overlapping, copy + 1)
+    blocks = (np.array(column, np.int64) for column in (starts, positions, lengths))
+    return Haplotype(np.concatenate(pieces), *blocks)
+
+
+def to_reference(copy: Haplotype, place: np.ndarray) -> np.ndarray:
+    """Places on a copy, (k,) int64, as positions on the reference; within an insertion that behind it."""
+    block = np.searchsorted(copy.block_start, place, side="right") - 1
+    into = np.minimum(place - copy.block_start[block], copy.block_length[block])
+    return copy.block_pos[block] + into

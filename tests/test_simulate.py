@@ -1,0 +1,501 @@
+"""clair3 simulate: what the truth, the reads and their alignments must be (docs/simulate.md)."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pysam
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clair3.core.simulate import RUN, short_repeats
+from preprocess.simulate.error_counts import Runs, contexts
+from preprocess.simulate.genome import decode, encode, make_sequence, read_contigs, write_fasta
+from preprocess.simulate.haplotypes import haplotype, read_variants, to_reference
+from preprocess.simulate.learning import count, estimate
+from preprocess.simulate.mapping import unique_places
+from preprocess.simulate.profile import STATES, check_profile, kmer_code, kmer_text, profile_text, read_profile
+from preprocess.simulate.profile_choice import FOLDER, draw_profile, load, varied
+from preprocess.simulate.reads import ReadRule, simulate_reads
+from preprocess.simulate.variants import Drawer, Variant, VariantRule, left_aligned
+
+ROOT = Path(__file__).resolve().parent.parent
+PLATFORM_NAMES = ("ont", "hifi", "ilmn")
+MATCH, INSERTION, DELETION, SOFT, HARD = 0, 1, 2, 4, 5
+
+
+def clair3(*arguments, cwd=None) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "clair3", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd or ROOT, text=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def genome(tmp_path_factory) -> Path:
+    """A folder with ref.fa, truth.vcf.gz and confident.bed of a dense little genome."""
+    folder = tmp_path_factory.mktemp("genome")
+    options = ("--contigs", "chr20=150000,chr21=30000", "--density", 0.004, 0.008, "--indels", 0.4, "--seed", 7)
+    done = clair3("simulate", "genome", *options, "--output", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def copies(genome) -> dict[tuple[str, int], str]:
+    """The letters of both copies, spelled by a simple reading of the truth: (contig, copy)."""
+    spelled = {}
+    with pysam.FastaFile(str(genome / "ref.fa")) as fasta, pysam.VariantFile(str(genome / "truth.vcf.gz")) as truth:
+        for contig in fasta.references:
+            text = fasta.fetch(contig).upper()
+            for copy in (0, 1):
+                done, pieces = 0, []
+                for record in truth.fetch(contig):
+                    assert record.samples[0].phased and text[record.start : record.stop] == record.ref
+                    number = record.samples[0]["GT"][copy]
+                    if number:
+                        pieces += [text[done : record.start], record.alleles[number]]
+                        done = record.stop
+                spelled[contig, copy] = "".join(pieces) + text[done:]
+    return spelled
+
+
+@pytest.fixture(scope="module")
+def reads(genome, tmp_path_factory) -> dict[str, Path]:
+    """A BAM of each platform, by the shipped profile, with many chimeras among the ONT reads."""
+    folder, made = tmp_path_factory.mktemp("reads"), {}
+    for platform in PLATFORM_NAMES:
+        profile = load(platform, platform, np.random.default_rng(0))
+        if platform == "ont":
+            profile = replace(profile, chimeras=0.2, junk=[0.2, 60.0])
+        made[platform] = folder / f"{platform}.bam"
+        rule = ReadRule(depth=12, tagged=0.8, wrong=0.0, moves=platform == "ont")
+        simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", made[platform], profile, rule, seed=3)
+    return made
+
+
+# ---- genomes ----
+
+
+def test_the_copies_are_what_the_truth_says(genome, copies):
+    found = read_variants(genome / "truth.vcf.gz", np.random.default_rng(0))
+    for _, contig, codes in read_contigs(genome / "ref.fa"):
+        for copy in (0, 1):
+            made = haplotype(codes, found[contig.name], copy)
+            assert decode(made.bases) == copies[contig.name, copy]
+            for start, pos, length in zip(made.block_start, made.block_pos, made.block_length, strict=True):
+                same = made.bases[start : start + length] == codes[pos : pos + length]
+                assert same.all() or length <= 3  # SNPs and MNPs lie in blocks of their own
+            assert to_reference(made, np.array([0, len(made.bases) - 1])).tolist() == [0, len(codes) - 1]
+
+
+def test_the_truth_is_left_aligned_and_parsimonious(genome):
+    kinds = Counter()
+    texts = {contig.name: decode(codes) for _, contig, codes in read_contigs(genome / "ref.fa")}
+    for contig, variants in read_variants(genome / "truth.vcf.gz", np.random.default_rng(0)).items():
+        assert len({variant.pos for variant in variants}) == len(variants)
+        for variant in variants:
+            ends = {allele[-1] for allele in (variant.ref, *variant.alts)}
+            assert len(ends) > 1, "alleles that end alike could be shorter, or further left"
+            firsts = {allele[0] for allele in (variant.ref, *variant.alts)}
+            assert len(firsts) > 1 or 1 in map(len, (variant.ref, *variant.alts)), "alleles start alike"
+            kinds[min(len(variant.ref), 2), min(max(map(len, variant.alts)), 2), len(variant.alts)] += 1
+            assert texts[contig][variant.pos : variant.end] == variant.ref
+    assert min(kinds[1, 1, 1], kinds[1, 2, 1], kinds[2, 1, 1]) > 20 and kinds[1, 1, 2] > 0
+
+
+@pytest.mark.skipif(not shutil.which("bcftools"), reason="bcftools is not installed")
+def test_bcftools_agrees(genome, copies):
+    norm = ["bcftools", "norm", "-c", "e", "-f", str(genome / "ref.fa"), str(genome / "truth.vcf.gz")]
+    said = subprocess.run(norm, capture_output=True, text=True, check=True).stderr
+    assert re.search(r"split/realigned/skipped:\s+\d+/\d+/0/0|split/joined/realigned/.*:\s+\d+/\d+/\d+/0/", said)
+    for copy in (0, 1):
+        command = ["bcftools", "consensus", "-H", str(copy + 1), "-f", str(genome / "ref.fa")]
+        text = subprocess.run(
+            [*command, str(genome / "truth.vcf.gz")], capture_output=True, text=True, check=True
+        ).stdout
+        for part in text.split(">")[1:]:
+            name, _, letters = part.partition("\n")
+            assert letters.replace("\n", "").upper() == copies[name.split()[0], copy]
+
+
+def test_regions_leave_out_what_is_unknown(genome):
+    codes = {contig.name: codes for _, contig, codes in read_contigs(genome / "ref.fa")}
+    rows = [line.split() for line in (genome / "confident.bed").read_text().splitlines()]
+    inside = sum(int(end) - int(start) for _, start, end in rows)
+    assert all((codes[name][int(start) : int(end)] < 4).all() for name, start, end in rows)
+    assert 0.8 * 180_000 < inside < 180_000
+
+
+def test_real_variants_keep_their_place(genome, tmp_path):
+    options = ("--variants", genome / "truth.vcf.gz", "--density", 0, 0, "--seed", 9)
+    assert clair3("simulate", "genome", "--ref_fn", genome / "ref.fa", "--output", tmp_path, *options).returncode == 0
+    one, other = (read_variants(folder / "truth.vcf.gz", np.random.default_rng(0)) for folder in (genome, tmp_path))
+    assert one == other
+    assert not (tmp_path / "ref.fa").exists()
+
+
+def test_genotypes_without_phase_get_one(tmp_path):
+    rows = [
+        "chr1\t5\t.\tA\tC,G\t.\t.\t.\tGT\t0/2",
+        "chr1\t7\t.\tA\t*\t.\t.\t.\tGT\t0/1",
+        "chr1\t9\t.\tA\tT\t.\t.\t.\tGT\t1",
+    ]
+    (tmp_path / "t.vcf").write_text("##fileformat=VCFv4.2\n" + "".join(f"{row}\n" for row in rows))
+    drawn = [read_variants(tmp_path / "t.vcf", np.random.default_rng(seed))["chr1"] for seed in range(20)]
+    assert {tuple(variants) for variants in drawn} == {
+        (Variant(4, "A", ("G",), genotype), Variant(8, "A", ("T",), (1, 1))) for genotype in ((0, 1), (1, 0))
+    }
+
+
+@given(st.integers(0, 2**32), st.sampled_from([400, 3000]))
+@settings(max_examples=15)
+def test_variants_do_not_touch(seed, size):
+    rng = np.random.default_rng(seed)
+    drawer = Drawer(rng, rng.integers(0, 3, size).astype(np.uint8), VariantRule(density=(0.03, 0.05)))
+    drawer.draw()
+    ends = [variant.end for variant in drawer.found]
+    assert all(variant.pos >= end for variant, end in zip(drawer.found[1:], ends, strict=False))
+    assert all(set(variant.genotype) & set(range(1, len(variant.alts) + 1)) for variant in drawer.found)
+
+
+@pytest.mark.parametrize(
+    "text, pos, bases, moved",
+    [
+        ("CAAAT", 3, "A", (0, "A")),
+        ("GCACAT", 4, "CA", (0, "CA")),
+        ("GCACAT", 4, "GA", (3, "AG")),
+        ("AAAA", 2, "A", (0, "A")),
+    ],
+)
+def test_moving_left(text, pos, bases, moved):
+    assert left_aligned(text, pos, bases) == moved
+
+
+def test_a_made_up_reference_has_repeats():
+    codes = make_sequence(np.random.default_rng(1), 300_000)
+    gc = np.isin(codes, (1, 2)).mean()
+    pairs = Counter(zip(codes[:-1].tolist(), codes[1:].tolist(), strict=True))
+    assert 0.3 < gc < 0.6 and (codes == 4).any()
+    assert pairs[1, 2] < 0.6 * pairs[2, 1]  # CpG is rare
+    assert Runs.find(codes).size.max() >= 12
+    unique = np.diff(unique_places(codes))
+    assert 0.6 < unique.mean() < 0.99
+
+
+def test_short_repeats():
+    first, last = short_repeats(encode("GGACACACTTTTTTAGCAGCAGCAT"))
+    #                                   0123456789012345678901234
+    found = {(int(at), int(first[at]) >> 8, int(first[at]) & 255) for at in np.flatnonzero(first)}
+    assert found == {(2, 2, 6), (14, 3, 10)}
+    assert np.flatnonzero(last).tolist() == [7, 23]
+
+
+# ---- reads ----
+
+
+def aligned(bam: Path):
+    with pysam.AlignmentFile(str(bam)) as file:
+        yield from file
+
+
+@pytest.mark.parametrize("platform", PLATFORM_NAMES)
+def test_reads_without_errors_spell_the_copies(genome, copies, tmp_path, platform):
+    profile = load(platform, platform, np.random.default_rng(0))
+    bam = tmp_path / "reads.bam"
+    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadRule(3, error_free=True), seed=2)
+    numbers = Counter()
+    for read in aligned(bam):
+        copy = int(read.query_name[-1]) - 1
+        assert read.query_sequence in copies[read.reference_name, copy]
+        numbers[copy, read.is_reverse] += 1
+    assert min(numbers.values()) > 5 and len(numbers) == 4
+
+
+@pytest.mark.parametrize("platform", PLATFORM_NAMES)
+def test_alignments_are_sound(genome, reads, platform):
+    """Sorted, complete, with true NM; indels cannot move left, ends are matches."""
+    pysam.quickcheck(str(reads[platform]))
+    fasta = pysam.FastaFile(str(genome / "ref.fa"))
+    texts = {name: fasta.fetch(name).upper() for name in fasta.references}
+    before = (0, 0)
+    for read in aligned(reads[platform]):
+        assert (read.reference_id, read.reference_start) >= before
+        before = read.reference_id, read.reference_start
+        inner = [(kind, size) for kind, size in read.cigartuples if kind not in (SOFT, HARD)]
+        assert inner[0][0] == inner[-1][0] == MATCH
+        assert all(one[0] != other[0] for one, other in pairwise(inner))
+        text, letters = texts[read.reference_name], read.query_sequence
+        pos, base, differing = read.reference_start, read.query_alignment_start, 0
+        for i, (kind, size) in enumerate(inner):
+            side, at = (letters, base) if kind == INSERTION else (text, pos)
+            if kind != MATCH and inner[i - 1][0] == MATCH:
+                assert side[at - 1] != side[at + size - 1], (read.query_name, read.cigarstring)
+            if kind == MATCH:
+                pairs = zip(text[pos : pos + size], letters[base : base + size], strict=True)
+                differing += sum(one != other for one, other in pairs)
+            else:
+                differing += size
+            pos += size * (kind != INSERTION)
+            base += size * (kind != DELETION)
+        assert read.get_tag("NM") == differing
+
+
+def test_long_reads_cover_evenly(reads):
+    for platform in ("ont", "hifi"):
+        depth = np.sum(pysam.AlignmentFile(str(reads[platform])).count_coverage("chr20"), axis=0)
+        assert 9 < depth.mean() < 15
+        assert depth[:200].mean() > 3 and depth[-200:].mean() > 3  # ends of contigs too
+
+
+def test_mates_fit(reads):
+    pairs = {}
+    for read in aligned(reads["ilmn"]):
+        pairs.setdefault(read.query_name, []).append(read)
+    spans = []
+    for left, right in pairs.values():
+        assert left.is_proper_pair and right.is_proper_pair and left.is_read1 != right.is_read1
+        assert left.is_reverse != right.is_reverse
+        assert left.next_reference_start == right.reference_start and left.mate_is_reverse == right.is_reverse
+        assert left.template_length == -right.template_length
+        spans.append(abs(left.template_length))
+    assert 400 < np.mean(spans) < 440 and 75 < np.std(spans) < 105
+
+
+def test_parts_of_chimeras_know_each_other(reads):
+    parts = {}
+    for read in aligned(reads["ont"]):
+        if read.has_tag("SA"):
+            parts.setdefault(read.query_name, []).append(read)
+    whole = [sorted(pair, key=lambda read: read.is_supplementary) for pair in parts.values()]
+    assert len(whole) > 5
+    for primary, other in whole:
+        assert not primary.is_supplementary and other.is_supplementary
+        for one, two in ((primary, other), (other, primary)):
+            contig, pos, strand, cigar, mapq, nm = one.get_tag("SA").rstrip(";").split(",")
+            assert (contig, int(pos) - 1, strand) == (two.reference_name, two.reference_start, "+-"[two.is_reverse])
+            assert (int(mapq), int(nm)) == (two.mapping_quality, two.get_tag("NM"))
+            kept = sum(
+                size for size, kind in re.findall(r"(\d+)([MIDS])", cigar) if kind != "D" for size in [int(size)]
+            )
+            assert kept == primary.query_length == two.infer_read_length()
+        start = other.query_sequence if primary.is_reverse == other.is_reverse else None
+        if start is not None:
+            assert start in primary.query_sequence  # the same bases stand in the clip of the primary
+
+
+def test_move_tables_hold_every_base(reads):
+    seen = 0
+    for read in aligned(reads["ont"]):
+        if read.is_supplementary:
+            assert not read.has_tag("mv")
+            continue
+        moves = np.array(read.get_tag("mv"))
+        assert moves[0] == 6 and moves[1] == 1 and moves[1:].sum() == read.query_length
+        seen += 1
+    assert seen > 50 and not any(read.has_tag("mv") for read in aligned(reads["hifi"]))
+
+
+def test_haplotype_tags(reads):
+    tags, copies_of = Counter(), {}
+    for read in aligned(reads["hifi"]):
+        tags[read.has_tag("HP")] += 1
+        if read.has_tag("HP"):
+            place = read.reference_name, read.get_tag("PS")
+            copies_of.setdefault(place, set()).add((read.get_tag("HP"), read.query_name[-1]))
+    assert 0.6 < tags[True] / sum(tags.values()) < 0.95
+    assert all(len(found) <= 2 for found in copies_of.values())  # one name for each copy in a block
+
+
+@pytest.mark.parametrize("platform", PLATFORM_NAMES)
+def test_the_same_bytes_for_any_number_of_threads(genome, tmp_path, platform):
+    profile = varied(draw_profile(platform, np.random.default_rng(4)), np.random.default_rng(5))
+    made = []
+    for threads in (1, 3):
+        bam = tmp_path / f"{threads}.bam"
+        rule = ReadRule(15, tagged=0.5)
+        simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, rule, seed=6, threads=threads)
+        made.append((bam.read_bytes(), Path(f"{bam}.bai").read_bytes()))
+    assert made[0] == made[1]
+    other = tmp_path / "other.bam"
+    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", other, profile, ReadRule(15, tagged=0.5), seed=7)
+    assert other.read_bytes() != made[0][0]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".bai"] * 3 + [".bam"] * 3
+
+
+def test_contexts_err_on_their_own_strand(tmp_path):
+    """A 6-mer that errs does so in reads that run through it, not in those of the other strand."""
+    rng = np.random.default_rng(2)
+    write_fasta(tmp_path / "ref.fa", iter([("chr1", decode(rng.integers(0, 4, 60_000).astype(np.uint8)))]))
+    (tmp_path / "truth.vcf").write_text("##fileformat=VCFv4.2\n")
+    quiet = np.zeros((RUN + 1, 7)).tolist()
+    base = load("hifi", "hifi", rng)
+    profile = replace(
+        base, mismatch=1e-4, insertion=0.0, deletion=0.0, run={"AT": quiet, "CG": quiet}, tract=[[0.0, 0.0]] * 65,
+        spread=[1.0, 1.0], context={"ACGTCA": [2000.0, 1.0, 1.0]},
+    )  # fmt: skip
+    simulate_reads(tmp_path / "ref.fa", tmp_path / "truth.vcf", tmp_path / "r.bam", profile, ReadRule(30), seed=1)
+    _, _, codes = next(read_contigs(tmp_path / "ref.fa"))
+    sites, seen = [kmers == kmer_code("ACGTCA") for kmers in contexts(codes)], Counter()
+    for read in aligned(tmp_path / "r.bam"):
+        base, pos = np.array(read.get_aligned_pairs(matches_only=True)).T
+        wrong = encode(read.query_sequence)[base] != codes[pos]
+        for strand in (0, 1):
+            seen.update((strand == read.is_reverse, bool(differs)) for differs in wrong[sites[strand][pos]])
+    assert 0.15 < seen[True, True] / (seen[True, True] + seen[True, False]) < 0.25
+    assert seen[False, True] / (seen[False, True] + seen[False, False]) < 0.01
+    assert kmer_text(kmer_code("ACGTCA")) == "ACGTCA"
+
+
+# ---- profiles ----
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", PLATFORM_NAMES)
+def test_what_is_learned_is_what_was_asked(tmp_path, platform):
+    """Simulate by a profile, learn from the reads, and find the profile again."""
+    options = ("--contigs", "chr1=600000", "--output", tmp_path, "--seed", 1)
+    assert clair3("simulate", "genome", *options).returncode == 0
+    # without contexts, which change the rates of runs by what the genome happens to hold, and without bad reads
+    asked = replace(load(platform, platform, np.random.default_rng(0)), context={}, spread=[1.0, 1.0])
+    bam, truth = tmp_path / "reads.bam", tmp_path / "truth.vcf.gz"
+    simulate_reads(tmp_path / "ref.fa", truth, bam, asked, ReadRule(30), seed=1, threads=2)
+    counts, facts = count(bam, tmp_path / "ref.fa", str(truth), None, 1e9)
+    found = estimate(platform, counts, facts)
+    assert found.mean_length == pytest.approx(asked.mean_length, rel=0.06)
+    assert found.mismatch == pytest.approx(asked.mismatch, rel=0.25)
+    for kind, first in (("AT", 0), ("CG", RUN + 1)):
+        for length in range(1, 11):
+            seen = counts.changes[first + length]
+            wanted = np.array(asked.run[kind][length]) * seen.sum()
+            for side in (slice(0, 3), slice(4, 7)):
+                lost, expected = seen[side].sum(), wanted[side].sum()
+                assert abs(lost - expected) < 0.2 * expected + 5 * np.sqrt(expected) + 5, (kind, length, side)
+    for state in STATES:
+        wanted, got = (np.array(profile.quality[state]) for profile in (asked, found))
+        means = [(row * np.arange(len(row))).sum() / row.sum() for row in (wanted, got)]
+        assert means[1] == pytest.approx(means[0], abs=2.5), state
+    # calibration: how often a base of a quality is wrong, by tens
+    for low in range(10, 40, 10):
+        rates = []
+        for profile in (asked, found):
+            right, wrong = (sum(profile.quality[state][low : low + 10]) for state in ("correct", "mismatch"))
+            rates.append(profile.mismatch * wrong / max(right, 1e-9))
+        assert rates[1] == pytest.approx(rates[0], rel=0.6, abs=2e-4), low
+    if asked.insert:
+        assert found.insert == pytest.approx(asked.insert, rel=0.05)
+    check_profile(found)
+
+
+@pytest.mark.parametrize("platform", PLATFORM_NAMES)
+@pytest.mark.parametrize("seed", range(4))
+def test_drawn_profiles_are_profiles(tmp_path, platform, seed):
+    rng = np.random.default_rng(seed)
+    profile = draw_profile(platform, rng)
+    path = tmp_path / "p.json"
+    for made in (profile, varied(profile, rng)):
+        path.write_text(profile_text(made))
+        assert profile_text(read_profile(path)) == path.read_text()
+        for table in (made.substitution, *made.quality.values()):
+            assert np.allclose(np.sum(table, axis=-1), 1)
+
+
+def test_shipped_profiles_say_where_they_come_from():
+    for platform in PLATFORM_NAMES:
+        profile = read_profile(FOLDER / f"{platform}.json")
+        assert profile.platform == platform and "MIT" in profile.origin["reads"] and int(profile.origin["bases"]) > 1e6
+
+
+@pytest.mark.slow
+def test_shipped_profiles_come_from_the_data(shared_data, tmp_path):
+    """scripts/make_profiles.py makes the files that are there."""
+    checkout = tmp_path / "checkout"
+    for name in ("clair3", "preprocess", "shared", "scripts"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "build"))
+    folder = checkout / FOLDER.relative_to(ROOT)
+    for path in folder.iterdir():
+        path.unlink()
+    subprocess.run([sys.executable, "scripts/make_profiles.py", shared_data], cwd=checkout, check=True)
+    for platform in PLATFORM_NAMES:
+        assert json.loads((folder / f"{platform}.json").read_text()) == json.loads(
+            (FOLDER / f"{platform}.json").read_text()
+        )
+
+
+# ---- the commands ----
+
+
+@pytest.mark.slow
+def test_the_page_runs(tmp_path):
+    block = re.search(r"```sh\n(.*?)```", (ROOT / "docs" / "simulate.md").read_text(), re.S)[1]
+    (tmp_path / "clair3").write_text(f'#!/bin/sh\nexec {sys.executable} -m clair3 "$@"\n')
+    (tmp_path / "clair3").chmod(0o755)
+    done = subprocess.run(["bash", "-euc", f'PATH="$PWD:$PATH"\n{block}'], cwd=tmp_path, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert read_profile(tmp_path / "genome" / "ont.json").platform == "ont"
+    assert pysam.AlignmentFile(str(tmp_path / "genome" / "more.bam")).count() > 100
+
+
+@pytest.mark.slow
+def test_a_trained_model_calls_simulated_reads(genome, shared_data, tmp_path):
+    """The golden model has never seen this profile; that it finds most variants says the reads make sense."""
+    bam, calls = tmp_path / "ont.bam", tmp_path / "out"
+    profile = load("ont", "ont", np.random.default_rng(0))
+    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadRule(30), seed=8)
+    files = (f"--bam_fn={bam}", f"--ref_fn={genome / 'ref.fa'}", f"--output={calls}", "--platform=ont", "--threads=1")
+    done = clair3("run", *files, f"--model_path={shared_data / 'models' / 'ont_sim'}")
+    assert done.returncode == 0, done.stderr
+    inputs = (calls / "merge_output.vcf.gz", genome / "truth.vcf.gz", genome / "confident.bed", genome / "ref.fa")
+    report = clair3("evaluate", *inputs)
+    f1 = {row.split()[0]: float(row.split()[-2]) for row in report.stdout.splitlines()[1:3]}
+    assert f1["SNP"] > 0.85 and f1["indel"] > 0.6, report.stdout
+
+
+def test_bad_input_is_one_line(genome, reads, tmp_path):
+    ref, truth, out = genome / "ref.fa", genome / "truth.vcf.gz", tmp_path / "out"
+    (tmp_path / "wrong.vcf").write_text("##fileformat=VCFv4.2\nchr20\t100\t.\tNNNNN\n")
+    letter = pysam.FastaFile(str(ref)).fetch("chr20", 99, 100).upper()
+    other = "A" if letter != "A" else "C"
+    (tmp_path / "ref.vcf").write_text(f"chr20\t100\t.\t{other}\t{letter}\t.\t.\t.\tGT\t1|1\n")
+    (tmp_path / "contig.vcf").write_text("chr9\t100\t.\tA\tC\t.\t.\t.\tGT\t1|1\n")
+    (tmp_path / "p.json").write_text('{"format": 1, "platform": "ont"}')
+    broken = json.loads((FOLDER / "ont.json").read_text()) | {"mismatch": 2}
+    (tmp_path / "q.json").write_text(json.dumps(broken))
+    reads_of = ("reads", "--ref_fn", ref, "--output", out / "x.bam", "--platform", "ont")
+    cases = [
+        (("genome", "--output", out), "--ref_fn"),
+        (("genome", "--output", out, "--contigs", "chr1=12"), "chr1=12"),
+        (("genome", "--output", out, "--ref_fn", ref, "--density", 0.2, 0.1), "--density"),
+        (("genome", "--output", out, "--ref_fn", ref, "--ctg_name", "chr7"), "chr7"),
+        (("genome", "--output", out, "--ref_fn", tmp_path / "no.fa"), "no.fa"),
+        (("genome", "--output", out, "--ref_fn", ref, "--variants", tmp_path / "ref.vcf"), "chr20:100"),
+        ((*reads_of, "--truth", tmp_path / "wrong.vcf"), "wrong.vcf"),
+        ((*reads_of, "--truth", tmp_path / "ref.vcf"), "chr20:100"),
+        ((*reads_of, "--truth", tmp_path / "contig.vcf"), "chr9"),
+        ((*reads_of, "--truth", tmp_path / "no.vcf"), "no.vcf"),
+        ((*reads_of, "--truth", truth, "--profile", tmp_path / "p.json"), "p.json"),
+        ((*reads_of, "--truth", truth, "--profile", tmp_path / "q.json"), "mismatch"),
+        ((*reads_of, "--truth", truth, "--profile", "hifi"), "hifi"),
+        ((*reads_of, "--truth", truth, "--depth", 0), "--depth"),
+        ((*reads_of, "--truth", truth, "--tagged", 2), "tagged"),
+        ((*reads_of, "--truth", truth, "--seed", -1), "--seed"),
+    ]
+    from preprocess.simulate import commands
+    from shared.cli import make_parser
+    from shared.errors import ClairError
+
+    for words, named in cases:
+        with pytest.raises(ClairError) as error:
+            commands.run(make_parser(commands, "", "clair3 simulate").parse_args(list(map(str, words))))
+        assert named in str(error.value) and "\n" not in str(error.value), words
+    assert not out.exists() or not [path for path in out.iterdir() if path.name != "ref.fa"]
+    done = clair3("profile", tmp_path / "no.bam", ref, "--platform", "ont", "--output", tmp_path / "x.json")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "no.bam" in done.stderr
+    done = clair3("simulate", *reads_of, "--truth", truth, "--depth", "-3")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
