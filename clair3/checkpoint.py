@@ -20,7 +20,8 @@ from clair3.model import CONV_PADDINGS, Clair3_F, Clair3_P, paddings_differ
 from clair3.models import NETWORK_NAMES, TF_SUFFIX
 from clair3.tf.networks import read_network
 from shared import param_f
-from shared.errors import InputError, unwritable
+from shared.errors import InputError
+from shared.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def load_model(
     Raises InputError when the file cannot be read or does not hold such a network.
     """
     state, meta = read_checkpoint(path)
-    found = _kind(path, state)
+    found = network_kind(path, state)
     if found != kind:
         raise InputError(
             f"{path}: holds a {NETWORK_NAMES[found]} network where the {NETWORK_NAMES[kind]} network is needed; "
@@ -135,22 +136,18 @@ def write_checkpoints(contents: dict[Path, dict]) -> None:
 
     Raises InputError when one cannot be written.
     """
-    unfinished = {path: path.with_name(path.name + ".tmp") for path in contents}
-    try:
-        for path, content in contents.items():
-            buffer = io.BytesIO()  # torch turns what goes wrong with a disk into errors of its own
-            torch.save(content, buffer)
-            unfinished[path].write_bytes(buffer.getbuffer())
-        for path in contents:
-            unfinished[path].replace(path)
-    except OSError as error:
-        raise InputError(unwritable(path, error)) from None
-    finally:
-        for file in unfinished.values():
-            file.unlink(missing_ok=True)
+    write_whole({path: _saved(content) for path, content in contents.items()})
 
 
-def _kind(path: Path, state: dict[str, Tensor]) -> str:
+def _saved(content: dict) -> bytes:
+    """The bytes of a checkpoint file; torch itself turns what goes wrong with a disk into errors of its own."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def network_kind(path: Path, state: dict[str, Tensor]) -> str:
+    """Which network a state dict is of, "pileup" or "full_alignment". Raises InputError when it is neither."""
     for kind, first in (("pileup", "LSTM1."), ("full_alignment", "conv1.")):
         if any(key.startswith(first) for key in state):
             return kind

@@ -88,12 +88,17 @@ class CallingConfig:
             raise ConfigError(f"--sample_name={self.sample_name!r}: expected a name without tabs and line breaks")
 
     def resolved(self) -> "CallingConfig":
-        """The same run with its devices looked up. Raises ConfigError, naming what was found, when one is not there."""
+        """The same run with its devices looked up and taken into use.
+
+        Raises ConfigError, naming what was found, when one is not there, and DeviceError when one cannot be used.
+        """
         if self.compute.device == CPU:
             return self  # torch takes a second to load
         with uninterrupted():
             devices = importlib.import_module("clair3.devices")
-        return replace(self, compute=devices.resolve(self.compute))
+        compute = devices.resolve(self.compute)
+        devices.take_gpus(compute)
+        return replace(self, compute=compute)
 
     @property
     def workers(self) -> int:

@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> None:
         state, meta = read_network(wanted.index)
         check_claims(args, wanted, meta)
         output = wanted.output / f"{meta['network']}.pt" if wanted.output.is_dir() else wanted.output
+        if output in contents:
+            raise UsageError(f"{output}: both networks would be written there; convert one at a time")
         meta |= {"checkpoint": wanted.index.name, "sha256": read_digest(wanted.index), "by": f"clair3-torch {VERSION}"}
         if args.platform:
             meta["platform"] = args.platform

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -22,7 +23,7 @@ import numpy as np
 
 from clair3 import core
 from clair3.inference import Predictor
-from shared.errors import ClairError, DeviceError
+from shared.errors import DeviceError
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +38,11 @@ QUEUED = 8
 """Requests that wait for a device at most: with those on the way, as many tensors as stay in memory."""
 
 IN_FLIGHT = 2
-"""Batches on a device: one is computed while the next is copied."""
+"""Batches on a device: while one is computed, the next is laid out and queued behind it."""
 
-OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED")
-"""What errors of CUDA, cuDNN, cuBLAS and MPS say when memory is the reason."""
+OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "unable to find an engine")
+"""What errors of CUDA, cuDNN, cuBLAS and MPS say when memory is the reason; the last is torch's word for it when no
+algorithm of cuDNN finds room for its workspace."""
 
 
 class Network(Protocol):
@@ -178,17 +180,22 @@ class DeviceQueue:
     def serve(self, network: Network) -> None:
         """The thread of one device: what fails here ends the run in the workers that wait."""
         try:
-            Server(network, self.requests).run(self.ended.is_set)
-        except ClairError as error:
-            self.failure = error
-        except RuntimeError as error:  # what torch raises when a device is lost
-            reason = str(error).partition("\n")[0]
-            self.failure = DeviceError(
-                f"{network.name} failed: {reason}; look at the device, and go on with --resume or with --device=cpu"
-            )
-            self.failure.__cause__ = error
+            with blaming(network.name):
+                Server(network, self.requests).run(self.ended.is_set)
         except BaseException as error:
             self.failure = error
+
+
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Turn what torch raises when a device fails into a DeviceError that names the device."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise DeviceError(
+            f"{name} failed: {reason}; look at the device, and go on with --resume or with --device=cpu"
+        ) from error
 
 
 class Server:
@@ -256,13 +263,11 @@ class Server:
             request.put(rows, found[i * self.network.piece : (i + 1) * self.network.piece])
 
 
-def in_advance(
-    batches: Iterable[Batch], start: Callable[[Batch], Wait], ahead: int
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Each batch with what start(batch)() gives, in order; `ahead` more batches are started before one is awaited."""
+def in_advance(started: Iterable[tuple[Batch, Wait]], ahead: int) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Each batch with what its wait() gives, in order; `ahead` more batches are started before one is awaited."""
     waiting: deque[tuple[Batch, Wait]] = deque()
-    for batch in batches:
-        waiting.append((batch, start(batch)))
+    for pair in started:
+        waiting.append(pair)
         if len(waiting) > ahead:
             first, wait = waiting.popleft()
             yield first, wait()

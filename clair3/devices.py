@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from clair3.compute import AMP, AUTO, BF16, CPU, CUDA, FP16, MPS, Compute
-from clair3.device_queue import DeviceQueue, InWorker, Wait
+from clair3.device_queue import DeviceQueue, InWorker, Wait, blaming
 from clair3.inference import Predictor
 from clair3.model import HEAD_SIZES, Clair3_F
 from clair3.precision import lower_precision
@@ -49,7 +49,8 @@ def resolve(compute: Compute) -> Compute:
     """The same choice with everything known: devices by number and name, and precision.
 
     "auto" takes the CUDA GPUs, else the CPU: MPS is used when it is named, as its results are less well tested.
-    Raises ConfigError, naming what was found, when a device is not there or cannot do the precision.
+    Takes no GPU into use: training has a process for each. Raises ConfigError, naming what was found, when a device is
+    not there or cannot do the precision.
     """
     device = compute.device
     if device == AUTO:
@@ -89,13 +90,23 @@ def resolve_cuda(compute: Compute) -> Compute:
                 name = torch.cuda.get_device_name(number)
                 raise ConfigError(f"--precision=bf16: cuda:{number} ({name}) has no bf16 arithmetic; use fp16 or fp32")
     names = tuple(dict.fromkeys(torch.cuda.get_device_name(number) for number in numbers))
-    for number in numbers:
-        free, total = torch.cuda.mem_get_info(number)
-        name = torch.cuda.get_device_name(number)
-        logger.info("Networks run on cuda:%d (%s), %.1f of %.1f GB free", number, name, free / 1e9, total / 1e9)
-    if len(names) > 1:
-        logger.warning("GPUs of different models (%s): last digits may differ from run to run", ", ".join(names))
     return replace(compute, numbers=numbers, names=tuple(sorted(names)))
+
+
+def take_gpus(compute: Compute) -> None:
+    """Take the GPUs of a resolved choice, if any, into use: from here on each holds some memory of this process.
+
+    Raises DeviceError for one that is another process's alone, or has no memory left.
+    """
+    for number in compute.numbers or ():
+        name = torch.cuda.get_device_name(number)
+        with blaming(f"cuda:{number} ({name})"):
+            free, total = torch.cuda.mem_get_info(number)
+        logger.info("Networks run on cuda:%d (%s), %.1f of %.1f GB free", number, name, free / 1e9, total / 1e9)
+    if len(compute.names) > 1:
+        logger.warning(
+            "GPUs of different models (%s): last digits may differ from run to run", ", ".join(compute.names)
+        )
 
 
 def found() -> str:
@@ -109,14 +120,21 @@ def found() -> str:
 
 
 def make_inference(compute: Compute, model: torch.nn.Module) -> InWorker | DeviceQueue:
-    """A network (in eval mode, on the CPU) where a resolved choice wants it; close it after the last worker's end."""
+    """A network (in eval mode, on the CPU) where a resolved choice wants it; close it after the last worker's end.
+
+    Raises DeviceError when a device does not take it.
+    """
     model = lower_precision(model, compute.precision)
     if compute.device == CPU:
         torch.set_num_threads(compute.torch_threads)
         return InWorker(Predictor(model), TOGETHER)
     compute_exactly()
-    devices = [torch.device(compute.device, number) for number in compute.numbers or (0,)]
-    return DeviceQueue([DeviceNetwork(copy.deepcopy(model), device) for device in devices])
+    networks = []
+    for number in compute.numbers or (0,):
+        device = torch.device(compute.device, number)
+        with blaming(str(device)):
+            networks.append(DeviceNetwork(copy.deepcopy(model), device))
+    return DeviceQueue(networks)
 
 
 def compute_exactly() -> None:
@@ -146,6 +164,7 @@ class DeviceNetwork:
         """Pieces of a batch for which the free memory suffices; 1 at least, it is tried."""
         if self.device.type != CUDA:
             return MOST_PIECES
+        self.free()  # what the network of another stage has left
         free, _ = torch.cuda.mem_get_info(self.device)
         row = TENSOR_BYTES[kind] + 4 * self.classes
         left = MEMORY_SHARE * free - self.piece * ACTIVATIONS[kind]
@@ -155,15 +174,16 @@ class DeviceNetwork:
         """See clair3.device_queue.Network. Rows go through pinned memory, so copying does not hold the device up."""
         pinned = self.device.type == CUDA
         like = torch.from_numpy(rows[0])
-        batch = torch.zeros((len(rows) * self.piece, *like.shape[1:]), dtype=like.dtype, pin_memory=pinned)
-        for i, piece in enumerate(rows):
-            batch.numpy()[i * self.piece : i * self.piece + len(piece)] = piece
+        batch = torch.empty((len(rows) * self.piece, *like.shape[1:]), dtype=like.dtype, pin_memory=pinned)
+        for place, piece in zip(np.split(batch.numpy(), len(rows)), rows, strict=True):
+            place[: len(piece)] = piece
+            place[len(piece) :] = 0
         return self.start_cuda(batch) if pinned else self.start_plain(batch)
 
     def start_cuda(self, batch: torch.Tensor) -> Wait:
         """Queue copies and kernels on the GPU and return at once."""
         with torch.cuda.device(self.device):
-            began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            began, ended = (torch.cuda.Event(enable_timing=True, blocking=True) for _ in range(2))  # sleep, not spin
             began.record()
             predicted = self.predict(batch)
             answer = torch.empty(predicted.shape, pin_memory=True)

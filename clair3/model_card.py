@@ -10,6 +10,7 @@ from typing import Any
 from shared.digest import sha256_of
 from shared.errors import InputError
 from shared.platforms import PLATFORMS
+from shared.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -96,14 +97,7 @@ def read_card(folder: Path) -> ModelCard | None:
 
 def write_card(folder: Path, card: ModelCard) -> None:
     """Write model.json, whole or not at all. Raises InputError when it cannot be written."""
-    path = Path(folder) / CARD_FILE
-    unfinished = path.with_name(f"{CARD_FILE}.tmp")
-    try:
-        unfinished.write_text(json.dumps(card.as_dict(), indent=2) + "\n")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    write_whole({Path(folder) / CARD_FILE: f"{json.dumps(card.as_dict(), indent=2)}\n".encode()})
 
 
 def read_json(path: Path) -> object:
@@ -130,7 +124,7 @@ def check_digest(folder: Path, card: ModelCard) -> None:
         if path.is_file() and (found := sha256_of(path)) != expected:
             raise InputError(
                 f"{path}: not the file of model {card.name}: its SHA-256 is {found[:16]}..., {CARD_FILE} has "
-                f"{expected[:16]}...; fetch or copy the model again"
+                f"{expected[:16]}...; copy the model again, or remove the folder and fetch it"
             )
 
 

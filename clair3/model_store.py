@@ -22,6 +22,7 @@ from clair3.model_card import (
     write_card,
 )
 from clair3.model_registry import find_installed, is_model, search_path
+from clair3.models import find_checkpoint
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from shared.digest import sha256_of
 from shared.download import download
@@ -114,12 +115,13 @@ def check_model(folder: Path, card: ModelCard | None) -> None:
 def check_networks(folder: Path, card: ModelCard | None) -> None:
     """Load both networks. Raises InputError when one cannot be used, or was trained with other channels than said."""
     load_model = import_module("clair3.checkpoint").load_model  # torch takes a second to load
-    for name, kind in zip(NETWORK_FILES, (PILEUP, FULL_ALIGNMENT), strict=True):
-        model = load_model(folder / name, kind, heads=NEEDED_HEADS[kind])
+    for kind, heads in NEEDED_HEADS.items():
+        path = find_checkpoint(folder, kind, kind)
+        model = load_model(path, kind, heads=heads)
     dwell = model.channels == DWELL_CHANNEL_COUNT
     if card is not None and card.dwell not in (None, dwell):
         found = "with" if dwell else "without"
-        raise InputError(f"{folder / name}: trained {found} dwell time; model.json says otherwise, use another model")
+        raise InputError(f"{path}: trained {found} dwell time; its card says otherwise, use another model")
 
 
 def verifiable(card: ModelCard, address: str | None) -> bool:

@@ -115,6 +115,17 @@ def test_prefixes_with_folders(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pileup.pt", "variables.pt"]
 
 
+def test_two_networks_are_not_written_to_one_file(folder, tmp_path, capsys):
+    (tmp_path / "a" / "variables").mkdir(parents=True)
+    for file in folder.glob("pileup.*"):
+        shutil.copy(file, tmp_path / "a" / "variables" / file.name.replace("pileup", "variables"))
+    prefixes = f"--pileup-prefix={tmp_path / 'a/variables/variables'}", "--fa-prefix=full_alignment/variables/variables"
+    output = tmp_path / "output"
+    options = "--checkpoint-dir", folder, "--output-dir", output, *prefixes
+    refused(capsys, 2, f"{output / 'variables.pt'}: both networks would be written there", *options)
+    assert not output.exists()
+
+
 def test_bare(folder, tmp_path, capsys):
     """What v2.0.2's converter writes: its loader, and ours, then take the padding for symmetric."""
     assert convert("--checkpoint", folder / "full_alignment", "--output", tmp_path / "x.pt", "--bare") == 0

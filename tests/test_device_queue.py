@@ -31,6 +31,7 @@ class FakeNetwork:
     """Answers each row with its first number; `capacity` pieces fit its memory."""
 
     classes = 2
+    complaint = "CUDA out of memory. Tried to allocate 2.00 GiB.\nmore words"
 
     def __init__(self, piece=4, pieces=8, capacity=8, seconds=0.0, name="cuda:0"):
         self.name, self.piece, self.pieces, self.capacity, self.seconds = name, piece, pieces, capacity, seconds
@@ -40,7 +41,7 @@ class FakeNetwork:
         self.on_device += len(rows)
         if self.on_device > self.capacity:
             self.on_device -= len(rows)
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore words")
+            raise RuntimeError(self.complaint)
         assert all(0 < len(piece) <= self.piece for piece in rows) and len(rows) <= self.pieces
         self.batches.append(len(rows))
         answer = np.full((len(rows) * self.piece, self.classes), -1, np.float32)
@@ -114,8 +115,17 @@ def test_small_requests_share_a_batch():
     assert len(network.batches) < 20 and max(network.batches) > 2
 
 
-def test_a_device_without_memory_gets_smaller_batches(caplog):
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        FakeNetwork.complaint,
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_a_device_without_memory_gets_smaller_batches(caplog, complaint):
     network = FakeNetwork(pieces=8, capacity=3)
+    network.complaint = complaint
     with closing(DeviceQueue([network])) as queue:
         ask(queue, [100, 1, 7])
     assert max(network.batches) <= 3 and network.freed
@@ -130,7 +140,7 @@ def test_in_advance(batches, ahead):
         started.append(batch)
         return lambda: (batch, len(started))
 
-    found = list(in_advance(range(batches), start, ahead))
+    found = list(in_advance(((i, start(i)) for i in range(batches)), ahead))
     assert found == [(i, (i, min(batches, i + 1 + ahead))) for i in range(batches)]
 
 

@@ -14,11 +14,11 @@ import torch
 from clair3 import compute, devices, pipeline
 from clair3.banner import iter_banner
 from clair3.compute import Compute, compute_from, parse_device
-from clair3.devices import DeviceNetwork, make_inference, resolve
+from clair3.devices import DeviceNetwork, make_inference, resolve, take_gpus
 from clair3.inference import Predictor
 from clair3.model import random_model
 from clair3.precision import lower_precision
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DeviceError
 
 torch.set_num_threads(1)
 
@@ -119,13 +119,20 @@ class FakeCuda:
     capabilities = ((7, 5), (9, 0))
     free = 5_000_000_000
 
+    def __init__(self):
+        self.taken = []
+
+    def memory(self, number):
+        self.taken.append(number)
+        return self.free, 16_000_000_000
+
     def install(self, patch):
         patch.setattr(torch.backends.cuda, "is_built", lambda: True)
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "device_count", lambda: len(self.names))
         patch.setattr(torch.cuda, "get_device_name", lambda number: self.names[number])
         patch.setattr(torch.cuda, "get_device_capability", lambda number: self.capabilities[number])
-        patch.setattr(torch.cuda, "mem_get_info", lambda number: (self.free, 16_000_000_000))
+        patch.setattr(torch.cuda, "mem_get_info", self.memory)
 
 
 @pytest.fixture
@@ -146,7 +153,10 @@ def two_gpus(monkeypatch):
 )
 def test_gpus_that_are_there(two_gpus, asked, numbers, names, precision, caplog):
     caplog.set_level(logging.INFO)
-    assert resolve(asked) == Compute("cuda", numbers, precision, 1, names)
+    found = resolve(asked)
+    assert found == Compute("cuda", numbers, precision, 1, names) and not two_gpus.taken
+    take_gpus(found)
+    assert tuple(two_gpus.taken) == numbers
     assert f"Networks run on cuda:{numbers[-1]} ({FakeCuda.names[numbers[-1]]}), 5.0 of 16.0 GB free" in caplog.text
     assert ("GPUs of different models" in caplog.text) == (len(names) > 1)
 
@@ -166,6 +176,25 @@ def test_gpus_that_are_not_there(two_gpus, asked, message, monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=message):
         resolve(asked)
+
+
+def test_a_gpu_that_is_another_s_alone(two_gpus, monkeypatch):
+    def busy(number):
+        raise RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable\nCompile with ...")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", busy)
+    with pytest.raises(DeviceError, match=r"^cuda:0 \(Tesla T4\) failed: CUDA error: CUDA-cap.* unavailable; look at"):
+        take_gpus(resolve(Compute("cuda")))
+
+
+def test_a_gpu_without_room_for_the_network(monkeypatch):
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(devices, "compute_exactly", lambda: None)
+    monkeypatch.setattr(devices.DeviceNetwork, "__init__", full)
+    with pytest.raises(DeviceError, match="^cuda:1 failed: CUDA out of memory. Tried to allocate 20.00 MiB; look at"):
+        make_inference(Compute("cuda", (1,)), random_model("pileup", 1))
 
 
 def test_hidden_gpus_are_told(two_gpus, monkeypatch, caplog):
@@ -230,7 +259,8 @@ def test_batches_fit_the_free_memory(monkeypatch, free, kind, pieces):
 class FakeEvent:
     """Events of a GPU 20 ms apart."""
 
-    def __init__(self, enable_timing):
+    def __init__(self, enable_timing, blocking):
+        assert enable_timing and blocking  # a waiting thread must not take a processor from the workers
         self.recorded = False
 
     def record(self):

@@ -345,7 +345,8 @@ def test_a_full_disk_leaves_nothing(model, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     code, line = refusal(capsys, "--model_path", model, "--output", tmp_path, "-p", "ont")
-    assert (code, line) == (1, f"[ERROR] {tmp_path / 'full_alignment.ts.tmp'}: No space left on device")
+    expected = f"{tmp_path / 'full_alignment.ts'}: cannot be written (No space left on device); is the disk full?"
+    assert (code, line) == (1, f"[ERROR] {expected}")
     assert files(tmp_path) == set()
 
 
@@ -372,6 +373,7 @@ def test_without_the_packages_of_onnx(model, tmp_path, monkeypatch, capsys, miss
         (["--model_path={tmp}/nowhere"], 1, "nowhere: no such model folder or checkpoint; check --model_path"),
         (["--model_path={tmp}"], 1, "No pileup model found in provided model path"),
         (["--model_path={tmp}/text"], 1, "text: not a PyTorch checkpoint"),
+        (["--model_path={tmp}/other.pt"], 1, "other.pt: not a Clair3 network: it has neither LSTM1 nor conv1"),
         (["--fa_model_prefix=pileup", "-p", "ont"], 1, "holds a pileup network where the full-alignment network"),
         (["--output={tmp}/text"], 1, "text is a file; a folder is needed"),
         (["--output={tmp}/text", "--triton"], 1, "text is a file; a folder is needed"),
@@ -388,11 +390,12 @@ def test_without_the_packages_of_onnx(model, tmp_path, monkeypatch, capsys, miss
 )
 def test_what_is_refused(model, tmp_path, capsys, options, code, words):
     (tmp_path / "text").write_text("no network")
+    torch.save({"dense.weight": torch.ones(2, 2)}, tmp_path / "other.pt")
     given = [option.format(tmp=tmp_path, model=model) for option in options]
     found, line = refusal(capsys, f"--model_path={model}", f"--output={tmp_path / 'out'}", *given)
     assert words in line
     assert found == code
-    assert files(tmp_path) == {"text"}
+    assert files(tmp_path) == {"text", "other.pt"}
     assert files(model) == {"pileup.pt", "full_alignment.pt"}
 
 

@@ -119,7 +119,7 @@ def test_digests(tmp_path):
     card = replace(CARD, digest={"pileup.pt": sha256_of(tmp_path / "pileup.pt"), "other.pt": "0" * 64})
     check_digest(tmp_path, card)
     (tmp_path / "pileup.pt").write_bytes(b"Weights")
-    with pytest.raises(InputError, match=r"pileup\.pt: not the file of model lab\+model: .*fetch or copy"):
+    with pytest.raises(InputError, match=r"pileup\.pt: not the file of model lab\+model: .*remove the folder"):
         check_digest(tmp_path, card)
 
 

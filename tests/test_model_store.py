@@ -170,7 +170,7 @@ def test_what_is_no_model_is_not_kept(server, cache, content, spoil, message):
 
 
 def test_dwell_time_is_what_the_card_says(server, cache):
-    with pytest.raises(InputError, match=r"full_alignment\.pt: trained without dwell time; model\.json says otherwise"):
+    with pytest.raises(InputError, match=r"full_alignment\.pt: trained without dwell time; its card says otherwise"):
         fetch(card(server, dwell=True), allow_unverified=True)
     assert not (cache / NAME).exists()
 
@@ -328,6 +328,15 @@ def test_folders_without_a_card(models, sample):
     folder = sample / "model"
     assert models("verify", str(folder)) == (0, f"{folder}: both networks load; no digest is known\n", "")
     assert "model.json: not there" in models("info", str(folder))[1]
+
+
+def test_folders_of_tensorflow(models, shared_data, tmp_path):
+    for file in (shared_data / "golden" / "tf" / "ont").glob("*.*[!z]"):
+        shutil.copy(file, tmp_path)
+    assert models("verify", str(tmp_path))[:2] == (0, f"{tmp_path}: both networks load; no digest is known\n")
+    (tmp_path / "pileup.index").unlink()
+    code, _, error = models("verify", str(tmp_path))
+    assert code == 1 and f"No pileup model found in provided model path and model prefix {tmp_path}/pileup" in error
 
 
 def test_a_mirror(models, registered, server, cache):

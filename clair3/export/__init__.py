@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from clair3.checkpoint import load_model, read_checkpoint
+from clair3.checkpoint import load_model, network_kind, read_checkpoint
 from clair3.export.formats import FORMATS, OPSET, Served, largest_difference, random_tensors
 from clair3.export.triton import Repository
 from clair3.model import CONV_PADDINGS
@@ -19,6 +19,7 @@ from clair3.models import NETWORK_NAMES, find_checkpoint
 from shared.cli import add_switch, check_range, required_text
 from shared.errors import ClairError, ConfigError, InputError
 from shared.platforms import PLATFORMS
+from shared.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +185,9 @@ def export(config: ExportConfig) -> None:
             files[config.output] = content
         else:
             files[config.output / f"{kind}{form.suffix}"] = content
-    _write(files)
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(files)
     for path, content in files.items():
         logger.info("%s: %d bytes", path, len(content))
 
@@ -213,7 +216,7 @@ def _checkpoints(config: ExportConfig) -> list[tuple[Path, str]]:
     if config.model.is_dir():
         return [(find_checkpoint(config.model, kind, prefix), kind) for kind, prefix in config.prefixes.items()]
     state, _ = read_checkpoint(config.model)
-    return [(config.model, "pileup" if any(key.startswith("LSTM1.") for key in state) else "full_alignment")]
+    return [(config.model, network_kind(config.model, state))]
 
 
 def _rows(config: ExportConfig) -> int:
@@ -238,17 +241,3 @@ def _check_output(config: ExportConfig) -> None:
         raise ConfigError(f"--output={config.output} is a file; a folder is needed")
     if config.output.exists() and config.output.samefile(config.model):
         raise ConfigError(f"--output={config.output} is the model itself; give another name")
-
-
-def _write(files: dict[Path, bytes]) -> None:
-    """Write all files under temporary names, then rename them: each is complete or absent."""
-    unfinished = {path: path.with_name(path.name + ".tmp") for path in files}
-    try:
-        for path, content in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished[path].write_bytes(content)
-        for path in files:
-            unfinished[path].replace(path)
-    finally:
-        for path in unfinished.values():
-            path.unlink(missing_ok=True)
