@@ -171,7 +171,9 @@ class Run:
         if config.haplotag:
             logger.info("4/7 Haplotag input BAM file using Whatshap, need some time to finish!")
             whatshap = WhatsHap(find_whatshap(config.whatshap), config.bam, config.reference)
-            whatshap.haplotag(config.output / PHASED_VCF, config.output / PHASED_BAM, max(1, config.threads // 2))
+            path, began = config.output / PHASED_BAM, time.monotonic()
+            whatshap.haplotag(config.output / PHASED_VCF, path, max(1, config.threads // 2))
+            logger.info("%s in %.2f s", path, time.monotonic() - began)
 
     def write_gvcf(self, merged: Rows, stage: StageRows) -> None:
         """The gVCF: variants, and blocks from the evidence that the pileup stage left (spec/calling.md 6)."""

@@ -1,15 +1,17 @@
 """A calling run from end to end: checks, plan, stages, final files.
 
 Nothing stands under a final name unless the run that made it was complete: final files of an earlier run in the same
-folder are removed before the first read is looked at, and new ones are renamed into place at the end.
+folder are removed before the first read is looked at, and those of this run when it fails. Each is complete from the
+moment it is there, also when the run is killed.
 """
 
 import argparse
 import fcntl
 import logging
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clair3 import options
@@ -54,6 +56,7 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
     modes apply. That is the pileup stage as later stages see it.
     Raises ClairError; no file stands under a final name then.
     """
+    began = time.monotonic()
     keep_inputs(config)
     with alone_in(config.output):
         log.append_to(config.output / options.LOG_FILE)
@@ -80,9 +83,15 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
         spans = gvcf_spans(config, environment)
         chunks = plan_chunks(environment.contigs, environment.allowed, config.chunk_size, spans)
         write_plan(config, environment, chunks)
-        path = Run(config, environment, models).call(chunks, final)
+        try:
+            path = Run(config, environment, models).call(chunks, final)
+        except BaseException:
+            with suppress(InputError):  # the first error is the one to tell
+                remove_final_files(config.output)
+            raise
         if config.remove_intermediate_dir:
             remove_intermediates(config.output / "tmp")
+        logger.info("Total time of the run: %.2f s", time.monotonic() - began)
         logger.info("Finish calling, output file: %s", path)
         return path
 
@@ -109,8 +118,8 @@ def alone_in(output: Path) -> Iterator[None]:
 
 
 def remove_final_files(output: Path) -> None:
-    """Take away what an earlier run left under final names, so that a failing run leaves nothing that looks whole,
-    and what a killed one left half written."""
+    """Take away what a run left under final names, so that a failing one leaves nothing that looks whole, and what a
+    killed one left half written."""
     for name in FINAL_FILES:
         earlier = (output / f"{name}{suffix}" for suffix in ("", ".tbi", ".csi", ".bai"))
         for path in (*earlier, *unfinished_of(output / name)):

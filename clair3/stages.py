@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 GROUP_BASES, GROUPS_PER_WORKER = 200_000, 8
 """A worker takes small tasks together, up to so many bases, while there are still so many groups for each worker."""
 
+NO_TENSORS = np.empty(0)
+
 INFO = {PILEUP: vcf.PILEUP_INFO, FULL_ALIGNMENT: vcf.FULL_ALIGNMENT_INFO}
 
 
@@ -108,7 +110,7 @@ class Caller:
     def iter_predicted(self, tasks: Sequence[Task]) -> Iterator[tuple[int, TensorBatch, np.ndarray]]:
         """Number of the task, candidates and probabilities of each batch, in order."""
         width = WIDTH[self.kind]  # a network may have more heads than the decoder reads
-        for group, probabilities in in_advance(self.gathered(tasks), self.submit, self.inference.ahead):
+        for group, probabilities in in_advance(self.submitted(tasks), self.inference.ahead):
             ends = np.cumsum([len(batch) for _, batch in group])
             for (index, batch), part in zip(group, np.split(probabilities[:, :width], ends[:-1]), strict=True):
                 check_finite(part, tasks[index])
@@ -128,10 +130,13 @@ class Caller:
         if waiting:
             yield waiting
 
-    def submit(self, group: list[tuple[int, TensorBatch]]) -> Wait:
-        """Ask for the probabilities of some batches."""
-        tensors = [batch.tensors for _, batch in group]
-        return self.inference.submit(np.concatenate(tensors) if len(tensors) > 1 else tensors[0], self.cancel)
+    def submitted(self, tasks: Sequence[Task]) -> Iterator[tuple[list[tuple[int, TensorBatch]], Wait]]:
+        """What gathered gives, and the wait for its probabilities. Its tensors are let go: with IdleHelp a worker may
+        have as many batches on their way as there are workers, and only those not yet computed should take memory."""
+        for group in self.gathered(tasks):
+            tensors = [batch.tensors for _, batch in group]
+            wait = self.inference.submit(np.concatenate(tensors) if len(tensors) > 1 else tensors[0], self.cancel)
+            yield [(index, replace(batch, tensors=NO_TENSORS)) for index, batch in group], wait
 
 
 def check_finite(probabilities: np.ndarray, task: Task) -> None:

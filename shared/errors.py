@@ -3,7 +3,8 @@
 import errno
 from os import PathLike
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, None)
+"""htslib does not tell the reason."""
 
 
 class ClairError(Exception):

@@ -21,14 +21,15 @@ def in_order(
     """
     tasks = iter(tasks)
     with ThreadPoolExecutor(workers, thread_name_prefix="worker") as pool:
-        waiting = deque(pool.submit(function, task) for task in islice(tasks, 2 * workers))
+        waiting = deque()
         try:
+            waiting.extend(pool.submit(function, task) for task in islice(tasks, 2 * workers))
             while waiting:
                 result = waiting[0].result()
                 waiting.popleft()
                 waiting.extend(pool.submit(function, task) for task in islice(tasks, 1))
                 yield result
         except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
             stop()
-            pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -2,6 +2,8 @@
 
 import threading
 import time
+import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,10 @@ import pytest
 from clair3 import core
 from clair3.device_queue import InWorker, in_advance
 from clair3.idle_help import IdleHelp
+from clair3.stages import Caller
+from clair3.task.main import PILEUP
 from shared.errors import InputError
+from shared.records import TensorBatch
 from shared.workers import in_order
 
 
@@ -38,7 +43,7 @@ class Watched:
 def call(shared, task):
     """A task: five batches of numbers."""
     batches = [np.array([[task], [i]]) for i in range(5)]
-    return [found.tolist() for _, found in in_advance(batches, lambda b: shared.submit(b, CANCEL), shared.ahead)]
+    return [found.tolist() for _, found in in_advance(((b, shared.submit(b, CANCEL)) for b in batches), shared.ahead)]
 
 
 CANCEL = core.CancelFlag()
@@ -84,3 +89,27 @@ def test_a_cancelled_run_ends():
     with pytest.raises(core.Cancelled):
         [wait() for wait in waits]
     shared.close()
+
+
+def test_memory_does_not_grow_with_the_batches_of_a_task():
+    """Each worker may have `workers` batches on their way; with their tensors, memory would be that number squared."""
+    workers, batches, living, most = 8, 30, set(), []
+
+    def tensors(source, task, cancel):
+        for i in range(batches):
+            array = np.full((1, 24), 100 * (1 + task) + i, np.float32)
+            living.add((task, i))
+            weakref.finalize(array, living.discard, (task, i))
+            most.append(len(living))
+            yield TensorBatch("chr1", np.array([i]), None, array, None)
+
+    shared = IdleHelp(InWorker(Watched(0.002), 1), workers)
+    caller = Caller(PILEUP, tensors, SimpleNamespace(mine=lambda: None), shared, None, None)
+
+    def call_one(task):
+        return [probabilities[0, 0] for _, _, probabilities in caller.iter_predicted([task])]
+
+    found = in_order(call_one, range(workers), workers, stop=CANCEL.set)
+    assert list(found) == [[2 * (100 * (1 + task) + i) for i in range(batches)] for task in range(workers)]
+    shared.close()
+    assert max(most) <= 5 * workers

@@ -49,10 +49,11 @@ def test_resume_with_nothing_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "number, ending", [(errno.ENOSPC, "; is the disk full?"), (errno.EDQUOT, "; is the disk full?"), (errno.EACCES, "")]
+    "number, ending",
+    [*((number, "; is the disk full?") for number in (errno.ENOSPC, errno.EDQUOT, None)), (errno.EACCES, "")],
 )
 def test_a_refused_row_says_why(tmp_path, monkeypatch, number, ending):
-    """The disk is suspected only when it says so."""
+    """The disk is suspected only when it says so, or no reason is given."""
     ledger = filled(tmp_path / "rows")
 
     def refuse(self, data):

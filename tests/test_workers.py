@@ -44,3 +44,20 @@ def test_an_end_before_the_end(leave):
         else:
             assert next(results) == 0
     assert stopped.is_set() and len(started) < 10
+
+
+def test_an_end_while_the_first_tasks_are_handed_out():
+    """Ctrl-C there, or no more threads: what has begun is told to end, what waits does not begin."""
+    stopped, started = threading.Event(), []
+
+    def tasks():
+        yield from range(5)
+        raise KeyboardInterrupt
+
+    def work(i):
+        started.append(i)
+        stopped.wait(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(in_order(work, tasks(), 3, stop=stopped.set))
+    assert stopped.is_set() and len(started) <= 3
