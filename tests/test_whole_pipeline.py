@@ -327,7 +327,7 @@ def test_workers_end_with_the_run(config, how):
     for _ in range(20):  # on a busy machine they may have come and gone between two looks
         run = start(config)
         while not workers and run.poll() is None:
-            listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True).stdout
+            listed = subprocess.run(["ps", "-wweo", "pid=,ppid=,args="], capture_output=True, text=True).stdout
             rows = [line.split(None, 2) for line in listed.splitlines()]
             workers = [int(pid) for pid, parent, args in rows if int(parent) == run.pid and "whatshap_solver" in args]
         if workers:
