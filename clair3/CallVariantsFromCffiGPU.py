@@ -9,17 +9,11 @@ if __package__ in (None, ""):  # started as `python clair3/CallVariantsFromCffiG
 from clair3 import chunk_options, submodules
 from shared import cli
 
-REFUSED = ("output_tensor_can_fn_list", "output_dir", "full_aln_files")
-REFUSED_FLAGS = ("use_triton_gpu", "input_probabilities", "output_probabilities", "is_from_tables")
-
 
 def add_arguments(parser):
-    chunk_options.add_arguments(parser, indel_min_af=0.15)
-    chunk_options.add_device_arguments(parser, use_gpu=True)
-    cli.add_switch(parser, "--showRef", default=True, help="write reference calls too")
-    parser.add_argument("--max_depth", type=int, choices=[144], default=144, help="only 144 is in this version")
-    submodules.add_accepted(parser, "parallel", "pypy", "python", "gpu_threads", "internal_threads", flags=("debug",))
-    submodules.add_refused(parser, *REFUSED, flags=(*REFUSED_FLAGS, "output_for_ensemble"))
+    chunk_options.add_cffi_arguments(parser, use_gpu=True)
+    submodules.add_accepted(parser, "parallel", "pypy", "python", "gpu_threads", "internal_threads")
+    submodules.add_refused(parser, "output_dir", "full_aln_files")
 
 
 def run(args):

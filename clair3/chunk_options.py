@@ -67,6 +67,17 @@ def add_arguments(parser: argparse.ArgumentParser, indel_min_af: float) -> None:
     submodules.add_refused(parser, "ctgStart", "ctgEnd", "predict_fn")
 
 
+def add_cffi_arguments(parser: argparse.ArgumentParser, use_gpu: bool) -> None:
+    """Options of CallVariantsFromCffi and CallVariantsFromCffiGPU; use_gpu is the default in which they differ."""
+    add_arguments(parser, indel_min_af=0.15)
+    add_device_arguments(parser, use_gpu)
+    add_switch(parser, "--showRef", default=True, help="write reference calls too")
+    parser.add_argument("--max_depth", type=int, choices=[144], default=144, help="only 144 is in this version")
+    submodules.add_accepted(parser, flags=("debug",))
+    flags = ("use_triton_gpu", "input_probabilities", "output_probabilities", "is_from_tables", "output_for_ensemble")
+    submodules.add_refused(parser, "output_tensor_can_fn_list", flags=flags)
+
+
 def add_device_arguments(parser: argparse.ArgumentParser, use_gpu: bool) -> None:
     """Where the network runs, of the sub-commands that can use GPUs; use_gpu is the default in which they differ."""
     add_switch(parser, "--use_gpu", default=use_gpu, help="run the network on GPUs")

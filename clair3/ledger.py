@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from shared.errors import ClairError, InputError, unwritable
+from shared.errors import ClairError, InputError
 from shared.records import Task
+from shared.whole_files import write_whole
 
 MARK = "##clair3_ledger="
 
@@ -147,10 +148,7 @@ class Ledger:
 
     def _put(self, path: Path, content: bytes) -> None:
         """Write a file that is complete or absent."""
-        partial = path.with_name(f"{path.name}.partial")
         try:
-            partial.write_bytes(content)
-            partial.replace(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise LedgerError(unwritable(path, error)) from None
+            write_whole({path: content})
+        except InputError as error:
+            raise LedgerError(str(error)) from None

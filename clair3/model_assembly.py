@@ -14,6 +14,7 @@ from shared.digest import sha256_of
 from shared.errors import ConfigError, InputError, unwritable
 from shared.param_f import CHANNEL_COUNT
 from shared.platforms import PLATFORMS
+from shared.whole_files import unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +72,8 @@ def assemble(pileup: Path, full_alignment: Path, folder: Path, platform: str | N
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, path in files.items():
-            partial = folder / f".{name}.partial"
-            shutil.copyfile(path, partial)
-            partial.replace(folder / name)
+            with unfinished(folder / name) as partial:
+                shutil.copyfile(path, partial)
     except OSError as error:
         raise InputError(unwritable(folder, error)) from None
     card = replace(card, digest={name: sha256_of(folder / name) for name in files})

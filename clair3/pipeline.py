@@ -22,10 +22,10 @@ from clair3.models import find_checkpoint
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from clair3.vcf import unfinished_of
 from preprocess.environment import Environment, check_moves, examine
-from preprocess.phasing import unfinished_folder
 from shared import log
 from shared.errors import InputError, unwritable
 from shared.regions import Chunk, plan_chunks
+from shared.whole_files import unfinished_folder
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from shared.cli import check_range
-from shared.errors import InputError, unwritable
 from shared.records import Region
+from shared.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -164,13 +164,7 @@ def write_snps(path: Path, header: str, snps: list[str]) -> None:
 
     The file is complete or absent. Raises InputError when it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text("".join([header, *(f"{line}\n" for line in snps)]))
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(unwritable(path, error)) from None
+    write_whole({path: "".join([header, *(f"{line}\n" for line in snps)]).encode()})
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,13 +3,13 @@
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from clair3.vcf import VcfWriter, pos_of
 from clair3.vcf_files import contigs_of, iter_rows, read_header, write_lines
 from shared.errors import InputError
 from shared.reference import MAJOR_CONTIGS
+from shared.whole_files import unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -131,10 +131,9 @@ def compressed_name(path: Path) -> Path:
 def copy_vcf(path: Path, other: Path) -> None:
     """Copy a VCF under another name of the same folder, with its index, which comes first."""
     for suffix in (".tbi", ".csi", ""):
-        partial = other.with_name(f".{other.name}{suffix}.partial")
-        with suppress(FileNotFoundError):
-            shutil.copyfile(f"{path}{suffix}", partial)
-            partial.replace(f"{other}{suffix}")
+        if (source := path.with_name(f"{path.name}{suffix}")).exists():
+            with unfinished(other.with_name(f"{other.name}{suffix}")) as partial:
+                shutil.copyfile(source, partial)
 
 
 def only_contigs(header: Iterable[str], contigs: Iterable[str]) -> list[str]:

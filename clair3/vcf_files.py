@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from shared.compressed import is_number, read_rows
-from shared.errors import InputError, unwritable
+from shared.errors import InputError
+from shared.whole_files import unfinished
 
 COLUMNS = 10
 """A VCF of one sample."""
@@ -61,15 +62,9 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
 
     Raises InputError when the disk refuses; what `lines` raises passes through.
     """
-    partial, count = path.with_name(f".{path.name}.partial"), 0
-    try:
-        with open(partial, "w", encoding="utf-8", errors="backslashreplace") as file:
-            for line in lines:
-                file.write(f"{line}\n")
-                count += 1
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(unwritable(path, error)) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    count = 0
+    with unfinished(path) as partial, open(partial, "w", encoding="utf-8", errors="backslashreplace") as file:
+        for line in lines:
+            file.write(f"{line}\n")
+            count += 1
     return count

@@ -24,6 +24,7 @@ from shared.compressed import is_number, read_rows
 from shared.coprocess import Coprocesses, Ended
 from shared.errors import ClairError, ConfigError, InputError
 from shared.process import run_program
+from shared.whole_files import unfinished_in_folder
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class WhatsHap:
         Raises PhasingError.
         """
         options = [] if trust_genotypes else ["--chromosome", contig, "--distrust-genotypes"]
-        with _unfinished(output) as made:
+        with unfinished_in_folder(output) as made:
             self._run("phase", f"phasing of {contig}", options, vcf, made)
             made.replace(output)
 
@@ -110,7 +111,7 @@ class WhatsHap:
 
         vcf is bgzipped and indexed. The BAM is complete, with an index, or absent. Raises PhasingError.
         """
-        with _unfinished(output) as made:
+        with unfinished_in_folder(output) as made:
             self._run("haplotag", "haplotagging", [], vcf, made)
             index = index_bam(made, threads)
             index.replace(output.with_name(index.name))
@@ -136,7 +137,7 @@ class WhatsHapSolver:
         if trust_genotypes:
             self.command.phase(contig, vcf, output, trust_genotypes)
             return
-        with _unfinished(output) as made:
+        with unfinished_in_folder(output) as made:
             answer = self._ask(f"phasing of {contig}", contig=contig, vcf=vcf, output=made)
             if answer == whatshap_solver.DONE:
                 made.replace(output)
@@ -187,7 +188,7 @@ class LongPhase:
     def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
         """As WhatsHap.phase; LongPhase is run in the same way whether genotypes are trusted or not."""
         kind = "--ont" if self.platform == "ont" else "--pb"
-        with _unfinished(output) as made:
+        with unfinished_in_folder(output) as made:
             prefix = made.with_name(made.name.removesuffix(".gz").removesuffix(".vcf"))
             files = ["-s", vcf, "-b", self.bam, "-r", self.reference, "-t", str(self.threads), "-o", prefix, kind]
             results = [made.with_name(prefix.name + suffix) for suffix in (".vcf", ".vcf.gz")]
@@ -197,23 +198,6 @@ class LongPhase:
             elif result != made:
                 made.write_bytes(gzip.decompress(result.read_bytes()))
             made.replace(output)
-
-
-def unfinished_folder(output: Path) -> Path:
-    """Where a program writes output as long as it is not complete; only a killed run leaves it."""
-    return output.with_name(f".unfinished_{output.name}")
-
-
-@contextmanager
-def _unfinished(output: Path) -> Iterator[Path]:
-    """A file of the same name in a hidden folder beside output; the folder goes in the end."""
-    folder = unfinished_folder(output)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder / output.name
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_tool(what: str, argv: Sequence[str | Path], cancelled: Callable[[], bool], results: Sequence[Path]) -> Path:

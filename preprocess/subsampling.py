@@ -13,6 +13,7 @@ from preprocess.phasing import index_bam
 from shared.cli import check_range, required_text
 from shared.errors import ConfigError, InputError, unwritable
 from shared.reference import Reference, read_reference
+from shared.whole_files import unfinished_in_folder
 
 logger = logging.getLogger(__name__)
 
@@ -52,25 +53,23 @@ def subsample(
     alignments = read_alignments(bam, genome)
     if unknown := [name for name in contigs or () if name not in alignments.lengths]:
         raise InputError(f"{bam}: no contig {unknown[0]} (--ctgName) in the header")
-    draw, partial = Draw(fraction, seed), output.with_name(f".{output.name}.partial")
+    draw = Draw(fraction, seed)
     looked_at = kept = 0
+    with pysam.AlignmentFile(str(bam), check_sq=False) as source:
+        header = source.header
     try:
-        with pysam.AlignmentFile(str(bam), check_sq=False) as source:
-            header = source.header
-        with pysam.AlignmentFile(str(partial), "wb", header=header) as target:
-            for read in iter_reads(alignments, genome, contigs):
-                looked_at += 1
-                if draw.has(read.query_name):
-                    kept += 1
-                    target.write(read)
-        index = index_bam(partial, threads=1)
-        index.replace(output.with_name(output.name + index.suffix))
-        partial.replace(output)
+        with unfinished_in_folder(output) as made:
+            with pysam.AlignmentFile(str(made), "wb", header=header) as target:
+                for read in iter_reads(alignments, genome, contigs):
+                    looked_at += 1
+                    if draw.has(read.query_name):
+                        kept += 1
+                        target.write(read)
+            index = index_bam(made, threads=1)
+            index.replace(output.with_name(index.name))
+            made.replace(output)
     except OSError as error:
         raise InputError(unwritable(output, error)) from None
-    finally:
-        for left in (partial, *(partial.with_name(partial.name + suffix) for suffix in (".bai", ".csi"))):
-            left.unlink(missing_ok=True)
     logger.info("%s: %d of %d alignments", output, kept, looked_at)
     return kept
 

@@ -13,6 +13,7 @@ from preprocess.confident_regions import check_contig, refuse_other_name
 from shared.compressed import is_number, read_rows
 from shared.errors import InputError
 from shared.sequence import BASES
+from shared.whole_files import unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -206,18 +207,13 @@ def write_truth(path: Path, lines: Iterable[str]) -> int:
 
     Raises InputError when the disk refuses; what `lines` raises passes through.
     """
-    partial, count = path.with_name(f".{path.name}.partial"), 0
-    try:
-        with (
-            open(partial, "wb") as raw,
-            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file,
-        ):  # same input, same bytes
-            for line in lines:
-                file.write(f"{line}\n".encode())
-                count += 1
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); check the folder and the disk") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    count = 0
+    with (
+        unfinished(path) as partial,
+        open(partial, "wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file,  # same input, same bytes
+    ):
+        for line in lines:
+            file.write(f"{line}\n".encode())
+            count += 1
     return count

@@ -501,7 +501,7 @@ def test_full_disk_keeps_the_last_checkpoint(few, training_config, monkeypatch):
 
     def full(prefix, epoch, *rest):
         if epoch == 2:
-            (config.folder / "small.02.pt.tmp").mkdir()  # cannot be written, as on a full disk
+            (config.folder / ".small.02.pt.partial").mkdir()  # cannot be written, as on a full disk
         save(prefix, epoch, *rest)
 
     monkeypatch.setattr(session.saving, "save_epoch", full)

@@ -8,6 +8,7 @@ from pathlib import Path
 from clair3.evaluation.counting import Interval, Score, Tally, best_point
 from shared.errors import UsageError
 from shared.version import VERSION
+from shared.whole_files import unfinished
 
 COLUMNS = ("truth", "found", "missed", "GT wrong", "calls", "right", "false")
 KINDS = ("SNP", "indel")
@@ -123,9 +124,5 @@ def plot(result: Result, path: Path) -> None:
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(loc="lower left")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with unfinished(path) as partial:
         figure.savefig(partial, format="png", dpi=120)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

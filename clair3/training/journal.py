@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import ConfigError, InputError, unwritable
+from shared.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,7 @@ class Journal:
         for path, number in ((self.table, _epoch_of_row), (self.json_log, _epoch_of_json)):
             if path.is_file():
                 lines = path.read_text().splitlines(keepends=True)
-                kept = path.with_name(f"{path.name}.tmp")
-                kept.write_text("".join(line for line in lines if number(line) <= epoch))
-                kept.replace(path)
+                write_whole({path: "".join(line for line in lines if number(line) <= epoch).encode()})
 
     def close(self) -> None:
         """End the logs that have an end."""

@@ -22,6 +22,7 @@ from clair3.ledger import digest_of, file_identity
 from shared.errors import ClairError, InputError, unwritable
 from shared.process import run_program
 from shared.version import VERSION
+from shared.whole_files import write_whole
 from shared.workers import in_order
 
 logger = logging.getLogger(__name__)
@@ -183,9 +184,7 @@ class Road:
     def note_down(self, step: Step, outputs: dict[str, int] | None) -> None:
         """Write the note of a step; outputs None: begun. The file is complete or as before."""
         note = {"digest": self.digests[step.name], "outputs": outputs, "made": [str(path) for path in step.outputs]}
-        partial = self.note(step).with_suffix(".partial")
-        partial.write_text(json.dumps(note, indent=1) + "\n")
-        partial.replace(self.note(step))
+        write_whole({self.note(step): f"{json.dumps(note, indent=1)}\n".encode()})
 
     def reason(self, step: Step, code: int) -> str:
         """Why the command failed: its own error, else its last words; and where the rest is."""

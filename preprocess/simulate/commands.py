@@ -25,6 +25,7 @@ from shared.errors import InputError, UsageError, unwritable
 from shared.platforms import PLATFORMS
 from shared.process import usable_threads
 from shared.reference import Contig
+from shared.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -157,12 +158,7 @@ def make_folder(folder: Path) -> Path:
 
 def write_bed(path: Path, regions: list[tuple[str, int, int]]) -> None:
     """Write (contig, start, end) rows; the file is complete or absent."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text("".join(f"{name}\t{start}\t{end}\n" for name, start, end in regions))
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(unwritable(path, error)) from None
+    write_whole({path: "".join(f"{name}\t{start}\t{end}\n" for name, start, end in regions).encode()})
 
 
 def chosen_profile(args: argparse.Namespace) -> Profile:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pysam
 
-from shared.errors import ConfigError, InputError, unwritable
+from shared.errors import ConfigError, InputError
 from shared.reference import Contig, read_reference
 from shared.sequence import BASES, IUPAC_TO_BASE
+from shared.whole_files import unfinished
 
 N = 4
 """Code of an unknown base; the others are indices into BASES."""
@@ -150,17 +151,10 @@ def check_sizes(text: str) -> tuple[tuple[str, int], ...]:
 
 def write_fasta(path: Path, contigs: Iterator[tuple[str, str]]) -> None:
     """Write (name, letters) as FASTA with its .fai; the files are complete or absent."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "w") as file:
-            for name, text in contigs:
-                file.write(f">{name}\n")
-                file.writelines(text[i : i + LINE] + "\n" for i in range(0, len(text), LINE))
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(unwritable(path, error)) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with unfinished(path) as partial, open(partial, "w") as file:
+        for name, text in contigs:
+            file.write(f">{name}\n")
+            file.writelines(text[i : i + LINE] + "\n" for i in range(0, len(text), LINE))
     pysam.faidx(str(path))
 
 

@@ -11,10 +11,11 @@ from clair3.core.simulate import Haplotype
 from preprocess.simulate.genome import N, encode
 from preprocess.simulate.variants import Variant
 from shared.compressed import is_number, read_rows
-from shared.errors import InputError, unwritable
+from shared.errors import InputError
 from shared.reference import Contig
 from shared.sequence import BASES
 from shared.version import VERSION
+from shared.whole_files import unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -65,30 +66,12 @@ def write_variants(path: Path, contigs: Iterable[Contig], variants: Iterable[tup
     header += [f"##contig=<ID={contig.name},length={contig.length}>" for contig in contigs]
     header += ['##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype, phased">']
     header += ["\t".join(("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", "SAMPLE"))]
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with pysam.BGZFile(str(partial), "wb") as file:
-            file.write(("\n".join(header) + "\n").encode())
-            for contig, variant in variants:
-                genotype = "{}|{}".format(*variant.genotype)
-                row = (
-                    contig,
-                    variant.pos + 1,
-                    ".",
-                    variant.ref,
-                    ",".join(variant.alts),
-                    ".",
-                    "PASS",
-                    ".",
-                    "GT",
-                    genotype,
-                )
-                file.write(("\t".join(map(str, row)) + "\n").encode())
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(unwritable(path, error)) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with unfinished(path) as partial, pysam.BGZFile(str(partial), "wb") as file:
+        file.write(("\n".join(header) + "\n").encode())
+        for contig, variant in variants:
+            site = (contig, variant.pos + 1, ".", variant.ref, ",".join(variant.alts))
+            row = (*site, ".", "PASS", ".", "GT", "{}|{}".format(*variant.genotype))
+            file.write(("\t".join(map(str, row)) + "\n").encode())
     pysam.tabix_index(str(path), preset="vcf", force=True)
 
 

@@ -18,9 +18,10 @@ from preprocess.simulate.haplotypes import read_variants
 from preprocess.simulate.profile import MOST_QUALITY, STATES, Profile, kmer_text, profile_text
 from preprocess.simulate.variants import Variant
 from shared.cli import required_text
-from shared.errors import ConfigError, InputError, unwritable
+from shared.errors import ConfigError, InputError
 from shared.platforms import PLATFORMS
 from shared.regions import read_bed
+from shared.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -105,12 +106,7 @@ def run(args: argparse.Namespace) -> None:
     profile = estimate(args.platform, counts, facts)
     seen = {"bases": str(int(counts.bases.sum())), "reads": str(len(facts.lengths)), "bam": Path(args.bam).name}
     profile.origin.update({"made_by": "clair3 profile", **seen, **({"note": args.origin} if args.origin else {})})
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        partial.write_text(profile_text(profile) + "\n", encoding="utf-8")
-        partial.replace(output)
-    except OSError as error:
-        raise InputError(unwritable(output, error)) from None
+    write_whole({output: f"{profile_text(profile)}\n".encode()})
     logger.info("%s: %d reads, %s", output, len(facts.lengths), summary(counts))
 
 

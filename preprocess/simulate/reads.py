@@ -19,9 +19,10 @@ from preprocess.simulate.haplotypes import haplotype, read_variants, to_referenc
 from preprocess.simulate.mapping import mapping_quality, unique_places
 from preprocess.simulate.profile import Profile, read_level
 from shared.cli import check_range
-from shared.errors import ConfigError, InputError, unwritable
+from shared.errors import ConfigError, InputError
 from shared.reference import Contig, read_reference
 from shared.version import VERSION
+from shared.whole_files import unfinished
 from shared.workers import in_order
 
 logger = logging.getLogger(__name__)
@@ -274,8 +275,8 @@ def simulate_reads(
     if strangers := sorted(set(found) - {contig.name for contig in known}):
         raise InputError(f"{truth}: contig {strangers[0]} is not in {fasta}; use the reference of the truth")
     process = profile.process(rule.moves, rule.error_free)
-    partial, bases = output.with_name(f".{output.name}.partial"), 0
-    try:
+    bases = 0
+    with unfinished(output) as partial, unfinished(output.with_name(f"{output.name}.bai")) as index:
         with BlockFile(partial, threads) as file:
             file.write(bam_header(known, profile.platform, rule, seed))
             for number, contig, codes in read_contigs(fasta, contigs):
@@ -290,16 +291,10 @@ def simulate_reads(
                 for data in in_position_order(counted, plan.least):
                     file.write(data)
                 bases += totals[0]
-        pysam.index(str(partial))
-        Path(f"{partial}.bai").replace(f"{output}.bai")
-        partial.replace(output)
-    except OSError as error:
-        raise InputError(unwritable(output, error)) from None
-    except pysam.SamtoolsError as error:  # contigs beyond 512 Mb, say, which a .bai cannot hold
-        raise InputError(f"{output}: cannot be indexed ({' '.join(str(error).split())[-200:]})") from None
-    finally:
-        partial.unlink(missing_ok=True)
-        Path(f"{partial}.bai").unlink(missing_ok=True)
+        try:
+            pysam.index(str(partial), str(index))
+        except pysam.SamtoolsError as error:  # contigs beyond 512 Mb, say, which a .bai cannot hold
+            raise InputError(f"{output}: cannot be indexed ({' '.join(str(error).split())[-200:]})") from None
     seconds = time.monotonic() - started
     logger.info("%s: %.1f Mb of reads in %.1f s", output, bases / 1e6, seconds)
     return bases
