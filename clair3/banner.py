@@ -12,44 +12,56 @@ from shared.version import COMPATIBLE_VERSION
 
 def iter_banner(config: CallingConfig) -> Iterator[str]:
     """Lines that tell what the run was told, in v2.0.2's words where scripts may look for them (spec/cli.md 3)."""
-    rule = config.candidates
-    yield f"CLAIR3 VERSION: v{COMPATIBLE_VERSION}"
-    yield f"BAM FILE PATH: {config.bam}"
-    yield f"REFERENCE FILE PATH: {config.reference}"
-    yield f"MODEL PATH: {config.model_dir}"
-    yield f"OUTPUT FOLDER: {config.output}"
-    yield f"PLATFORM: {config.platform}"
-    yield f"THREADS: {config.threads}"
-    yield f"BED FILE PATH: {config.bed or 'EMPTY'}"
-    yield f"VCF FILE PATH: {config.sites or 'EMPTY'}"
-    yield f"CONTIGS: {','.join(config.ctg_names or ['EMPTY'])}"
-    yield f"CONDA PREFIX: {os.environ.get('CONDA_PREFIX', 'EMPTY')}"
-    yield f"WHATSHAP PATH: {config.whatshap or WHATSHAP}"
-    yield f"LONGPHASE PATH: {config.longphase or 'EMPTY'}"
-    yield f"CHUNK SIZE: {config.chunk_size}"
-    if config.min_contig_size:
-        yield f"MIN CONTIG SIZE: {config.min_contig_size}"
-    yield f"FULL ALIGN PROPORTION: {config.selection.var_pct_full}"
-    yield f"FULL ALIGN REFERENCE PROPORTION: {config.selection.ref_pct_full}"
-    phases = config.selection.var_pct_phasing is not None
-    yield f"PHASING PROPORTION: {config.selection.var_pct_phasing if phases else 'EMPTY'}"
-    yield f"MINIMUM MQ: {rule.min_mapq}"
-    yield f"MINIMUM COVERAGE: {rule.min_coverage}"
-    yield f"SNP AF THRESHOLD: {rule.snp_min_af}"
-    yield f"INDEL AF THRESHOLD: {rule.indel_min_af}"
-    yield f"BASE ERROR IN GVCF: {config.blocks.base_err}"
-    yield f"GQ BIN SIZE IN GVCF: {config.blocks.gq_bin_size}"
-    switches = {
+    for told in (files, rules, switches, computing):
+        yield from (f"{what}: {value}" for what, value in told(config).items())
+
+
+def files(config: CallingConfig) -> dict[str, object]:
+    return {
+        "CLAIR3 VERSION": f"v{COMPATIBLE_VERSION}",
+        "BAM FILE PATH": config.bam,
+        "REFERENCE FILE PATH": config.reference,
+        "MODEL PATH": config.model_dir,
+        "OUTPUT FOLDER": config.output,
+        "PLATFORM": config.platform,
+        "THREADS": config.threads,
+        "BED FILE PATH": config.bed or "EMPTY",
+        "VCF FILE PATH": config.sites or "EMPTY",
+        "CONTIGS": ",".join(config.ctg_names or ["EMPTY"]),
+        "CONDA PREFIX": os.environ.get("CONDA_PREFIX", "EMPTY"),
+        "WHATSHAP PATH": config.whatshap or WHATSHAP,
+        "LONGPHASE PATH": config.longphase or "EMPTY",
+        "CHUNK SIZE": config.chunk_size,
+    } | ({"MIN CONTIG SIZE": config.min_contig_size} if config.min_contig_size else {})
+
+
+def rules(config: CallingConfig) -> dict[str, object]:
+    phasing = config.selection.var_pct_phasing
+    return {
+        "FULL ALIGN PROPORTION": config.selection.var_pct_full,
+        "FULL ALIGN REFERENCE PROPORTION": config.selection.ref_pct_full,
+        "PHASING PROPORTION": "EMPTY" if phasing is None else phasing,
+        "MINIMUM MQ": config.candidates.min_mapq,
+        "MINIMUM COVERAGE": config.candidates.min_coverage,
+        "SNP AF THRESHOLD": config.candidates.snp_min_af,
+        "INDEL AF THRESHOLD": config.candidates.indel_min_af,
+        "BASE ERROR IN GVCF": config.blocks.base_err,
+        "GQ BIN SIZE IN GVCF": config.blocks.gq_bin_size,
+    }
+
+
+def switches(config: CallingConfig) -> dict[str, object]:
+    is_on = {
         "FILEUP ONLY CALLING": config.pileup_only,
         "CALLING OF ALL CONTIGS": config.include_all_ctgs,
         "PRINTING REFERENCE CALLS": config.print_ref_calls,
         "GVCF": config.writes_gvcf,
-        "CALLING SNP CANDIDATES ONLY": rule.snp_only,
+        "CALLING SNP CANDIDATES ONLY": config.candidates.snp_only,
         "LONG INDEL CALLING": config.enable_long_indel,
-        "CALLING AT SEQUENCE HEAD AND TAIL": rule.head_and_tail,
+        "CALLING AT SEQUENCE HEAD AND TAIL": config.candidates.head_and_tail,
         "HAPLOID PRECISE CALLING": config.haploid == PRECISE,
         "HAPLOID SENSITIVE CALLING": config.haploid == SENSITIVE,
-        "PHASING FOR FULL ALIGNMENT": phases,
+        "PHASING FOR FULL ALIGNMENT": config.selection.var_pct_phasing is not None,
         "PHASING OF THE OUTPUT": config.final_phaser is not None,
         "HAPLOTAGGING OF THE OUTPUT": config.haplotag,
         "DWELL TIME": config.dwell,
@@ -57,9 +69,13 @@ def iter_banner(config: CallingConfig) -> Iterator[str]:
         "REMOVING INTERMEDIATE FILES": config.remove_intermediate_dir,
         "RESUMING AN EARLIER RUN": config.resume,
     }
-    yield from (f"ENABLE {what}: {on}" for what, on in switches.items())
+    return {f"ENABLE {what}": on for what, on in is_on.items()}
+
+
+def computing(config: CallingConfig) -> dict[str, object]:
+    told = {}
     if config.compute.device != compute.CPU:
-        yield "USE GPU: True"
-        yield f"GPU DEVICE: {config.compute}"
+        told |= {"USE GPU": True, "GPU DEVICE": config.compute}
     if config.compute.precision != compute.FP32:
-        yield f"PRECISION: {config.compute.precision}"
+        told["PRECISION"] = config.compute.precision
+    return told

@@ -22,12 +22,14 @@ from clair3.ledger import Ledger, digest_of, file_identity
 from clair3.models import read_digest
 from clair3.phasing_stage import phase_rows, phase_snps
 from clair3.rows import MergedRows, Rows, StageRows
-from clair3.selection import QualCounts, Selection, cut_blocks, select
+from clair3.selection import Block, QualCounts, Selection, cut_blocks, select, within
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from clair3.vcf import FinalRule, VcfWriter, pos_of
 from preprocess.environment import Environment
+from preprocess.full_alignment import bins_of
 from preprocess.phasing import PhasedSnps, WhatsHap, find_whatshap
 from shared import log
+from shared.platforms import PLATFORMS
 from shared.process import uninterrupted
 from shared.regions import Chunk, pad
 from shared.version import VERSION
@@ -80,7 +82,7 @@ class Run:
         full = self.call_again(selected)
         with self.logged("7_merge_vcf"):
             logger.info("7/7 Merge pileup VCF and full-alignment VCF")
-            merged = MergedRows(rows, rule, full)
+            merged = MergedRows(rows, rule, full, self.full_alignment_only(selected, full))
             self.write(MERGED_VCF, merged, self.known_rows())
             if config.writes_gvcf:
                 self.write_gvcf(merged, rows)
@@ -128,25 +130,40 @@ class Run:
         logger.info("5/7 Select candidates for full-alignment calling")
         return {contig: select(contig, rows.of(contig), cutoffs) for contig in rows.contigs}
 
+    def blocks(self, selected: dict[str, Selection]) -> list[Block]:
+        """What is called again, contig by contig."""
+        short_reads = PLATFORMS[self.config.platform].short_reads
+        return [block for contig, chosen in selected.items() for block in cut_blocks(contig, chosen.pos, short_reads)]
+
     def call_again(self, selected: dict[str, Selection]) -> StageRows:
         """Phasing and the full-alignment stage, if there is anything to call again."""
-        blocks = [block for contig, chosen in selected.items() for block in cut_blocks(contig, chosen.pos)]
+        blocks = self.blocks(selected)
         if not blocks:
             logger.info("No Candidate found! Exit in selecting full-alignment candidates")
             return StageRows(None, ())
         config = self.config
         with self.logged("3_phase"):
             snps = self.phase(selected)
-        blocks = [replace(block, inputs=fingerprint(block.pos, snps.get(block.contig))) for block in blocks]
+        blocks = [replace(block, inputs=fingerprint(block, snps.get(block.contig))) for block in blocks]
         logger.info("6/7 Call low-quality variants using full-alignment model")
-        ledger = self.ledger(FULL_ALIGNMENT, config.candidates, config.decoding, config.dwell, config.conv_padding)
+        ledger = self.ledger(FULL_ALIGNMENT, config.rows, config.decoding, config.conv_padding)
         stages = importlib.import_module("clair3.stages")
-        caller = stages.full_alignment_caller(config, self.environment, self.models[FULL_ALIGNMENT], ledger, snps)
+        model = self.models[FULL_ALIGNMENT]
+        caller = stages.full_alignment_caller(config, self.environment, model, ledger, snps, blocks)
         with self.logged("6_call_var_bam_full_alignment"):
             stages.call_tasks(caller, blocks, config.workers, config.resume)
         rows = StageRows(ledger, blocks)
         self.write(FULL_ALIGNMENT_VCF, rows)
         return rows
+
+    def full_alignment_only(self, selected: dict[str, Selection], full: StageRows) -> dict[str, np.ndarray] | None:
+        """Where the pileup rows of a contig do not count at all: with short reads (spec/calling.md 8.2).
+
+        None: everywhere they count, also when full alignment has not a single row (spec/cli.md 6.1).
+        """
+        if not PLATFORMS[self.config.platform].short_reads or next(full.all(), None) is None:
+            return None
+        return {contig: within(bins_of(chosen.pos)) for contig, chosen in selected.items() if len(chosen.pos)}
 
     def phase(self, selected: dict[str, Selection]) -> dict[str, PhasedSnps]:
         """Phased SNPs of each contig that has any, for haplotagging; none when phasing is off."""
@@ -179,7 +196,7 @@ class Run:
         """The gVCF: variants, and blocks from the evidence that the pileup stage left (spec/calling.md 6)."""
         config, reference, path = self.config, self.environment.reference, self.config.output / GVCF
         began = time.monotonic()
-        listed = {contig.name: contig.length for contig in reference.contigs}
+        listed = reference.lengths
         if not config.all_contigs_in_gvcf:
             called = {contig.name for contig in self.environment.contigs}
             listed = {name: length for name, length in listed.items() if name in called}
@@ -228,8 +245,7 @@ class Run:
 
     def header(self) -> str:
         """The header of this run's VCFs (spec/calling.md 5)."""
-        contigs = [(contig.name, contig.length) for contig in self.environment.reference.contigs]
-        return vcf.header(self.config.sample_name, str(self.config.reference), contigs, self.config.command_line)
+        return vcf.header_of(self.environment.reference, self.config.sample_name, self.config.command_line)
 
     def known_rows(self) -> KnownSites | None:
         """The sites of --vcf_fn, each of which stands in the output; None without."""
@@ -240,8 +256,7 @@ class Run:
     def write(self, name: str, rows: Rows, known: KnownSites | None = None, header: str | None = None) -> int:
         """Write rows under a final name, those of known sites only if such are given; the number written."""
         written, path = 0, self.config.output / name
-        contigs = [(contig.name, contig.length) for contig in self.environment.reference.contigs]
-        with VcfWriter(path, header or self.header(), contigs) as writer:
+        with VcfWriter(path, header or self.header(), self.environment.reference.lengths.items()) as writer:
             for contig, row in rows.all() if known is None else known.complete(rows):
                 writer.write(contig, pos_of(row), row)
                 written += 1
@@ -249,9 +264,9 @@ class Run:
         return written
 
 
-def fingerprint(pos: np.ndarray, snps: PhasedSnps | None) -> str:
-    """A short digest of the candidates of a block and the phased SNPs of its contig."""
-    digest = hashlib.sha256(pos.tobytes())
+def fingerprint(block: Block, snps: PhasedSnps | None) -> str:
+    """A short digest of what is a block's, and of the phased SNPs of its contig."""
+    digest = hashlib.sha256(block.pos.tobytes() + repr(block.owned).encode())
     if snps is not None:
         for column in (snps.pos, snps.alt, snps.haplotype, snps.phase_set):
             digest.update(column.tobytes())

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from clair3.model import CONV_PADDINGS, Clair3_F, Clair3_P, paddings_differ
+from clair3.model import CONV_PADDINGS, NETWORKS, Clair3_F, Clair3_P, paddings_differ
 from clair3.models import NETWORK_NAMES, TF_SUFFIX
 from clair3.tf.networks import read_network
 from shared import param_f
@@ -148,8 +148,8 @@ def _saved(content: dict) -> bytes:
 
 def network_kind(path: Path, state: dict[str, Tensor]) -> str:
     """Which network a state dict is of, "pileup" or "full_alignment". Raises InputError when it is neither."""
-    for kind, first in (("pileup", "LSTM1."), ("full_alignment", "conv1.")):
-        if any(key.startswith(first) for key in state):
+    for kind, network in NETWORKS.items():
+        if any(key.startswith(f"{network.body[0]}.") for key in state):
             return kind
     raise InputError(
         f"{path}: not a Clair3 network: it has neither LSTM1 nor conv1; its first entry is {next(iter(state))}"

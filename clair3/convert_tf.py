@@ -12,16 +12,18 @@ from typing import Any
 
 from clair3.checkpoint import write_checkpoints
 from clair3.models import NETWORK_NAMES, TF_SUFFIX, find_tf_index, read_digest
+from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from clair3.tf.networks import read_network
 from shared.cli import add_switch, required_text, switch
 from shared.errors import ConfigError, InputError, UsageError
 from shared.param_f import DWELL_CHANNEL_COUNT
 from shared.platforms import PLATFORMS
 from shared.version import VERSION
+from shared.whole_files import make_folder
 
 logger = logging.getLogger(__name__)
 
-KINDS = PILEUP, FULL_ALIGNMENT = "pileup", "full_alignment"
+KINDS = PILEUP, FULL_ALIGNMENT
 """Kinds of network, and the prefixes of their files when none are given."""
 
 
@@ -82,10 +84,7 @@ def run(args: argparse.Namespace) -> None:
         contents[output] = state if args.bare else {"state_dict": state, "clair3_meta": meta}
         told.append(f"{output}: {describe(meta)}, from {wanted.index}")
     for output in contents:
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{output.parent}: cannot be created ({error.strerror})") from None
+        make_folder(output.parent)
     write_checkpoints(contents)
     for line in told:
         logger.info("%s", line)

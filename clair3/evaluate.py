@@ -10,8 +10,8 @@ from clair3.evaluation import report
 from clair3.evaluation.comparing import compare
 from clair3.evaluation.counting import Tally
 from clair3.evaluation.variants import VcfVariants
-from clair3.vcf_files import write_lines
 from shared.cli import add_switch, required_text
+from shared.whole_files import write_lines
 
 logger = logging.getLogger(__name__)
 

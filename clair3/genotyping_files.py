@@ -5,13 +5,11 @@ from pathlib import Path
 
 from clair3.sorting import compressed_name, in_contig_order
 from clair3.vcf import VcfWriter, pos_of
-from clair3.vcf_files import contigs_of, iter_rows, read_header
+from clair3.vcf_files import COLUMNS, contigs_of, iter_rows, read_header
 from shared.compressed import is_number, read_rows
 from shared.errors import InputError
 
 logger = logging.getLogger(__name__)
-
-COLUMNS = 10
 
 
 def add_back(known: Path, merged: Path, output: Path, switch_genotype: bool) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from shared.errors import ClairError, InputError
 from shared.records import Task
-from shared.whole_files import write_whole
+from shared.whole_files import make_folder, write_whole
 
 MARK = "##clair3_ledger="
 
@@ -83,10 +83,7 @@ class Ledger:
         """
         if not resume:
             shutil.rmtree(self.folder, ignore_errors=True)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be created ({error.strerror})") from None
+        make_folder(self.folder)
         return [task for task in tasks if not (resume and self.has(task))]
 
     def has(self, task: Task) -> bool:

@@ -14,14 +14,22 @@ from shared.errors import ConfigError, InputError
 HEAD_SIZES = (21, 3, 33, 33)
 """Classes of the heads in output order: gt21, genotype, variant length 1, variant length 2."""
 
+LENGTH_LAYERS = ("L5_3", "L5_4", "Y_indel_length_logits_1", "Y_indel_length_logits_2")
+"""The layers that a network of two heads lacks."""
+
 CONV_PADDINGS = param_f.CONV_PADDINGS
 POOL_BINS = (3, 2, 1)
 BN_EPS = 1e-3
 
 
 class _Clair3(nn.Module):
-    """What the networks share: the dense layers, from the flattened features to a probability per class."""
+    """What the networks share: the dense layers, from the flattened features to a probability per class.
 
+    body: the names of the layers before the dense ones; the first one tells of which kind a network is.
+    """
+
+    kind: str
+    body: tuple[str, ...]
     heads: int
 
     def add_dense(self, features: int, width: int) -> None:
@@ -74,6 +82,7 @@ class Clair3_P(_Clair3):
     """
 
     kind = "pileup"
+    body = ("LSTM1", "LSTM2")
 
     def __init__(self, heads: int = 2):
         super().__init__()
@@ -98,6 +107,7 @@ class Clair3_F(_Clair3):
     """
 
     kind = "full_alignment"
+    body = ("conv1", "res_block1", "conv3", "res_block2", "conv5", "res_block3")
 
     def __init__(self, channels: int = param_f.CHANNEL_COUNT, heads: int = 4, conv_padding: str = "symmetric"):
         super().__init__()

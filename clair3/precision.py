@@ -11,13 +11,6 @@ from clair3.compute import BF16, FP16
 
 DTYPES = {BF16: torch.bfloat16, FP16: torch.float16}
 
-FIRST_LAYER = {"pileup": "LSTM1", "full_alignment": "conv1"}
-BODIES = {
-    "pileup": ("LSTM1", "LSTM2"),
-    "full_alignment": ("conv1", "res_block1", "conv3", "res_block2", "conv5", "res_block3"),
-}
-"""The layers of Clair3_P and Clair3_F before the dense ones."""
-
 
 def lower_precision(model: nn.Module, precision: str) -> nn.Module:
     """The same network (Clair3_P or Clair3_F, changed in place) with its body in "bf16" or "fp16"; as it is for "fp32".
@@ -27,9 +20,9 @@ def lower_precision(model: nn.Module, precision: str) -> nn.Module:
     if precision not in DTYPES:
         return model
     dtype = DTYPES[precision]
-    for name in BODIES[model.kind]:
-        getattr(model, name).to(dtype)
-    first = getattr(model, FIRST_LAYER[model.kind])
-    first.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype),))
+    body = [getattr(model, name) for name in model.body]
+    for layer in body:
+        layer.to(dtype)
+    body[0].register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype),))
     model.L4.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
     return model

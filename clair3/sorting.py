@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from clair3.vcf import VcfWriter, pos_of
-from clair3.vcf_files import contigs_of, iter_rows, read_header, write_lines
+from clair3.vcf_files import contigs_of, iter_rows, read_header
 from shared.errors import InputError
 from shared.reference import MAJOR_CONTIGS
-from shared.whole_files import unfinished
+from shared.whole_files import unfinished, write_lines
 
 logger = logging.getLogger(__name__)
 

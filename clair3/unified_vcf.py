@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pysam
 
-from clair3.vcf_files import write_lines
-from clair3.workspace import vcf_header
+from clair3.vcf import header_of
 from preprocess.confident_regions import read_intervals
-from preprocess.environment import check_lengths, open_alignments, read_alignments
+from preprocess.environment import check_header, check_lengths, open_alignments, read_alignments
 from preprocess.truth import read_truth
 from preprocess.unify import MARGIN, unify
 from preprocess.unify.read_alleles import iter_sites
 from preprocess.unify.sites import Site, details_files, read_details
 from preprocess.unify.variants import UnifyRule, Variant
 from shared.cli import check_range
-from shared.errors import InputError, UsageError
-from shared.reference import Contig, Reference, read_reference
+from shared.errors import UsageError
+from shared.reference import Contig, Reference, find_contig, read_reference
+from shared.whole_files import write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def write_unified(args: argparse.Namespace) -> None:
         start, end = range_of(args, (0, contig.length), part)
         sites = sites_in_reads(Path(args.bam_fn), reference, contig, sequence, (start, end))
     records = unify(sites, truths, sequence, start, end, rule, bed)
-    header = vcf_header(reference, args.sampleName, args.command_line).splitlines()
+    header = header_of(reference, args.sampleName, args.command_line).splitlines()
     write_lines(Path(args.output_vcf_fn), [*header, *(f"{contig.name}\t{record.row}" for record in records)])
     wanted = sum(start <= pos < end for pos in truths)
     logger.info("%d truth variants of %s:%d-%d, %d records", wanted, contig.name, start + 1, end, len(records))
@@ -95,18 +95,10 @@ def range_of(args: argparse.Namespace, whole: Range, part: tuple[int, int]) -> R
     return first, min(first + size, end)
 
 
-def find_contig(reference: Reference, name: str) -> Contig:
-    for contig in reference.contigs:
-        if contig.name == name:
-            return contig
-    raise InputError(f"{reference.path}: no contig {name} (--ctgName); it has {reference.contigs[0].name} ...")
-
-
 def sites_in_reads(path: Path, reference: Reference, contig: Contig, sequence: str, span: Range) -> Iterable[Site]:
     """The candidate sites of a BAM or CRAM in and around a range. Raises InputError when it does not fit."""
     alignments = read_alignments(path, reference)
-    if contig.name not in alignments.lengths:
-        raise InputError(f"{path}: no contig {contig.name} (--ctgName) in the header")
+    check_header(alignments, contig.name)
     check_lengths(alignments, reference, [contig])
     start, end = max(0, span[0] - MARGIN), min(contig.length, span[1] + MARGIN)
     file = open_alignments(path, alignments.index, reference)

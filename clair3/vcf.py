@@ -11,6 +11,7 @@ import pysam
 from clair3.genotyping import PRECISE, check_filters
 from shared.errors import ClairError, ConfigError, InputError, unwritable
 from shared.records import Call
+from shared.reference import Reference
 from shared.version import COMPATIBLE_VERSION
 
 PILEUP_INFO, FULL_ALIGNMENT_INFO = "P", "F"
@@ -76,6 +77,11 @@ def header(
             f"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t{sample}\n",
         ]
     )
+
+
+def header_of(reference: Reference, sample: str, command_line: str | None, gvcf: bool = False) -> str:
+    """The header of VCFs with all contigs of a reference, as header gives it."""
+    return header(sample, str(reference.path.absolute()), reference.lengths.items(), command_line, gvcf)
 
 
 def row(contig: str, call: Call, info: str) -> str:

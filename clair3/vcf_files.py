@@ -1,4 +1,4 @@
-"""The VCF files that submodules hand to each other: read with every row checked, written complete or not at all."""
+"""The VCF files that submodules hand to each other, read with every row checked."""
 
 import re
 import sys
@@ -7,7 +7,6 @@ from pathlib import Path
 
 from shared.compressed import is_number, read_rows
 from shared.errors import InputError
-from shared.whole_files import unfinished
 
 COLUMNS = 10
 """A VCF of one sample."""
@@ -55,16 +54,3 @@ def read_header(path: Path) -> list[str]:
 def contigs_of(header: Iterable[str]) -> dict[str, int]:
     """Names and lengths (bases) of the contigs that header lines declare, in their order."""
     return {found[1]: int(found[2]) for line in header if (found := CONTIG_LINE.match(line))}
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> int:
-    """Write text lines, given without line ends, and return their number; the file is complete or absent.
-
-    Raises InputError when the disk refuses; what `lines` raises passes through.
-    """
-    count = 0
-    with unfinished(path) as partial, open(partial, "w", encoding="utf-8", errors="backslashreplace") as file:
-        for line in lines:
-            file.write(f"{line}\n")
-            count += 1
-    return count

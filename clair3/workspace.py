@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,12 @@ from clair3.ledger import file_name
 from clair3.options import contig_names
 from clair3.submodules import command_of
 from clair3.vcf import VcfWriter
-from clair3.vcf_files import write_lines
 from preprocess.environment import Environment, examine
 from preprocess.phasing import find_whatshap
 from shared.errors import ConfigError, UsageError
 from shared.reference import Contig, Reference, read_reference
 from shared.regions import pad, pad_sites
+from shared.whole_files import write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -103,22 +103,15 @@ def write_plan(output: Path, environment: Environment, chunk_size: int) -> None:
         )
 
 
-def vcf_header(reference: Reference, sample: str, command_line: str | None, gvcf: bool = False) -> str:
-    """The header of this reference's VCFs (spec/calling.md 5), with its line ends."""
-    contigs: Sequence[tuple[str, int]] = [(contig.name, contig.length) for contig in reference.contigs]
-    return vcf.header(sample, str(reference.path.absolute()), contigs, command_line, gvcf)
-
-
 def header_without_files(fasta: str | None, sample: str, command_line: str | None) -> list[str]:
     """Header lines where no file gives any; without a FASTA no contigs are declared."""
     if fasta is None:
         return vcf.header(sample, None, (), command_line).splitlines()
-    return vcf_header(read_reference(Path(fasta)), sample, command_line).splitlines()
+    return vcf.header_of(read_reference(Path(fasta)), sample, command_line).splitlines()
 
 
 def write_empty(path: Path, reference: Reference, sample: str, command_line: str | None) -> None:
     """Write a VCF without rows, and its index."""
-    contigs = [(contig.name, contig.length) for contig in reference.contigs]
     logger.warning("No contig intersection found, output header only in %s", path)
-    with VcfWriter(path, vcf_header(reference, sample, command_line), contigs):
+    with VcfWriter(path, vcf.header_of(reference, sample, command_line), reference.lengths.items()):
         pass

@@ -8,8 +8,8 @@ if __package__ in (None, ""):  # started as `python preprocess/GetOverallMetrics
 
 from clair3 import submodules
 from clair3.overall_metrics import count, table
-from clair3.vcf_files import write_lines
 from shared import cli
+from shared.whole_files import write_lines
 
 
 def add_arguments(parser):

@@ -9,9 +9,10 @@ if __package__ in (None, ""):  # started as `python preprocess/SortVcf.py`
 from clair3 import sorting, submodules
 from clair3.options import haploid_mode
 from clair3.vcf import FinalRule, filter_row
-from clair3.vcf_files import iter_stdin, write_lines
+from clair3.vcf_files import iter_stdin
 from clair3.workspace import header_without_files
 from shared import cli
+from shared.whole_files import write_lines
 
 
 def add_arguments(parser):

@@ -6,10 +6,10 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as `python preprocess/SplitExtendBed.py`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from clair3.vcf_files import write_lines
 from preprocess.confident_regions import extend_bed
 from shared import cli
 from shared.regions import PADDING
+from shared.whole_files import write_lines
 
 
 def add_arguments(parser):

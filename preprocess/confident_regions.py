@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import InputError
+from shared.reference import other_spelling
 from shared.regions import merge, read_bed
 
 logger = logging.getLogger(__name__)
@@ -24,9 +25,8 @@ def check_contig(path: Path, contig: str, found: Collection[str]) -> bool:
 
 
 def refuse_other_name(path: Path, contig: str, found: Collection[str]) -> None:
-    """Raises InputError when a contig seems to be in a file under its other name: 20 for chr20, or chr20 for 20."""
-    other = contig.removeprefix("chr") if contig.startswith("chr") else f"chr{contig}"
-    if other in found:
+    """Raises InputError when a contig is not in a file, but seems to be there under its other name."""
+    if (other := other_spelling(contig)) in found:
         raise InputError(f"{path}: has no contig {contig} but {other}; rename it or use files of one assembly")
 
 

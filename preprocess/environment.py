@@ -252,15 +252,19 @@ def select_contigs(
         "Contig name %s provided but no mapped reads in BAM, skip!",
         "%d contigs provided but no mapped reads in BAM, skip: %s",
     )
-    if called:
-        return called
+    if not called:
+        warn_of_none(without_reads, explicit is not None)
+    return called
+
+
+def warn_of_none(without_reads: Sequence[str], is_explicit: bool) -> None:
+    """Say why no contig is called."""
     if without_reads:
         logger.warning("No mapped reads support in BAM for provided contigs set %s", first_few(without_reads))
-    elif explicit is not None:
+    elif is_explicit:
         logger.warning("No contig of --bed_fn|--vcf_fn|--ctg_name is in the reference")
     else:
         logger.warning("No contig of the reference is called by default; use --ctg_name or --include_all_ctgs")
-    return called
 
 
 def first_few(names: Sequence[str]) -> str:
@@ -285,6 +289,13 @@ def check_common(alignments: Alignments, known: set[str]) -> None:
             f"{alignments.path}: none of its contigs ({ours}, ...) is in the reference ({theirs}, ...); "
             "give the FASTA that the reads were aligned to"
         )
+
+
+def check_header(alignments: Alignments, name: str) -> None:
+    """Raises InputError when the alignments have no contig of the name that --ctgName gives."""
+    if name not in alignments.lengths:
+        first = next(iter(alignments.lengths))
+        raise InputError(f"{alignments.path}: no contig {name} (--ctgName) in the header; it has {first} ...")
 
 
 def check_names(reference: Reference, contigs: list[Contig]) -> None:

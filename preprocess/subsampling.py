@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pysam
 
-from preprocess.environment import Alignments, open_alignments, read_alignments
+from preprocess.environment import Alignments, check_header, open_alignments, read_alignments
 from preprocess.phasing import index_bam
 from shared.cli import check_range, required_text
 from shared.errors import ConfigError, InputError, unwritable
@@ -51,8 +51,8 @@ def subsample(
         raise ConfigError(f"--output_fn={output} is the input; choose another name")
     genome = read_reference(reference)
     alignments = read_alignments(bam, genome)
-    if unknown := [name for name in contigs or () if name not in alignments.lengths]:
-        raise InputError(f"{bam}: no contig {unknown[0]} (--ctgName) in the header")
+    for name in contigs or ():
+        check_header(alignments, name)
     draw = Draw(fraction, seed)
     looked_at = kept = 0
     with pysam.AlignmentFile(str(bam), check_sq=False) as source:
@@ -75,14 +75,17 @@ def subsample(
 
 
 def iter_reads(
-    alignments: Alignments, reference: Reference, contigs: Sequence[str] | None
+    alignments: Alignments, reference: Reference, contigs: Sequence[str] | None, start: int = 0, end: int | None = None
 ) -> Iterator[pysam.AlignedSegment]:
-    """The alignments on some contigs, or on all, in the order of the file. Raises InputError when they are damaged."""
+    """The alignments on some contigs, or on all, in the order of the file; those over [start, end), 0-based.
+
+    Raises InputError when they are damaged.
+    """
     try:
         with open_alignments(alignments.path, alignments.index, reference) as source:
             for name in alignments.lengths:
                 if contigs is None or name in contigs:
-                    yield from source.fetch(name)
+                    yield from source.fetch(name, start, end)
     except OSError:
         raise InputError(
             f"{alignments.path}: cannot be read to its end; it is damaged, copy or write it again"

@@ -128,11 +128,22 @@ def read_truth(path: Path, contig: str) -> TruthSet:
 # GetTruth
 
 
+def allele_numbers(genotype: str) -> tuple[int, int]:
+    """Of 0/1, 1|1, ./1 or 1: a missing allele counts as REF, a haploid genotype as homozygous.
+
+    Raises ValueError for anything else.
+    """
+    alleles = ["0" if allele == "." else allele for allele in genotype.replace("|", "/").split("/")]
+    if len(alleles) > 2 or not all(map(is_number, alleles)):
+        raise ValueError(f"the genotype {genotype!r}; expected one or two allele numbers")
+    return int(alleles[0]), int(alleles[-1])
+
+
 def iter_records(path: Path) -> Iterator[tuple[str, int, str, str, tuple[int, int] | None]]:
     """(contig, 1-based position, REF, ALT, genotype) of each row of a truth VCF, in file order.
 
-    The genotype is that of the last sample, smaller number first; a missing allele counts as REF, a haploid genotype
-    as homozygous. Raises InputError naming the row when there is no genotype, or more than two alleles in it.
+    The genotype is that of the last sample, smaller number first, see allele_numbers. Raises InputError naming the row
+    when there is no genotype, or more than two alleles in it.
     """
     for number, line in read_rows(path):
         if not line or line.startswith("#"):
@@ -143,10 +154,10 @@ def iter_records(path: Path) -> Iterator[tuple[str, int, str, str, tuple[int, in
         if len(fields) < 10 or fields[8].split(":")[0] != "GT":
             raise InputError(f"{path}: row {number} has no genotype; the truth needs a sample column with GT")
         genotype = fields[-1].split(":")[0]
-        alleles = ["0" if allele == "." else allele for allele in genotype.replace("|", "/").split("/")]
-        if len(alleles) > 2 or not all(map(is_number, alleles)):
-            raise InputError(f"{path}: row {number} has the genotype {genotype!r}; expected one or two allele numbers")
-        first, second = sorted((int(alleles[0]), int(alleles[-1])))
+        try:
+            first, second = sorted(allele_numbers(genotype))
+        except ValueError as error:
+            raise InputError(f"{path}: row {number} has {error}") from None
         if second > len(fields[4].split(",")):
             raise InputError(f"{path}: row {number} has the genotype {genotype!r}, but ALT is {fields[4][:80]!r}")
         yield fields[0], int(fields[1]), fields[3], fields[4], (first, second)

@@ -39,6 +39,11 @@ class Reference:
     contigs: tuple[Contig, ...]
     block_index: Path | None = None
 
+    @property
+    def lengths(self) -> dict[str, int]:
+        """The contigs' lengths by name."""
+        return {contig.name: contig.length for contig in self.contigs}
+
 
 @dataclass(frozen=True)
 class IndexRow:
@@ -56,6 +61,11 @@ class IndexRow:
         lines, rest = divmod(self.length, self.line_bases) if self.length else (0, 0)
         break_bytes = self.line_bytes - self.line_bases if lines and not rest else 0
         return self.offset + lines * self.line_bytes + rest - break_bytes
+
+
+def other_spelling(name: str) -> str:
+    """What assemblies of the other custom call a contig: 20 for chr20, chr20 for 20."""
+    return name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
 
 
 def find_index(path: Path, suffixes: Iterable[str]) -> Path | None:
@@ -90,6 +100,14 @@ def read_reference(fasta: Path) -> Reference:
     else:
         check_rows(fasta, index, rows)
     return Reference(fasta, index, tuple(Contig(row.name, row.length) for row in rows), block_index)
+
+
+def find_contig(reference: Reference, name: str) -> Contig:
+    """The contig that --ctgName names. Raises InputError when the reference has none of that name."""
+    found = next((contig for contig in reference.contigs if contig.name == name), None)
+    if found is None:
+        raise InputError(f"{reference.path}: no contig {name} (--ctgName); it has {reference.contigs[0].name} ...")
+    return found
 
 
 def read_fai(index: Path) -> list[IndexRow]:

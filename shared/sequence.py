@@ -33,6 +33,13 @@ def base_index(letters: np.ndarray) -> np.ndarray:
     return index
 
 
+def agree(ref: str, letters: str) -> bool:
+    """Whether a REF is what the reference has there: as long, and equal where both have A, C, G or T; upper case."""
+    if ref == letters or len(ref) != len(letters):
+        return ref == letters
+    return all(a == b for a, b in zip(ref, letters, strict=True) if a in BASES and b in BASES)
+
+
 def iupac_to_n(sequence: str) -> str:
     """Replace every letter but A, C, G, T and N by N; the case of the others stays (spec/calling.md 3)."""
     return _IUPAC.sub("N", sequence)

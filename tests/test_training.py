@@ -16,10 +16,12 @@ from training_bins import write_bin
 
 from clair3.bins import Bin
 from clair3.checkpoint import load_model, read_checkpoint, save_model
+from clair3.genotyping import quality
 from clair3.model import random_model
 from clair3.model_card import check_digest, read_card
-from clair3.training import distributed, inputs, loop, options, session
-from clair3.training.data import Batches, Rows, RowsInMemory, classes_of
+from clair3.task.label import classes_of
+from clair3.training import distributed, inputs, loop, options, plots, session
+from clair3.training.data import Batches, Rows, RowsInMemory
 from clair3.training.distributed import Ranks
 from clair3.training.journal import Journal, read_epochs
 from clair3.training.metrics import EpochMetrics
@@ -155,11 +157,50 @@ def test_resume_refuses_another_recipe(few, training_config):
         session.train(training_config(epochs=1, optimizer="sgd", resume=True))
 
 
+def test_resume_refuses_another_pytorch(few, training_config, monkeypatch):
+    session.train(training_config(epochs=1))
+    monkeypatch.setattr(torch, "__version__", "1.0")
+    with pytest.raises(InputError, match=r"torch=.*, now 1\.0"):
+        session.train(training_config(epochs=1, resume=True))
+
+
+def test_a_plateau_lowers_the_rate(few, training_config, monkeypatch):
+    """After every third epoch without a better validation loss, also across an interruption."""
+    config = training_config(
+        epochs=8, patience=9, min_delta=100.0, validation=few, schedule="plateau", learning_rate=1e-3, resume=True
+    )
+    train = loop.Trainer.train
+
+    def train_until(self, batches):
+        if self.progress.epoch == 5:
+            raise KeyboardInterrupt
+        return train(self, batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "train", train_until)
+        with pytest.raises(KeyboardInterrupt):
+            session.train(config)
+    session.train(config)
+    assert [one["learning_rate"] for one in read_epochs(config.folder)] == [1e-3] * 4 + [5e-4] * 3 + [2.5e-4]
+
+
+def test_a_plateau_is_one_of_the_validation_loss(training_config):
+    with pytest.raises(ConfigError, match="plateau looks at the validation loss"):
+        training_config(schedule="plateau")
+
+
 def test_early_end(few, training_config):
     config = training_config(epochs=9, patience=2, min_delta=100.0, validation=few)
     best = session.train(config)
     assert len(read_epochs(config.folder)) == 3
     assert same(weights(best), weights(config.folder / "small.01.pt"))
+
+
+def test_a_validation_may_be_smaller_than_a_batch(few, training_config):
+    config = training_config(epochs=1, batch=1000, validation=few)
+    session.train(config)
+    (epoch,) = read_epochs(config.folder)
+    assert epoch["validation"]["rows"] == 101 and epoch["validation"]["loss/total"] > 0
 
 
 def test_keep_last(few, training_config):
@@ -202,7 +243,55 @@ def test_full_alignment_with_plots(tmp_path, training_config):
     best = session.train(config)
     assert load_model(best, "full_alignment", heads=4, channels=8).conv_padding == "symmetric"
     drawn = {path.name for path in (config.folder / "plots").iterdir()}
-    assert drawn == {"loss.png", "gt21.png", "zygosity.png", "calibration.png", "length_error.png"}
+    names = ("loss", "gt21", "zygosity", "calibration", "precision_recall", "length_error")
+    assert drawn == {f"{name}.png" for name in names}
+
+
+def test_calibration_and_recall_by_hand():
+    """Right, right and less sure, wrong and as sure as that, missed, and no variant."""
+    called = [(1, 1, 0.99), (2, 2, 0.8), (1, 1, 0.8), (0, 0, 0.9), (0, 0, 0.9)]
+    labels = np.array([(1, 1), (2, 2), (3, 1), (1, 1), (0, 0)])
+    probabilities = np.zeros((5, 24), np.float32)
+    for row, (genotype, zygosity, probability) in zip(probabilities, called, strict=True):
+        row[[genotype, 21 + zygosity]] = probability, 1
+    found = plots.Predictions(probabilities, labels)
+    sure, unsure = (float(quality(np.array([p], np.float32))[0]) for p in (0.99, 0.8))
+    assert [(count, right) for _, count, right in plots.calibration(found)] == [(2, 1), (1, 1)]
+    assert plots.precision_recall(found).ravel() == pytest.approx([sure, 1, 1 / 4, unsure, 2 / 3, 2 / 4])
+    nothing = plots.Predictions(probabilities[3:], labels[3:])
+    assert plots.precision_recall(nothing).shape == (0, 3) and plots.calibration(nothing) == []
+
+
+def test_channels_last_learns_the_same(tmp_path, training_config, monkeypatch):
+    """Up to rounding; the files hold the weights in their usual order."""
+    write_bin(tmp_path / "bins" / "a", 20, kind="full_alignment")
+    found, formats = [], []
+    describe = session.describe
+
+    def note(config, bins, split, trainer, device):
+        weight = trainer.network.res_block1[0].conv1.weight
+        formats.append(weight.is_contiguous(memory_format=torch.channels_last))
+        describe(config, bins, split, trainer, device)
+
+    monkeypatch.setattr(session, "describe", note)
+    for channels_last in (False, True):
+        config = training_config(
+            kind="full_alignment", heads=4, epochs=1, batch=10, optimizer="sgd", channels_last=channels_last,
+            prefix=tmp_path / str(channels_last) / "x",
+        )  # fmt: skip
+        found.append(weights(session.train(config)))
+    assert formats == [False, True]
+    assert all(value.is_contiguous() for value in found[1].values())
+    for key, value in found[1].items():
+        torch.testing.assert_close(value, found[0][key], rtol=1e-3, atol=1e-5)
+
+
+def test_summary(few, training_config, caplog):
+    with caplog.at_level("INFO"):
+        session.train(training_config(epochs=1, summary=True))
+    rows = [line.split() for line in caplog.messages if line.startswith(("LSTM", "L4", "L5", "Y_"))]
+    assert rows[0][:3] == ["LSTM1", "151,552", "LSTM(18,"]
+    assert sum(int(count.replace(",", "")) for _, count, *_ in rows) == 2_074_520  # spec/training.md C.5
 
 
 def test_gradient_checkpointing_changes_nothing(training_config):

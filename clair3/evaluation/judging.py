@@ -9,6 +9,7 @@ from clair3.evaluation.matching import match
 from clair3.evaluation.variants import Variant
 from shared.errors import InputError
 from shared.regions import merge
+from shared.sequence import agree
 
 REACH = 1000
 """Bases around the BED intervals from which variants take part in the matching; only those inside are counted."""
@@ -111,10 +112,7 @@ def check_reference(contig: str, variants: Iterable[Variant], sequence: str) -> 
     """Raises InputError when a REF is not what the reference has (letters but A, C, G and T left aside)."""
     for variant in variants:
         letters = sequence[variant.pos : variant.pos + len(variant.ref)]
-        if letters == variant.ref:
-            continue
-        pairs = zip(letters, variant.ref, strict=False)
-        if len(letters) < len(variant.ref) or any(a != b for a, b in pairs if a in "ACGT" and b in "ACGT"):
+        if not agree(variant.ref, letters):
             raise InputError(
                 f"{contig}:{variant.pos + 1}: REF is {variant.ref[:20]}, the reference has {letters[:20] or 'ended'}; "
                 "give the FASTA that the calls and the truth were made for"

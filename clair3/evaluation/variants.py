@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clair3.vcf_files import contigs_of, read_header
+from preprocess.truth import allele_numbers
 from shared.compressed import is_number, read_rows
 from shared.errors import InputError
 
@@ -87,14 +88,9 @@ def shared(one: str, other: str) -> int:
 
 
 def parse_genotype(text: str) -> tuple[int, int] | None:
-    """Allele numbers of a diploid or haploid genotype, a missing one beside a known one as 0; None without any.
-
-    Raises ValueError for anything else.
-    """
-    numbers = [0 if allele == "." else int(allele) for allele in text.replace("|", "/").split("/")]
-    if len(numbers) > 2 or min(numbers) < 0:
-        raise ValueError(text)
-    return (numbers[0], numbers[-1]) if any(numbers) else None
+    """As allele_numbers; None when no alternative allele is named."""
+    numbers = allele_numbers(text)
+    return numbers if any(numbers) else None
 
 
 class VcfVariants:

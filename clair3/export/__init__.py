@@ -11,15 +11,16 @@ import torch
 from torch import nn
 
 from clair3.checkpoint import load_model, network_kind, read_checkpoint
+from clair3.config import CallingConfig
 from clair3.export.formats import FORMATS, OPSET, Served, largest_difference, random_tensors
 from clair3.export.triton import Repository
-from clair3.model import CONV_PADDINGS
 from clair3.model_card import read_card
 from clair3.models import NETWORK_NAMES, find_checkpoint
+from clair3.options import add_conv_padding, add_value
 from shared.cli import add_switch, check_range, required_text
 from shared.errors import ClairError, ConfigError, InputError
 from shared.platforms import PLATFORMS
-from shared.whole_files import write_whole
+from shared.whole_files import make_folder, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,12 @@ class ExportConfig:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("input")
+    add_input(parser.add_argument_group("input"))
+    add_output(parser.add_argument_group("output"))
+    add_triton(parser.add_argument_group("Triton Inference Server"))
+
+
+def add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--model_path", required=True, type=required_text, metavar="PATH", help="model folder, or one checkpoint (.pt)"
     )
@@ -91,16 +97,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what sequenced the reads: the rows of full-alignment tensors, 89 for ont, 55 for hifi and ilmn "
         "(default: as model.json in the folder says)",
     )
-    group.add_argument("--pileup_model_prefix", default="pileup", metavar="NAME", help="default: %(default)s")
-    group.add_argument("--fa_model_prefix", default="full_alignment", metavar="NAME", help="default: %(default)s")
-    group.add_argument(
-        "--conv_padding",
-        choices=("auto", *CONV_PADDINGS),
-        default="auto",
-        help="of the full-alignment network; auto: as the checkpoint says (default: auto)",
-    )
+    add_value(group, "pileup_model_prefix", CallingConfig.pileup_model_prefix, "NAME", "file name without .pt")
+    add_value(group, "fa_model_prefix", CallingConfig.fa_model_prefix, "NAME", "file name without .pt")
+    add_conv_padding(group)
 
-    group = parser.add_argument_group("output")
+
+def add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--output",
         required=True,
@@ -115,33 +117,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"ONNX is of opset {OPSET} (default: %(default)s)",
     )
     add_switch(group, "--logits", help="answer with what the softmax is taken of, not with probabilities")
-    group.add_argument(
-        "--batch",
-        type=int,
-        default=ExportConfig.batch,
-        metavar="N",
-        help="random candidates to trace and verify with; the file takes any number (default: %(default)s)",
-    )
+    text = "random candidates to trace and verify with; the file takes any number"
+    add_value(group, "batch", ExportConfig.batch, "N", text)
     add_switch(group, "--verify", help="compare with PyTorch on random tensors first; write nothing if they differ")
 
-    group = parser.add_argument_group("Triton Inference Server")
+
+def add_triton(group: argparse._ArgumentGroup) -> None:
+    """The numbers are None when not given: they are refused without --triton."""
     add_switch(group, "--triton", help="write a model repository with the models pileup and alignment")
-    group.add_argument(
-        "--model_version",
-        type=int,
-        metavar="N",
-        help=f"of the models, their folder (default: {Repository.model_version})",
-    )
-    group.add_argument(
-        "--max_batch",
-        type=int,
-        metavar="N",
-        help=f"candidates per request, and that requests are merged up to (default: {Repository.max_batch})",
-    )
-    for name, default in zip(("--input_name", "--output_name"), ExportConfig.names, strict=True):
-        group.add_argument(
-            name, default=default, metavar="NAME", help="of the tensor, in ONNX too (default: %(default)s)"
-        )
+    for name, text in (
+        ("model_version", "of the models, their folder"),
+        ("max_batch", "candidates per request, and that requests are merged up to"),
+    ):
+        default = getattr(Repository, name)
+        group.add_argument(f"--{name}", type=int, metavar="N", help=f"{text} (default: {default})")
+    for name, default in zip(("input_name", "output_name"), ExportConfig.names, strict=True):
+        add_value(group, name, default, "NAME", "of the tensor, in ONNX too")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -186,7 +177,7 @@ def export(config: ExportConfig) -> None:
         else:
             files[config.output / f"{kind}{form.suffix}"] = content
     for path in files:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     write_whole(files)
     for path, content in files.items():
         logger.info("%s: %d bytes", path, len(content))

@@ -7,15 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clair3.model import NETWORKS
+from clair3.model import LENGTH_LAYERS, NETWORKS
 from clair3.tf.checkpoint import TfCheckpoint
 from shared import param_f
 from shared.errors import InputError
-
-ROOTS = {"pileup": "LSTM1", "full_alignment": "conv1"}
-"""The first layer of each kind of network."""
-
-LENGTH_HEADS = ("L5_3", "L5_4", "Y_indel_length_logits_1", "Y_indel_length_logits_2")
 
 LSTM = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel", "bias_ih": "bias"}
 """PyTorch adds two biases where Keras has one: bias_hh stays 0. Both order the gates input, forget, cell, output."""
@@ -33,10 +28,10 @@ def read_network(index: Path) -> tuple[dict[str, Tensor], dict]:
     and channels - comes from the object graph and the shapes. Raises InputError, as TfCheckpoint does.
     """
     checkpoint = TfCheckpoint(index)
-    kinds = [kind for kind, first in ROOTS.items() if checkpoint.has(first)]
+    kinds = [kind for kind, network in NETWORKS.items() if checkpoint.has(network.body[0])]
     if len(kinds) != 1:
         raise InputError(f"{index}: not a Clair3 network: its layers begin neither with LSTM1 nor with conv1")
-    heads = 4 if any(checkpoint.has(layer) for layer in LENGTH_HEADS) else 2
+    heads = 4 if any(map(checkpoint.has, LENGTH_LAYERS)) else 2
     options = {"heads": heads}
     if kinds[0] == "full_alignment":
         options["channels"] = _channels(checkpoint)

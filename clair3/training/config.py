@@ -6,7 +6,7 @@ from pathlib import Path
 from clair3.bins import BinFormat
 from clair3.model import CONV_PADDINGS
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
-from clair3.training.optimizers import KERAS_L2, L2, OPTIMIZERS, SCHEDULES
+from clair3.training.optimizers import KERAS_L2, L2, OPTIMIZERS, PLATEAU, SCHEDULES
 from clair3.training.plan import CHUNK_ROWS, MODES
 from shared.cli import check_range
 from shared.errors import ConfigError
@@ -18,6 +18,12 @@ AMP = "amp"
 PRELOADS = ("auto", "no", "ram", "device")
 INITIALIZATIONS = ("keras", "pytorch")
 UPSTREAM = "upstream"
+
+OPTION_OF = {
+    "epochs": "maxEpoch", "batch": "batch_size", "precision": "mixed_precision", "workers": "num_workers",
+    "threads": "torch_num_threads",
+}  # fmt: skip
+"""Fields of TrainingConfig whose options are called otherwise."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class TrainingConfig:
     precision: str = "none"
     tf32: bool = False
     compile_model: bool = False
+    channels_last: bool = False
     gradient_checkpointing: bool = False
     workers: int | None = None
     prefetch: int = 2
@@ -84,6 +91,7 @@ class TrainingConfig:
     tensorboard: bool = False
     wandb: bool = False
     plots: bool = True
+    summary: bool = False
     command_line: str | None = None
 
     def __post_init__(self):
@@ -96,19 +104,21 @@ class TrainingConfig:
         for name, allowed in choices.items():
             if (value := getattr(self, name)) not in allowed:
                 known = ", ".join(str(one) for one in allowed if one is not None)
-                raise ConfigError(f"--{name}={value}: expected one of {known}")
+                raise ConfigError(f"--{OPTION_OF.get(name, name)}={value}: expected one of {known}")
         least = {
             "epochs": 1, "mini_epochs": 1, "batch": 1, "learning_rate": 0, "clip_grad_norm": 0, "patience": 1,
             "min_delta": 0, "keep_last": 0, "seed": 0, "gpus": 1, "prefetch": 1,
         }  # fmt: skip
         for name, minimum in least.items():
-            check_range(name, getattr(self, name), minimum)
+            check_range(OPTION_OF.get(name, name), getattr(self, name), minimum)
         check_range("batch_norm_momentum", self.batch_norm_momentum, 0, 1)
         for name in ("workers", "threads", "l2"):
             if (value := getattr(self, name)) is not None:
-                check_range(name, value, 0)
+                check_range(OPTION_OF.get(name, name), value, 0)
         if self.validation and self.validation_mode:
             raise ConfigError("--validation_fn and --random_validation exclude each other; choose one")
+        if self.schedule == PLATEAU and not (self.validation or self.validation_mode):
+            raise ConfigError("--schedule=plateau looks at the validation loss: give --validation_fn, or another one")
         BinFormat.of(self.kind, self.platform, self.dwell)  # refuses --pileup with dwell time
 
     @property

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from clair3.bins import Bin, BinFormat, find_bins
-from clair3.model import HEAD_SIZES
+from clair3.task.label import classes_of
 from clair3.task.main import PILEUP
 from clair3.training.plan import Span
 from shared.errors import ClairError, InputError
@@ -67,13 +67,6 @@ def contig_among(one: Bin, contigs: Sequence[str]) -> str | None:
             if np.char.startswith(piece["position"], f"{contig}:".encode()).any():
                 return contig
     return None
-
-
-def classes_of(labels: np.ndarray, heads: int) -> np.ndarray:
-    """One-hot labels (n, 90) to true classes (n, heads) int64."""
-    ends = np.cumsum(HEAD_SIZES[:heads])
-    blocks = np.split(labels[:, : ends[-1]], ends[:-1], axis=1)
-    return np.stack([block.argmax(axis=1) for block in blocks], axis=1).astype(np.int64)
 
 
 class Rows(Dataset):

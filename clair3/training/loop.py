@@ -19,7 +19,7 @@ from clair3.training.data import Batches
 from clair3.training.distributed import Ranks, seed_torch
 from clair3.training.losses import head_losses
 from clair3.training.metrics import EpochMetrics
-from clair3.training.optimizers import SCHEDULES, Lookahead, make_optimizer
+from clair3.training.optimizers import PLATEAU, PLATEAU_EPOCHS, PLATEAU_SHARE, SCHEDULES, Lookahead, make_optimizer
 from clair3.training.plan import Span, Split, count_rows, cut_batches, epoch_batches, part_of_epoch, share_of_rank
 from shared.errors import InputError
 from shared.progress import progress_bar
@@ -32,13 +32,19 @@ MOST_LOST_STEPS = 20
 
 @dataclass
 class Progress:
-    """Where a run stands. epoch counts finished (mini-)epochs, step the finished steps of the optimiser."""
+    """Where a run stands.
+
+    epoch, step  finished (mini-)epochs, and steps of the optimiser
+    stale        (mini-)epochs since the best one
+    lowered      how often a plateau has lowered the learning rate
+    """
 
     epoch: int = 0
     step: int = 0
     best_epoch: int = 0
     best_loss: float = math.inf
     stale: int = 0
+    lowered: int = 0
 
     @property
     def is_best(self) -> bool:
@@ -157,8 +163,10 @@ class Trainer:
         if loss is None or loss < progress.best_loss - self.config.min_delta:
             progress.best_epoch, progress.stale = progress.epoch, 0
             progress.best_loss = math.inf if loss is None else loss
-        else:
-            progress.stale += 1
+            return
+        progress.stale += 1
+        if self.config.schedule == PLATEAU and progress.stale % (PLATEAU_EPOCHS * self.parts) == 0:
+            progress.lowered += 1
 
     def train(self, batches: Sequence[list[Span]]) -> dict[str, float]:
         """One pass over planned batches; the figures of all ranks."""
@@ -183,6 +191,7 @@ class Trainer:
         """
         progress = self.progress
         rate = self.rate * SCHEDULES[self.config.schedule](progress.step + 1, self.steps)
+        rate *= PLATEAU_SHARE**progress.lowered
         for group in self.inner.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()

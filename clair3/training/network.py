@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from clair3.checkpoint import load_model
-from clair3.model import NETWORKS, Clair3_F
+from clair3.model import LENGTH_LAYERS, NETWORKS, Clair3_F
 from clair3.models import find_tf_index
 from clair3.task.main import FULL_ALIGNMENT
 from clair3.training.config import TrainingConfig
@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 AUTOCAST = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 RECOMPUTED = ("res_block1", "res_block2", "res_block3")
-LENGTH_LAYERS = ("L5_3", "L5_4", "Y_indel_length_logits_1", "Y_indel_length_logits_2")
 
 
 class TrainingForm(nn.Module):
@@ -77,6 +76,12 @@ def drop_length_heads(network: nn.Module) -> None:
     for name in LENGTH_LAYERS:
         delattr(network, name)
     network.heads = 2
+
+
+def layer_table(network: nn.Module) -> list[str]:
+    """A line for each layer that has weights: its name, how many they are, and what it is."""
+    layers = [(name, layer, list(layer.parameters(recurse=False))) for name, layer in network.named_modules()]
+    return [f"{name:24}{sum(p.numel() for p in own):>10,}  {layer}" for name, layer, own in layers if own]
 
 
 def norms(network: nn.Module) -> list[nn.BatchNorm2d | nn.SyncBatchNorm]:

@@ -1,7 +1,7 @@
 """Optimisers, learning-rate schedules and initial weights (spec/training.md C.4).
 
 The default is the recipe of Clair3's TensorFlow models: RectifiedAdam inside Lookahead, a warm-up, a slow linear decay
-and Keras' initial weights. `--optimizer adamw --lookahead no --schedule constant --initialization pytorch` is v2.0.2's.
+and Keras' initial weights. docs/differences.md has the options for v2.0.2's.
 """
 
 import math
@@ -17,9 +17,6 @@ LEAST_RATE = 0.75
 """Share of the learning rate that the linear decay ends at."""
 
 LOOKAHEAD_STEPS, LOOKAHEAD_SHARE = 6, 0.5
-
-KERNELS = ("weight_ih", "conv", "L4.weight", "L5_", "Y_")
-"""Keras regularises input, dense and convolution kernels: no biases, recurrent kernels or batch norms."""
 
 
 class RectifiedAdam(torch.optim.Optimizer):
@@ -155,8 +152,8 @@ def make_optimizer(
 
 
 def is_kernel(key: str, parameter: Tensor) -> bool:
-    """Whether Keras regularises this parameter of the state dict."""
-    key = key.removeprefix("module.")
+    """Whether Keras regularises this parameter of the state dict: input, dense and convolution kernels; no biases,
+    recurrent kernels or batch norms."""
     return parameter.dim() > 1 and "weight_hh" not in key
 
 
@@ -176,12 +173,22 @@ def cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / (steps - warm_up))))
 
 
+def constant(step: int, steps: int) -> float:
+    return 1.0
+
+
+PLATEAU = "plateau"
 SCHEDULES: dict[str, Callable[[int, int], float]] = {
     "warmup_linear": warm_up_then_decay,
     "cosine": cosine,
-    "constant": lambda step, steps: 1.0,
+    "constant": constant,
+    PLATEAU: constant,
 }
-"""Share of the learning rate at a step (from 1) of a number of steps."""
+"""Share of the learning rate at a step (from 1) of a number of steps; on a plateau of the validation loss it is lowered
+besides."""
+
+PLATEAU_EPOCHS, PLATEAU_SHARE = 3, 0.5
+"""Epochs in a row without a better validation loss after which the learning rate is lowered, and to which share."""
 
 
 def initialize_like_keras(model: nn.Module) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from clair3.options import add_conv_padding
 from clair3.training.config import (
     INITIALIZATIONS,
     PRECISIONS,
@@ -16,7 +17,7 @@ from clair3.training.config import (
     TrainingConfig,
     kind_of,
 )
-from clair3.training.optimizers import OPTIMIZERS, SCHEDULES
+from clair3.training.optimizers import OPTIMIZERS, PLATEAU_EPOCHS, PLATEAU_SHARE, SCHEDULES
 from clair3.training.plan import MODES
 from shared.cli import add_switch, check_range, make_parser, optional_text
 from shared.errors import ConfigError, InputError, UsageError
@@ -32,8 +33,8 @@ LEGACY = {"tensorflow_threads": "torch_num_threads", "use_gpu": None, "chunk_siz
 AS_GIVEN = (
     *("platform", "mini_epochs", "reuse_bin", "scale_lr", "optimizer", "lookahead", "schedule", "initialization"),
     *("batch_norm_momentum", "conv_padding", "class_weights", "clip_grad_norm", "patience", "min_delta", "keep_last"),
-    *("seed", "deterministic", "device", "gpus", "tf32", "compile_model", "gradient_checkpointing", "prefetch"),
-    *("preload", "resume", "tensorboard", "wandb", "plots", "split", "command_line"),
+    *("seed", "deterministic", "device", "gpus", "tf32", "compile_model", "channels_last", "gradient_checkpointing"),
+    *("prefetch", "preload", "resume", "tensorboard", "wandb", "plots", "summary", "split", "command_line"),
 )
 """Options that are fields of TrainingConfig by the same name."""
 
@@ -77,7 +78,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     add_switch(group, "--enable_dwell_time", help="the ninth channel of full alignment")
     add_switch(group, "--reuse_bin", help="leave out the last channel of bins that have one more")
     add(group, "chkpnt_fn", metavar="FILE", help="checkpoint whose weights are the first ones")
-    add(group, "conv_padding", metavar="MODE", default="auto", help="auto, symmetric or tf_same")
+    add_conv_padding(group)
     add(
         group, "initialization", choices=list(INITIALIZATIONS), default=TrainingConfig.initialization,
         help="first weights without a checkpoint",
@@ -87,7 +88,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("recipe (v2.0.2's: --optimizer adamw --lookahead no --schedule constant)")
+    group = parser.add_argument_group("recipe (that of v2.0.2 is in docs/differences.md)")
     add(group, "maxEpoch", "--max_epochs", type=int, default=TrainingConfig.epochs, metavar="N", help="epochs")
     add(group, "mini_epochs", type=int, default=1, metavar="N", help="parts of an epoch, each with a checkpoint")
     add(group, "batch_size", type=int, default=TrainingConfig.batch, metavar="ROWS", help="rows per step and process")
@@ -95,7 +96,9 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     add_switch(group, "--scale_lr", help="multiply the learning rate by the number of processes")
     add(group, "optimizer", choices=list(OPTIMIZERS), default=TrainingConfig.optimizer, help="of the weights")
     add_switch(group, "--lookahead", default=True, help="every 6 steps, go half the way back")
-    add(group, "schedule", choices=list(SCHEDULES), default=TrainingConfig.schedule, help="of the learning rate")
+    add(group, "schedule", choices=list(SCHEDULES), default=TrainingConfig.schedule,
+        help=f"of the learning rate; plateau: times {PLATEAU_SHARE:g} after {PLATEAU_EPOCHS} epochs without a better "
+        "validation loss")  # fmt: skip
     add(group, "l2", type=float, metavar="F", help="weight decay (default: 1e-7; of adamw 1e-4 pileup, 1e-7 else)")
     add_switch(group, "--class_weights", help="weight classes by their effective number of rows")
     add(group, "clip_grad_norm", "--clip-grad-norm", type=float, default=0.0, metavar="F",
@@ -113,6 +116,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     add(group, "keep_last", "--keep-last", type=int, default=0, metavar="N",
         help="checkpoints of epochs to keep, 0: all; the best is always kept")  # fmt: skip
     add_switch(group, "--resume", help="go on from PREFIX.state.pt")
+    add_switch(group, "--summary", help="list the layers of the network in the log")
     add_switch(group, "--tensorboard", help="also write TensorBoard's files")
     add_switch(group, "--wandb", help="also log to Weights & Biases")
     add_switch(
@@ -130,6 +134,7 @@ def add_performance(parser: argparse.ArgumentParser) -> None:
     add_switch(group, "--amp", help="bf16 where the GPU has it, else fp16; bf16 on a CPU")
     add_switch(group, "--tf32", help="let CUDA round float32 products to TF32")
     add_switch(group, "--compile_model", "--compile-model", help="torch.compile")
+    add_switch(group, "--channels_last", "--channels-last", help="weights of convolutions with the channels innermost")
     add_switch(group, "--gradient_checkpointing", "--gradient-checkpointing", help="less memory, a third more time")
     add(group, "num_workers", "--num-workers", type=int, metavar="N",
         help="processes that read bins ahead (default: up to 4; 0 when the rows are in memory)")  # fmt: skip

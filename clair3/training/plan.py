@@ -68,7 +68,6 @@ def epoch_batches(spans: Sequence[Span], chunk: int, batch: int, seed: int, epoc
 
     spans  rows that train, as in Split
     batch  rows per batch; the last one may have fewer
-
     """
     random = np.random.default_rng([seed, epoch])
     chunks: list[Span] = []

@@ -1,4 +1,5 @@
-"""Pictures of a training run: loss curves, confusion matrices, length errors, calibration (spec/training.md D 59)."""
+"""Pictures of a training run: loss curves, confusion matrices, length errors, calibration, precision and recall
+(spec/training.md D 59)."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ def draw(folder: Path, epochs: Sequence[Mapping[str, Any]], found: Predictions) 
     folder = folder / "plots"
     folder.mkdir(exist_ok=True)
     drawings = {"loss": (_draw_loss, epochs), "zygosity": (_draw_zygosity, found), "gt21": (_draw_gt21, found)}
-    drawings["calibration"] = _draw_calibration, found
+    drawings |= {"calibration": (_draw_calibration, found), "precision_recall": (_draw_precision_recall, found)}
     if found.labels.shape[1] == 4:
         drawings["length_error"] = _draw_length_error, found
     paths = []
@@ -115,8 +116,8 @@ def _draw_length_error(axes, found: Predictions) -> None:
     )
 
 
-def calibration(found: Predictions) -> list[tuple[float, int, int]]:
-    """For each step of 2 in QUAL: its middle, rows called a variant with such a QUAL, and how many of them are right.
+def called_variants(found: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """QUAL, (k,) float64, of each row called a variant, and whether the call is right, (k,) bool.
 
     The QUAL is that of the product of the two heads' probabilities; a call is right when both classes are.
     """
@@ -125,11 +126,24 @@ def calibration(found: Predictions) -> list[tuple[float, int, int]]:
     probability = found.probabilities[:, GT21].max(axis=1) * found.probabilities[:, GENOTYPE].max(axis=1)
     called = zygosity > 0
     right = (genotype == found.labels[:, 0]) & (zygosity == found.labels[:, 1])
-    step = (quality(probability[called]) // QUAL_STEP).astype(int)
-    return [
-        ((at + 0.5) * QUAL_STEP, int((step == at).sum()), int(right[called][step == at].sum()))
-        for at in np.unique(step)
-    ]
+    return quality(probability[called]), right[called]
+
+
+def calibration(found: Predictions) -> list[tuple[float, int, int]]:
+    """For each step of 2 in QUAL: its middle, calls of variants with such a QUAL, and how many of them are right."""
+    qualities, right = called_variants(found)
+    step = (qualities // QUAL_STEP).astype(int)
+    return [((at + 0.5) * QUAL_STEP, int((step == at).sum()), int(right[step == at].sum())) for at in np.unique(step)]
+
+
+def precision_recall(found: Predictions) -> np.ndarray:
+    """(points, 3) float64: a least QUAL, and precision and recall of the calls of that QUAL or more, highest first."""
+    qualities, right = called_variants(found)
+    order = np.argsort(-qualities, kind="stable")
+    hits = np.cumsum(right[order])
+    last = np.flatnonzero(np.diff(qualities[order], append=-1))  # of equal ones
+    wanted = max(1, int((found.labels[:, 1] > 0).sum()))
+    return np.stack([qualities[order][last], hits[last] / (last + 1), hits[last] / wanted], axis=1)
 
 
 def _draw_calibration(axes, found: Predictions) -> None:
@@ -142,3 +156,12 @@ def _draw_calibration(axes, found: Predictions) -> None:
         axes.plot(line, 1 / (1 + 10 ** ((10 - line) / 10)), linestyle="--", color="grey", label="what QUAL says")
         axes.legend()
     axes.set(xlabel="QUAL", ylabel="share that is right", ylim=(-0.02, 1.02), title="Calibration")
+
+
+def _draw_precision_recall(axes, found: Predictions) -> None:
+    _, precision, recall = precision_recall(found).T
+    axes.plot(recall, precision)
+    axes.set(
+        xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02), title="Variants called with a QUAL or more"
+    )
+    axes.grid(alpha=0.3)

@@ -22,7 +22,7 @@ from clair3.training.distributed import Ranks, is_started, join, launch, leave, 
 from clair3.training.inputs import open_all, rows_of, split_of, weights_of
 from clair3.training.journal import Journal, read_epochs, require
 from clair3.training.loop import Trainer
-from clair3.training.network import TrainingForm, compiled, make_network, recompute_in_backward
+from clair3.training.network import TrainingForm, compiled, layer_table, make_network, recompute_in_backward
 from clair3.training.options import add_arguments, config_from
 from clair3.training.plan import Split, count_rows, cut_batches
 from shared import log
@@ -30,6 +30,7 @@ from shared.digest import sha256_of
 from shared.errors import ConfigError, InputError
 from shared.process import cpu_count
 from shared.version import VERSION
+from shared.whole_files import make_folder
 
 __all__ = ["add_arguments", "run", "train"]
 
@@ -106,7 +107,7 @@ def set_up(config: TrainingConfig, ranks: Ranks) -> None:
 
 def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path:
     """The run on one rank; see train."""
-    make_folder(config)
+    make_folder(config.folder)
     for package in ("tensorboard", "wandb"):
         if getattr(config, package):
             require(package, f"--{package}")
@@ -125,7 +126,7 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
         network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
     if config.gradient_checkpointing:
         recompute_in_backward(network)
-    network.to(device)
+    network.to(device, memory_format=torch.channels_last if config.channels_last else torch.preserve_format)
     form = TrainingForm(network, device, config.precision)
     if config.compile_model:
         form = compiled(form, rows[[(0, 0, 1)]][0].to(device))
@@ -146,31 +147,26 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
     return best
 
 
-def make_folder(config: TrainingConfig) -> None:
-    """Raises InputError when the folder of the checkpoints cannot be made."""
-    try:
-        config.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{config.folder}: cannot be made ({error.strerror}); choose another --ochk_prefix") from None
-
-
 RECIPE = (
     *("kind", "heads", "platform", "dwell", "epochs", "mini_epochs", "batch", "learning_rate", "scale_lr", "optimizer"),
     *("lookahead", "schedule", "weight_decay", "class_weights", "clip_grad_norm", "precision", "seed", "split"),
 )
-"""What must not change when a run goes on, besides its rows and processes."""
+"""What must not change when a run goes on, besides its rows, its processes and PyTorch."""
 
 
 def made_with(config: TrainingConfig, split: Split, ranks: Ranks) -> dict[str, object]:
-    """What makes a run what it is: options, rows and processes by name."""
+    """What makes a run what it is: options, rows, processes and the version of PyTorch by name."""
     rows = {"training rows": count_rows(split.train), "validation rows": count_rows(split.validation)}
-    return {name: getattr(config, name) for name in RECIPE} | rows | {"processes": ranks.count}
+    others = {"processes": ranks.count, "torch": str(torch.__version__)}
+    return {name: getattr(config, name) for name in RECIPE} | rows | others
 
 
 def describe(config: TrainingConfig, bins: list[Bin], split: Split, trainer: Trainer, device: torch.device) -> None:
     """Tell what is going to happen, with v2.0.2's figures (spec/training.md C.5)."""
     parameters = sum(p.numel() for p in trainer.network.parameters())
     logger.info("%s network, %d heads, %s parameters, on %s", config.kind, config.heads, f"{parameters:,}", device)
+    for line in layer_table(trainer.network) if config.summary else ():
+        logger.info("%s", line)
     logger.info(
         "%d bins: %s", len(bins), ", ".join(one.path.name for one in bins[:10]) + (" ..." if len(bins) > 10 else "")
     )

@@ -9,11 +9,11 @@ from clair3.pipeline import alone_in
 from clair3.training_road.config import RoadConfig, read_config
 from clair3.training_road.plan import CONTIGS, MODEL, STAGES, plan
 from clair3.training_road.steps import DONE, Road
-from clair3.vcf_files import write_lines
 from shared import log
 from shared.cli import add_switch, required_text
-from shared.errors import InputError, UsageError, unwritable
+from shared.errors import UsageError
 from shared.process import usable_threads
+from shared.whole_files import make_folder, write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +42,7 @@ def run(args: argparse.Namespace) -> None:
     if args.dry_run:
         print("\n".join(overview(road)))
         return
-    try:
-        config.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(unwritable(config.output, error)) from None
-    with alone_in(config.output):
+    with alone_in(make_folder(config.output)):
         log.append_to(config.output / LOG_FILE)
         write_contigs(config)
         done = road.run(usable_threads(config.threads))

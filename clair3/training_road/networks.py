@@ -84,7 +84,7 @@ def check_training(where: str, given: dict[str, Any], words: Sequence[str]) -> N
     if unknown := sorted(set(given) - {action.dest for action in parser._actions}):
         raise ConfigError(f"{where}: unknown name {unknown[0]}; clair3 Train --help has the names")
     with named(where):
-        args = parser.parse_args(["--bin_fn=x", "--ochk_prefix=x", *words, *words_of(given)])
+        args = parser.parse_args(["--bin_fn=x", "--ochk_prefix=x", "--random_validation", *words, *words_of(given)])
         args.command_line = None
         config = training.config_from(args)
         for name in LOGS:

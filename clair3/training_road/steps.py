@@ -22,7 +22,7 @@ from clair3.ledger import digest_of, file_identity
 from shared.errors import ClairError, InputError, unwritable
 from shared.process import run_program
 from shared.version import VERSION
-from shared.whole_files import write_whole
+from shared.whole_files import make_folder, write_whole
 from shared.workers import in_order
 
 logger = logging.getLogger(__name__)
@@ -113,10 +113,7 @@ class Road:
         Raises StepError naming the step that failed; steps that are done stay done.
         """
         left = self.left()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(unwritable(self.folder, error)) from None
+        make_folder(self.folder)
         for stage, group in groupby(left, lambda step: step.stage):
             steps, stop = list(group), threading.Event()
             total = sum(step.stage == stage for step in self.steps)

@@ -18,6 +18,7 @@ from preprocess.unify.sites import GAP, REFERENCE, Site
 from preprocess.unify.variants import Genotype, UnifyRule, Variant, allele_of, candidate, lock
 from shared.errors import InputError
 from shared.regions import merge
+from shared.sequence import agree
 
 WINDOW = 50_000
 """Bases whose groups are made together."""
@@ -78,8 +79,7 @@ def check_reference(truths: Iterable[Variant], sequence: str) -> None:
     """Raises InputError when a truth's REF is not what the reference has there (letters but A, C, G, T left aside)."""
     for truth in truths:
         letters = sequence[truth.pos : truth.end]
-        fits = all(letter == known or letter not in "ACGT" for letter, known in zip(letters, truth.ref, strict=False))
-        if len(letters) < len(truth.ref) or not fits:
+        if not agree(truth.ref, letters):
             raise InputError(
                 f"truth at position {truth.pos + 1}: REF is {truth.ref[:20]}, the reference has {letters[:20]}; "
                 "give the FASTA that the truth was made for"
