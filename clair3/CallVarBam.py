@@ -14,7 +14,8 @@ def add_arguments(parser):
     chunk_options.add_arguments(parser, indel_min_af=0.08)
     parser.add_argument("--showRef", action="store_false", help="leave reference calls out")
     submodules.add_accepted(parser, "torch_threads", "delay", "pypy", "python", "use_gpu", flags=("need_realignment",))
-    submodules.add_refused(parser, "min_af", flags=("phasing_info_in_bam", "need_phasing"))
+    parser.add_argument("--phasing_info_in_bam", action="store_true", help="haplotypes are those of the HP tags")
+    submodules.add_refused(parser, "min_af", flags=("need_phasing",))
 
 
 def run(args):

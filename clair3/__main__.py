@@ -15,6 +15,7 @@ COMMANDS = {
     "CallVariantsFromCffi": ("clair3.CallVariantsFromCffi", "Call one chunk, or one file of candidates."),
     "CallVariantsFromCffiGPU": ("clair3.CallVariantsFromCffiGPU", "The same, on GPUs."),
     "CallVarBam": ("clair3.CallVarBam", "The same, with the options of v2.0.2's scripted pipeline."),
+    "CallVariants": ("clair3.CallVariants", "Call candidates whose tensors come as text."),
     "SortVcf": ("preprocess.SortVcf", "Sort stdin, or the VCF files of a folder into one."),
     "SelectQual": ("preprocess.SelectQual", "Write the quality cut-offs for phasing or full alignment."),
     "SelectHetSnp": ("preprocess.SelectHetSnp", "Choose a contig's heterozygous SNPs for phasing."),
@@ -44,24 +45,20 @@ COMMANDS = {
     "CreateTensorPileupFromCffi": ("preprocess.CreateTensorPileupFromCffi", "The same."),
     "CreateTensorFullAlignment": ("preprocess.CreateTensorFullAlignment", "Write full-alignment tensors as text."),
     "CreateTensorFullAlignmentFromCffi": ("preprocess.CreateTensorFullAlignmentFromCffi", "The same."),
+    "RealignReads": ("preprocess.RealignReads", "Realign a contig's short reads to locally assembled haplotypes."),
     "Tensor2Bin": ("preprocess.Tensor2Bin", "Label tensors that come as text, and write a training bin."),
     "MergeBin": ("preprocess.MergeBin", "Write the rows of training bins into one."),
     "subsample": ("preprocess.subsampling", "Write a fraction of the reads, chosen by their names."),
     "phase_truth": ("clair3.truth_phasing", "Phase the truth of a contig by the reads, and tag these."),
     "assemble_model": ("clair3.model_assembly", "Make a model folder of two trained networks."),
     "train_multisample": ("clair3.training_road", "Train a model from reads and truths, in one command."),
+    "train_simulated": ("clair3.training_road.simulated", "Train a model from simulated reads, in one command."),
     "evaluate": ("clair3.evaluate", "Precision, recall and F1 of calls, against a truth."),
     "inspect": ("clair3.inspection", "Show what training bins hold."),
     "simulate": ("preprocess.simulate.commands", "Make genomes with known variants, and reads of them."),
     "profile": ("preprocess.simulate.learning", "Learn an error profile from aligned reads."),
 }
 """Name, room or door, and what it does; CamelCase names are those of v2.0.2."""
-
-NOT_YET = (
-    "RealignReads",
-    "CallVariants",
-)
-"""Names that v2.0.2 knows and this version does not (spec/cli.md 8)."""
 
 HELP = "Usage: clair3 SUBMODULE [options]; clair3 SUBMODULE --help lists them.\n\n" + "\n".join(
     f"    {name:34} {text}" for name, (_, text) in COMMANDS.items()
@@ -84,8 +81,6 @@ def main(argv=None):
         if argv[0] in ("-v", "--version"):
             print(f"clair3-torch {VERSION}, compatible with Clair3 v{COMPATIBLE_VERSION}")
             return
-        if argv[0] in NOT_YET:
-            stop(f"Submodule {argv[0]} is not in this version.", 1)
         if argv[0] not in COMMANDS:
             stop(f"Submodule {argv[0]} not found.", 1)
         module, description = COMMANDS[argv[0]]

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,17 @@ from clair3.ledger import Ledger
 from clair3.rows import StageRows
 from clair3.selection import Block
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
-from clair3.vcf_files import write_lines
-from clair3.workspace import vcf_header
+from clair3.vcf import header_of
 from preprocess.environment import Environment, check_moves, examine
+from preprocess.full_alignment import bins_of
 from preprocess.phasing import read_phased
 from shared.compressed import is_number, read_rows
 from shared.errors import ConfigError, InputError
+from shared.platforms import PLATFORMS
 from shared.records import Task
 from shared.reference import Contig
 from shared.regions import clip, pad, plan_chunks
+from shared.whole_files import write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +93,11 @@ class ChunkCall:
         """
         environment = self.examine()
         for contig in environment.contigs:
-            pos = read_candidates(candidates, contig.name)
-            snps = {contig.name: read_phased(phased, contig.name)} if phased else {}
-            self.call(FULL_ALIGNMENT, environment, [Block(contig.name, 0, 1, pos)] if len(pos) else [], snps)
+            short_reads = PLATFORMS[self.config.platform].short_reads
+            pos = read_candidates(candidates, contig.name, short_reads)
+            snps = {contig.name: read_phased(phased, contig.name, heterozygous=short_reads)} if phased else {}
+            blocks = [Block(contig.name, 0, 1, pos, short_reads)] if len(pos) else []
+            self.call(FULL_ALIGNMENT, environment, blocks, snps)
 
     def examine(self) -> Environment:
         """The checked inputs; the result of an earlier call goes first."""
@@ -109,7 +114,7 @@ class ChunkCall:
         with tempfile.TemporaryDirectory(prefix=".clair3_", dir=self.output and self.output.parent) as folder:
             stages = importlib.import_module("clair3.stages")  # torch takes a second to load
             ledger = Ledger(Path(folder), kind, "")
-            make = stages.pileup_caller if kind == PILEUP else stages.full_alignment_caller
+            make = stages.pileup_caller if kind == PILEUP else partial(stages.full_alignment_caller, blocks=tasks)
             caller = make(self.config, environment, self.model, ledger, *snps)
             stages.call_tasks(replace(caller, decoding=self.decoding), tasks, self.config.workers)
             if blocks:
@@ -119,7 +124,7 @@ class ChunkCall:
     def write(self, environment: Environment, rows: StageRows) -> None:
         """Write the VCF, or no file when there are no rows (spec/calling.md 4)."""
         config = self.config
-        header = vcf_header(environment.reference, config.sample_name, config.command_line).splitlines()
+        header = header_of(environment.reference, config.sample_name, config.command_line).splitlines()
         if self.output is None:
             sys.stdout.writelines(f"{line}\n" for line in (*header, *(row for _, row in rows.all())))
             return
@@ -133,7 +138,7 @@ class ChunkCall:
     ) -> None:
         """Write the block lines of a chunk under v2.0.2's name (spec/calling.md 6.4)."""
         config = self.config
-        header = vcf_header(environment.reference, config.sample_name, config.command_line, gvcf=True).splitlines()
+        header = header_of(environment.reference, config.sample_name, config.command_line, gvcf=True).splitlines()
         name = f"{config.sample_name}.{contig.name}.{cell.start + 1}.{cell.end + 1}.tmp.gvcf"
 
         def lines() -> Iterator[str]:
@@ -177,8 +182,25 @@ def bounds(contig: Contig, targets: dict | None, part: Part, sites: bool) -> tup
     return Cell(start, end), (0 if index == 0 else start, contig.length if last else end)
 
 
-def read_candidates(path: Path, contig: str) -> np.ndarray:
-    """The candidates of a contig in a file that SelectCandidates wrote: (n,) int64, 0-based, ascending, distinct.
+def read_candidates(path: Path, contig: str, short_reads: bool = False) -> np.ndarray:
+    """The candidates of a contig in a file that SelectCandidates wrote: (n,) int64, 0-based, ascending, distinct; for
+    those of short reads the middle of their bins.
+
+    Raises InputError when the file is missing, a row is none, or not of such a bin.
+    """
+    rows = read_block_rows(path, contig)
+    if short_reads:
+        pos = np.unique(rows.sum(axis=1) // 2)
+        if not np.array_equal(bins_of(pos), np.unique(rows, axis=0)):
+            raise InputError(f"{path}: not made by SelectCandidates --platform=ilmn, whose rows are bins of 1 kb")
+        return pos
+    starts, ends = rows.T
+    middle = np.where(starts > 0, starts + (ends - starts) // 2, ends - ROW_REACH)
+    return np.unique(middle) - 1
+
+
+def read_block_rows(path: Path, contig: str) -> np.ndarray:
+    """The rows of a contig in such a file as they are written, (n, 2) int64, see Block.rows.
 
     Raises InputError when the file is missing or a row is none.
     """
@@ -190,6 +212,5 @@ def read_candidates(path: Path, contig: str) -> np.ndarray:
         if len(fields) < 3 or not is_number(fields[1]) or not is_number(fields[2]):
             raise InputError(f"{path}: row {number} is {line[:80]!r}, not contig, start and end")
         if fields[0] == contig and len(fields) == 3:  # rows of four columns are no candidates (features.md A.10)
-            start, end = int(fields[1]), int(fields[2])
-            found.append(start + (end - start) // 2 if start else end - ROW_REACH)
-    return np.unique(np.array(found, np.int64)) - 1
+            found.append((int(fields[1]), int(fields[2])))
+    return np.array(found, np.int64).reshape(-1, 2)

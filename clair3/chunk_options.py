@@ -15,7 +15,9 @@ from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from preprocess.candidates import LONG_INDEL_LENGTH, CandidateRule
 from shared.cli import add_switch
 from shared.errors import ConfigError, UsageError
+from shared.platforms import PLATFORMS
 from shared.process import usable_threads
+from shared.whole_files import make_folder
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +113,7 @@ def call(args: argparse.Namespace, show_ref: bool) -> None:
         raise UsageError("--extend_bed alone is not in this version; give the --bed_fn or --vcf_fn it was made of")
     chunk = chunk_call(args, show_ref)
     if args.pileup:
-        chunk.call_pileup(part_of(args), submodules.make_folder(args.temp_file_dir) if args.gvcf else Path())
+        chunk.call_pileup(part_of(args), make_folder(args.temp_file_dir) if args.gvcf else Path())
     else:
         chunk.call_full_alignment(Path(args.full_aln_regions), phased_of(args))
 
@@ -134,6 +136,16 @@ def phased_of(args: argparse.Namespace) -> Path | None:
     return path
 
 
+def uses_tags(args: argparse.Namespace) -> bool:
+    """Whether reads belong to the haplotypes of their HP tags: when asked for, and short reads also without phasing, as
+    in a run (spec/calling.md 7.2)."""
+    asked = getattr(args, "phasing_info_in_bam", False)
+    if asked and args.phased_vcf_fn:
+        logger.warning("haplotypes are taken from --phased_vcf_fn, not from the HP tags (--phasing_info_in_bam)")
+        return False
+    return asked or (args.no_phasing_for_fa and PLATFORMS[args.platform].short_reads)
+
+
 def candidate_rule(args: argparse.Namespace) -> CandidateRule:
     """Thresholds as the submodules' options have them. Raises ConfigError when one is out of range."""
     fast = args.fast_mode and args.platform == "ont"
@@ -145,6 +157,8 @@ def candidate_rule(args: argparse.Namespace) -> CandidateRule:
         snp_only=args.call_snp_only,
         head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
         max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateRule.max_indel_length,
+        scripted=PLATFORMS[args.platform].short_reads,
+        known_sites=PLATFORMS[args.platform].short_reads and bool(args.vcf_fn),
     )
 
 
@@ -171,6 +185,7 @@ def chunk_call(args: argparse.Namespace, show_ref: bool) -> ChunkCall:
         blocks=BlockRule(args.base_err, args.gq_bin_size, args.bp_resolution),
         candidates=candidates,
         dwell=args.enable_dwell_time,
+        haplotype_tags=uses_tags(args),
         conv_padding=args.conv_padding,
         compute=compute_of(args, threads),
         command_line=submodules.command_of(args.cmd_fn),

@@ -9,9 +9,11 @@ from clair3.genotyping import DecodeRule, check_filters
 from clair3.gvcf import BlockRule
 from clair3.selection import SelectionRule
 from preprocess.candidates import CandidateRule
+from preprocess.full_alignment import RowRule
 from preprocess.phasing import LONGPHASE, WHATSHAP
 from shared.cli import check_range
 from shared.errors import ConfigError
+from shared.platforms import PLATFORMS
 from shared.process import uninterrupted
 
 PROGRAM_NAMES = {WHATSHAP: "WhatsHap", LONGPHASE: "LongPhase"}
@@ -38,6 +40,7 @@ class CallingConfig:
     conv_padding     of the full-alignment network: "auto" as its file says, or one of CONV_PADDINGS
     resume           take up what an interrupted run left in the output folder
     dwell            move tables of ONT reads are a ninth channel
+    haplotype_tags   reads belong to the haplotypes that their HP tags say, not to those that phasing gives them
     enable_long_indel  insertions and deletions longer than 50 are called; candidates.max_indel_length follows it
     """
 
@@ -76,6 +79,7 @@ class CallingConfig:
     longphase: str | None = None
     allow_unphased_contigs: bool = False
     dwell: bool = False
+    haplotype_tags: bool = False
     compute: Compute = field(default_factory=Compute)
     resume: bool = False
     command_line: str | None = None
@@ -109,6 +113,12 @@ class CallingConfig:
     def writes_gvcf(self) -> bool:
         """With --pileup_only, --gvcf only adds PL (spec/cli.md 9.6)."""
         return self.gvcf and not self.pileup_only
+
+    @property
+    def rows(self) -> RowRule:
+        """How reads become rows of full-alignment tensors."""
+        rule, rows = self.candidates, PLATFORMS[self.platform].rows
+        return RowRule(rows, rule.min_mapq, rule.max_indel_length, self.dwell, self.haplotype_tags, rule.min_coverage)
 
     @property
     def decoding(self) -> DecodeRule:

@@ -1,15 +1,18 @@
-"""Merging pileup and full alignment of one contig, file by file (spec/calling.md 6.5, 8.1)."""
+"""Merging pileup and full alignment of one contig, file by file (spec/calling.md 6.5, 8)."""
 
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pysam
 
 from clair3 import gvcf_merge
 from clair3.rows import merge_rows
+from clair3.selection import within
 from clair3.vcf import FinalRule, filter_row
-from clair3.vcf_files import iter_rows, read_header, write_lines
+from clair3.vcf_files import iter_rows, read_header
+from shared.whole_files import write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -17,16 +20,25 @@ BLOCK_ROWS = 10_000
 """Block lines that are looked at in one piece."""
 
 
-def merge_contig(pileup: Path, full_alignment: Path, contig: str, rule: FinalRule, output: Path) -> list[str]:
+def merge_contig(
+    pileup: Path,
+    full_alignment: Path,
+    contig: str,
+    rule: FinalRule,
+    output: Path,
+    bins: np.ndarray | None = None,
+) -> list[str]:
     """Write the merged rows of a contig as a plain VCF, with the full-alignment header; the rows.
 
-    The inputs are sorted, one row per position. Raises InputError when one is missing or damaged.
+    bins are the rows of the files of short reads' candidates, (n, 2) int64, see Block.rows; with them the header is
+    that of the pileup. The inputs are sorted, one row per position. Raises InputError when one is missing or damaged.
     """
     stages = {"Pileup": list(iter_rows(pileup, contig)), "Full-alignment": list(iter_rows(full_alignment, contig))}
     for name, rows in stages.items():
         logger.info("%s variants processed in %s: %d", name, contig, len(rows))
-    kept = [kept for row in merge_rows(*stages.values()) if (kept := filter_row(row, rule)) is not None]
-    write_lines(output, [*read_header(full_alignment), *kept])
+    places = None if bins is None else within(bins)
+    kept = [kept for row in merge_rows(*stages.values(), places) if (kept := filter_row(row, rule)) is not None]
+    write_lines(output, [*read_header(full_alignment if bins is None else pileup), *kept])
     return kept
 
 

@@ -4,7 +4,6 @@ import argparse
 import logging
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from clair3 import compute
@@ -18,7 +17,7 @@ from preprocess.candidates import LONG_INDEL_LENGTH, CandidateRule
 from preprocess.phasing import LONGPHASE, WHATSHAP, find_longphase, find_whatshap
 from shared import log
 from shared.cli import add_switch, check_range, optional_text, required_text
-from shared.errors import ConfigError, InputError, UsageError
+from shared.errors import ConfigError, InputError
 from shared.param_f import CONV_PADDINGS
 from shared.platforms import PLATFORMS, Platform
 from shared.process import usable_threads
@@ -64,14 +63,6 @@ PHASING_SWITCHES = {
 }
 """Programs between the networks and of the output (spec/cli.md 2.3), and their help."""
 
-Asked = Callable[[argparse.Namespace], bool]
-NOT_YET: tuple[tuple[Asked, str], ...] = (
-    (lambda args: args.platform == "ilmn", "--platform=ilmn is not in this version: only ont and hifi are"),
-)
-"""What is declared but refused, with the reason: options of stages that do not exist yet. Options that v2.0.2 itself
-does not look at after --pileup_only (selection, gVCF blocks, --no_phasing_for_fa) are checked and accepted, and so are
-those without effect by specification (--use_whatshap_for_intermediate_phasing, --disable_c_impl, most tools)."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare every option of run_clair3 (spec/cli.md 2)."""
@@ -95,8 +86,9 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-p", "--platform", required=True, choices=list(PLATFORMS), help="what sequenced the reads")
     group = parser.add_argument_group("models")
     group.add_argument(
-        "-m", "--model_path", required=True, type=required_text, metavar="DIR",
-        help='folder with the two model files, or a name of "clair3 models list", or auto: chosen by the read groups',
+        "-m", "--model_path", type=required_text, metavar="DIR",
+        help='folder with the two model files, or a name of "clair3 models list", or auto: chosen by the read groups '
+        "(default: a model of this package for the platform, trained on simulated reads)",
     )  # fmt: skip
     add_value(group, "pileup_model_prefix", CallingConfig.pileup_model_prefix, "NAME", "file name without .pt")
     add_value(group, "fa_model_prefix", CallingConfig.fa_model_prefix, "NAME", "file name without .pt")
@@ -180,7 +172,7 @@ def add_performance(parser: argparse.ArgumentParser) -> None:
     add_switch(group, "--resume", help="take up the finished parts of an interrupted run in the same output folder")
     add_switch(group, "--use_gpu", help="run the networks on all visible GPUs, or on those of --device")
     compute.add_arguments(group)
-    add_switch(group, "--disable_c_impl", help="no effect: the records are always those of the compiled path")
+    add_switch(group, "--disable_c_impl", help="no effect: ont and hifi records are always those of the compiled path")
     group = parser.add_argument_group("tools")
     for name in ("samtools", "python", "pypy", "parallel"):
         add_text(group, name, "PATH", "no effect, the tool is not used")
@@ -206,10 +198,44 @@ def config_from(args: argparse.Namespace) -> CallingConfig:
     ConfigError and InputError for values and files that cannot be used. The model files are looked at by
     clair3.checkpoint, the contents of the other files by preprocess.environment.
     """
-    refuse_missing_stages(args)
     require_absolute(args)
     output = make_output(args.output)
     log.append_to(output / LOG_FILE)  # from here on it has every word, also that of a refusal
+    avoid_longphase(args)
+    inputs = find_inputs(args)
+    model_dir = resolve_model(args.model_path, inputs["bam"], args.platform, args.enable_dwell_time)
+    threads = usable_threads(args.threads)
+    min_contig_size = at_least(0, args.min_contig_size, "contig size", "min_contig_size")
+    candidates = candidate_rule(args, PLATFORMS[args.platform])
+    check_move_tables(args, model_dir)
+    check_later_stages(args)
+    if inputs["bed"] and inputs["sites"]:
+        raise ConfigError("Please provide either --vcf_fn or --bed_fn only")
+    return CallingConfig(
+        **inputs,
+        model_dir=model_dir,
+        threads=threads,
+        output=output,
+        ctg_names=contig_names(args.ctg_name),
+        min_contig_size=min_contig_size,
+        blocks=BlockRule(args.base_err, at_least(MIN_GQ_BIN, args.gq_bin_size, "gq bin size", "gq_bin_size")),
+        all_contigs_in_gvcf=args.output_all_contigs_in_gvcf_header,
+        haploid=haploid_mode(args),
+        candidates=candidates,
+        selection=selection_rule(args, PLATFORMS[args.platform], model_dir),
+        phaser=LONGPHASE if wants_longphase(args) else WHATSHAP,
+        final_phaser=final_phaser(args),
+        haplotag=args.use_whatshap_for_final_output_haplotagging,
+        dwell=args.enable_dwell_time,
+        haplotype_tags=args.no_phasing_for_fa and PLATFORMS[args.platform].short_reads,
+        compute=compute.compute_from(args, threads),
+        **{name: getattr(args, name) for name in AS_GIVEN},
+    )
+
+
+def find_inputs(args: argparse.Namespace) -> dict[str, Path | None]:
+    """The absolute paths of the input files, by the fields of CallingConfig, when they and their indexes are there, and
+    the programs that the run will start. Raises InputError or ConfigError for the first one that is not."""
     bam, reference, bed, sites = (
         Path(os.path.abspath(path)) if path else None for path in (args.bam_fn, args.ref_fn, args.bed_fn, args.vcf_fn)
     )
@@ -222,42 +248,7 @@ def config_from(args: argparse.Namespace) -> CallingConfig:
     for path, name in ((bed, "BED"), (sites, "VCF")):
         if path and (path.is_dir() or not path.exists()):
             raise InputError(f"{name} file {path} provides but {'it is a folder' if path.is_dir() else 'not found'}")
-    model_dir = resolve_model(args.model_path, bam, args.platform, args.enable_dwell_time)
-    threads = usable_threads(args.threads)
-    min_contig_size = at_least(0, args.min_contig_size, "contig size", "min_contig_size")
-    candidates = candidate_rule(args, PLATFORMS[args.platform])
-    check_move_tables(args, model_dir)
-    check_later_stages(args)
-    if bed and sites:
-        raise ConfigError("Please provide either --vcf_fn or --bed_fn only")
-    return CallingConfig(
-        bam=bam,
-        reference=reference,
-        model_dir=model_dir,
-        threads=threads,
-        output=output,
-        bed=bed,
-        sites=sites,
-        ctg_names=contig_names(args.ctg_name),
-        min_contig_size=min_contig_size,
-        blocks=BlockRule(args.base_err, at_least(MIN_GQ_BIN, args.gq_bin_size, "gq bin size", "gq_bin_size")),
-        all_contigs_in_gvcf=args.output_all_contigs_in_gvcf_header,
-        haploid=haploid_mode(args),
-        candidates=candidates,
-        selection=selection_rule(args, PLATFORMS[args.platform], model_dir),
-        phaser=LONGPHASE if wants_longphase(args) else WHATSHAP,
-        final_phaser=final_phaser(args),
-        haplotag=args.use_whatshap_for_final_output_haplotagging,
-        dwell=args.enable_dwell_time,
-        compute=compute.compute_from(args, threads),
-        **{name: getattr(args, name) for name in AS_GIVEN},
-    )
-
-
-def refuse_missing_stages(args: argparse.Namespace) -> None:
-    """Raises UsageError naming everything asked for that this version does not do."""
-    if refusals := [reason for asked, reason in NOT_YET if asked(args)]:
-        raise UsageError("; ".join(refusals))
+    return {"bam": bam, "reference": reference, "bed": bed, "sites": sites}
 
 
 def require_absolute(args: argparse.Namespace) -> None:
@@ -269,8 +260,9 @@ def require_absolute(args: argparse.Namespace) -> None:
     except FileNotFoundError:
         raise ConfigError("the current folder was deleted; change to another one (cd) and start again") from None
     for name in ("bam_fn", "ref_fn", "model_path", "output", "bed_fn", "vcf_fn"):
-        named = name == "model_path" and is_model_name(args.model_path)
-        if (path := getattr(args, name)) and not named and not os.path.isabs(path):
+        if not (path := getattr(args, name)) or os.path.isabs(path):
+            continue
+        if name != "model_path" or not is_model_name(path):
             raise ConfigError(f"Require to use absolute file path --{name}=FILE")
 
 
@@ -325,6 +317,8 @@ def candidate_rule(args: argparse.Namespace, platform: Platform) -> CandidateRul
         snp_only=args.call_snp_only,
         head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
         max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateRule.max_indel_length,
+        scripted=platform.short_reads,
+        known_sites=platform.short_reads and bool(args.vcf_fn),
     )
 
 
@@ -342,6 +336,17 @@ def selection_rule(args: argparse.Namespace, platform: Platform, model_dir: Path
         var_pct_phasing=None if args.no_phasing_for_fa else var_pct_phasing,
         genotyping=bool(args.vcf_fn),
     )
+
+
+def avoid_longphase(args: argparse.Namespace) -> None:
+    """Phase short reads with WhatsHap, which LongPhase is not for (spec/cli.md 3.4, calling.md C10); with a warning."""
+    if not PLATFORMS[args.platform].short_reads:
+        return
+    if wants_longphase(args) or args.use_longphase_for_final_output_phasing:
+        logger.warning("Illumina platform do not support longphase phasing, will enable whatshap phasing!")
+    args.use_longphase_for_intermediate_phasing = args.longphase_for_phasing = False
+    args.use_whatshap_for_final_output_phasing |= args.use_longphase_for_final_output_phasing
+    args.use_longphase_for_final_output_phasing = False
 
 
 def wants_longphase(args: argparse.Namespace) -> bool:
@@ -404,7 +409,7 @@ def check_later_stages(args: argparse.Namespace) -> None:
     check_range("chunk_num", args.chunk_num, -1)
     if args.chunk_num > 0:
         logger.warning("--chunk_num=%d has no effect; --chunk_size sets how the work is cut", args.chunk_num)
-    if args.disable_c_impl:
+    if args.disable_c_impl and not PLATFORMS[args.platform].short_reads:
         logger.warning("--disable_c_impl has no effect: the records are those of the compiled path")
     if args.qual >= HIGHEST_QUAL:
         logger.warning("--qual=%d: no call has a QUAL above %d, so all will be LowQual", args.qual, HIGHEST_QUAL)

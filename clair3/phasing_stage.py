@@ -26,6 +26,7 @@ from preprocess.phasing import (
     open_whatshap,
     read_phased,
 )
+from shared.platforms import PLATFORMS
 from shared.progress import progress_bar
 from shared.workers import in_order
 
@@ -108,7 +109,8 @@ def phase_snps(
             write_snps(given, header, snps[contig])
             phaser.phase(contig, given, phased)
             mark.write_text(digests[contig])  # last: what it vouches for is complete
-        return read_phased(phased, contig)
+        # WhatsHap tags short reads, by heterozygous SNPs; that other reads are tagged by all is kept (features.md A.11)
+        return read_phased(phased, contig, heterozygous=PLATFORMS[config.platform].short_reads)
 
     found = phase_contigs(config, config.phaser, list(snps), phase_one, unphased)
     for contig in snps.keys() - found.keys():

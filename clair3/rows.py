@@ -3,8 +3,11 @@
 All are VCF lines without line ends, read when they are asked for, contig by contig, so memory stays flat.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from clair3.ledger import Ledger
 from clair3.vcf import FinalRule, filter_row, pos_of
@@ -44,15 +47,25 @@ class StageRows(Rows):
 
 
 class MergedRows(Rows):
-    """Pileup rows, full-alignment rows in their place where there are any, through the final filters."""
+    """Pileup rows, full-alignment rows in their place where there are any, through the final filters.
 
-    def __init__(self, pileup: StageRows, rule: FinalRule, full_alignment: StageRows | None = None):
-        self.pileup, self.rule = pileup, rule
+    With short reads, within says per contig where full-alignment rows take their place, see merge_rows.
+    """
+
+    def __init__(
+        self,
+        pileup: StageRows,
+        rule: FinalRule,
+        full_alignment: StageRows | None = None,
+        within: dict[str, np.ndarray] | None = None,
+    ):
+        self.pileup, self.rule, self.within = pileup, rule, within
         self.full_alignment = full_alignment or StageRows(None, ())
         self.contigs = pileup.contigs
 
     def of(self, contig: str) -> Iterator[str]:
-        merged = merge_rows(self.pileup.of(contig), self.full_alignment.of(contig))
+        within = None if self.within is None else self.within.get(contig, NOWHERE)
+        merged = merge_rows(self.pileup.of(contig), self.full_alignment.of(contig), within)
         return (kept for row in merged if (kept := filter_row(row, self.rule)) is not None)
 
 
@@ -81,13 +94,21 @@ class PhasedRows(Rows):
         return "".join([*seen, columns]) if seen else ""
 
 
-def merge_rows(pileup: Iterable[str], full_alignment: Iterable[str]) -> Iterator[str]:
+NOWHERE = np.empty((0, 2), np.int64)
+
+
+def merge_rows(pileup: Iterable[str], full_alignment: Iterable[str], within: np.ndarray | None = None) -> Iterator[str]:
     """Rows of both stages in order of position, where full alignment wins.
 
     Both come as VCF lines of one contig, ascending, one per position. A position with a full-alignment row loses its
     pileup row, also when the full-alignment row is a reference call or is filtered later; a position that was sent to
     full alignment but came back without a row keeps the pileup row.
+    within  (k, 2) int64, sorted and disjoint [start, end): of short reads, only full-alignment rows count there, and
+            only pileup rows elsewhere (spec/calling.md 8.2)
     """
+    if within is not None:
+        pileup = rows_at(pileup, within, wanted=False)
+        full_alignment = rows_at(full_alignment, within, wanted=True)
     full_alignment = iter(full_alignment)
     waiting = next(full_alignment, None)
     for row in pileup:
@@ -100,3 +121,9 @@ def merge_rows(pileup: Iterable[str], full_alignment: Iterable[str]) -> Iterator
     if waiting is not None:
         yield waiting
         yield from full_alignment
+
+
+def rows_at(rows: Iterable[str], intervals: np.ndarray, wanted: bool) -> Iterator[str]:
+    """The rows inside, or if not wanted outside, of sorted and disjoint intervals (k, 2), in order."""
+    edges = intervals.ravel().tolist()
+    return (row for row in rows if (bisect_right(edges, pos_of(row)) % 2 == 1) == wanted)

@@ -5,15 +5,19 @@ of them are counted, then those of each contig are chosen from (spec/calling.md 
 """
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from preprocess.full_alignment import bins_of
 from shared.cli import check_range
 from shared.records import Region
+from shared.regions import PADDING, merge
 from shared.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -171,19 +175,33 @@ def write_snps(path: Path, header: str, snps: list[str]) -> None:
 class Block:
     """Candidates that are called together, with a random generator of their own. index counts from 0 to count - 1.
 
-    pos     (n,) int64  0-based, ascending, at least one
-    inputs  fingerprint of pos and of what else the block's calls depend on
+    pos          (n,) int64  0-based, ascending, at least one
+    short_reads  the reads of the candidates' bins are called anew, see bins_of
+    owned        [start, end): short reads show other candidates, and those that lie here are the block's; None: all
+    inputs       fingerprint of pos, owned and of what else the block's calls depend on
     """
 
     contig: str
     index: int
     count: int
     pos: np.ndarray
+    short_reads: bool = False
+    owned: tuple[int, int] | None = None
     inputs: str = ""
 
     @property
+    def rows(self) -> np.ndarray:
+        """What stands for each candidate in the block's file: (n, 2) int64 [start, end) (spec/features.md A.10)."""
+        if self.short_reads:
+            return bins_of(self.pos)
+        first = self.pos + 1  # 1-based arithmetic on 0-based columns
+        return np.stack([np.maximum(first - REACH, 0), first + REACH], axis=1)
+
+    @property
     def region(self) -> Region:
-        """From the first candidate to the last."""
+        """From the first candidate to the last, with their bins."""
+        if self.short_reads:
+            return Region(self.contig, int(self.rows[0, 0]), int(self.rows[-1, 1]))
         return Region(self.contig, int(self.pos[0]), int(self.pos[-1]) + 1)
 
     @property
@@ -192,12 +210,27 @@ class Block:
         return f"{self.contig}.{self.index}_{self.count}"
 
     def bed(self) -> str:
-        """The file's text, one row per candidate (spec/features.md A.10; 1-based arithmetic on 0-based columns)."""
-        rows = ((max(pos - REACH, 0), pos + REACH) for pos in (self.pos + 1).tolist())
-        return "".join(f"{self.contig}\t{start}\t{end}\n" for start, end in rows)
+        """The file's text, one row per candidate."""
+        return "".join(f"{self.contig}\t{start}\t{end}\n" for start, end in self.rows.tolist())
 
 
-def cut_blocks(contig: str, pos: np.ndarray) -> list[Block]:
+def within(rows: np.ndarray) -> np.ndarray:
+    """Positions [start, end), 0-based, where the full alignment of short reads alone counts (spec/calling.md 8.2).
+
+    They are the bins that the rows of blocks stand for, (n, 2) int64, but from one base before them to before their
+    last (C8); (m, 2) int64, sorted and disjoint.
+    """
+    return merge(rows + np.array([PADDING - 1, -PADDING - 1]))
+
+
+def cut_blocks(contig: str, pos: np.ndarray, short_reads: bool = False) -> list[Block]:
     """The blocks of a contig's candidates, in order; none for no candidates. pos as in Selection."""
-    starts = range(0, len(pos), BLOCK_SIZE)
-    return [Block(contig, index, len(starts), pos[start : start + BLOCK_SIZE]) for index, start in enumerate(starts)]
+    parts = [pos[start : start + BLOCK_SIZE] for start in range(0, len(pos), BLOCK_SIZE)]
+    if not short_reads:
+        return [Block(contig, index, len(parts), part) for index, part in enumerate(parts)]
+    # reads beside a block's bins may show candidates, too, as they do in v2.0.2; a bin of two blocks is the second's
+    starts = [0, *(int(within(bins_of(part[:1]))[0, 0]) for part in parts[1:]), sys.maxsize]
+    return [
+        Block(contig, index, len(parts), part, short_reads, span)
+        for index, (part, span) in enumerate(zip(parts, pairwise(starts), strict=False))
+    ]

@@ -10,13 +10,17 @@ import numpy as np
 from clair3.ledger import file_name
 from clair3.selection import Block, Cutoffs, QualCounts, SelectionRule, cut_blocks, select
 from clair3.vcf import pos_of
-from clair3.vcf_files import iter_rows, read_header, write_lines
+from clair3.vcf_files import iter_rows, read_header
 from shared.errors import InputError
+from shared.whole_files import write_lines
 
 logger = logging.getLogger(__name__)
 
 PHASE_QUAL, QUAL = "phase_qual", "qual"
 """Files of the cut-offs in their folders (spec/calling.md 7.1, 7.3)."""
+
+ALL_ROWS = "full_aln_regions"
+"""Files with the candidates of a contig of short reads: <ALL_ROWS>_<contig>, v2.0.2's --bed_fn_prefix."""
 
 
 def cutoffs_of(rows: Iterable[str], rule: SelectionRule) -> Cutoffs:
@@ -62,25 +66,30 @@ def select_snps(vcf: Path, contig: str, folder: Path, qual: Path, dropped: float
     return path
 
 
-def select_candidates(vcf: Path, contig: str, folder: Path, qual: Path, rule: SelectionRule) -> list[Path]:
+def select_candidates(
+    vcf: Path, contig: str, folder: Path, qual: Path, rule: SelectionRule, short_reads: bool = False
+) -> list[Path]:
     """Write the candidates for full alignment, `<folder>/<contig>.<i>_<n>`, and the list of these files,
-    `FULL_ALN_FILE_<contig>`, none for no candidates (spec/calling.md 7.3); the paths of the files.
+    `FULL_ALN_FILE_<contig>`, none for no candidates (spec/calling.md 7.3); the paths of the files. With short reads
+    also all their rows in `full_aln_regions_<contig>`, for the merge.
 
     qual is the file of the cut-offs; without it they are taken over the contig, by the fractions of the rule.
     Files of an earlier selection of the contig go first. Raises InputError when a file cannot be read or written.
     """
     name, rows = file_name(contig), sorted(iter_rows(vcf, contig), key=pos_of)
-    listing = folder / f"FULL_ALN_FILE_{name}"
-    for stale in (listing, *(path for path in folder.glob("*_*") if is_block_of(name, path.name))):
+    listing, together = folder / f"FULL_ALN_FILE_{name}", folder / f"{ALL_ROWS}_{name}"
+    for stale in (listing, together, *(path for path in folder.glob("*_*") if is_block_of(name, path.name))):
         stale.unlink(missing_ok=True)
     found = read_cutoffs(qual, 2)
     cutoffs = Cutoffs(*found, None) if found else cutoffs_of(rows, rule)
-    paths = []
-    for block in cut_blocks(contig, select(contig, rows, cutoffs).pos):
-        paths.append(folder / f"{name}.{block.index}_{block.count}")
-        write_lines(paths[-1], block.bed().splitlines())
+    blocks = cut_blocks(contig, select(contig, rows, cutoffs).pos, short_reads)
+    paths = [folder / f"{name}.{block.index}_{block.count}" for block in blocks]
+    for path, block in zip(paths, blocks, strict=True):
+        write_lines(path, block.bed().splitlines())
     if paths:
         write_lines(listing, map(str, paths))
+    if short_reads:  # also without rows, so that a missing file is an error
+        write_lines(together, (row for block in blocks for row in block.bed().splitlines()))
     return paths
 
 

@@ -20,6 +20,7 @@ import torch
 from clair3 import core, vcf
 from clair3.checkpoint import load_model
 from clair3.config import CallingConfig
+from clair3.contig_haplotypes import ContigHaplotypes
 from clair3.device_queue import DeviceQueue, InWorker, Wait, in_advance
 from clair3.devices import make_inference
 from clair3.genotyping import DecodeRule, decode
@@ -30,7 +31,7 @@ from clair3.selection import Block
 from clair3.task.main import FULL_ALIGNMENT, PILEUP, WIDTH
 from preprocess.candidates import CandidateRule
 from preprocess.environment import Environment
-from preprocess.full_alignment import RowRule, iter_full_alignment
+from preprocess.full_alignment import RowRule, iter_full_alignment, iter_realigned
 from preprocess.phasing import PhasedSnps
 from preprocess.pileup import iter_pileup
 from shared.errors import InputError
@@ -38,7 +39,7 @@ from shared.param_f import CHANNEL_COUNT
 from shared.platforms import PLATFORMS
 from shared.progress import progress_bar
 from shared.records import Task, TensorBatch
-from shared.regions import Chunk
+from shared.regions import Chunk, target_intervals
 from shared.workers import in_order
 
 logger = logging.getLogger(__name__)
@@ -148,20 +149,28 @@ def check_finite(probabilities: np.ndarray, task: Task) -> None:
 
 
 def pileup_tensors(
-    source: core.Source, chunk: Chunk, cancel: core.CancelFlag, rule: CandidateRule, ledger: Ledger | None
+    source: core.Source,
+    chunk: Chunk,
+    cancel: core.CancelFlag,
+    rule: CandidateRule,
+    ledger: Ledger | None,
+    targets: dict[str, np.ndarray] | None,
 ):
     """Batches of a chunk as the pileup network wants them: deep candidates scaled down.
 
-    ledger keeps the gVCF evidence, if any is wanted.
+    ledger keeps the gVCF evidence, if any is wanted; targets of each contig as iter_pileup wants them.
     """
     keep_evidence = partial(ledger.write_evidence, chunk) if ledger else None
-    for batch in iter_pileup(source, chunk, rule, cancel, keep_evidence):
+    for batch in iter_pileup(source, chunk, rule, cancel, keep_evidence, targets and targets[chunk.contig]):
         yield replace(batch, tensors=rescale_deep(batch.tensors, batch.support.depth))
 
 
 def pileup_caller(config: CallingConfig, environment: Environment, model: Path, ledger: Ledger) -> Caller:
     """The pileup stage of a run. Raises InputError when the model file is none, see clair3.checkpoint."""
-    tensors = partial(pileup_tensors, rule=config.candidates, ledger=ledger if config.writes_gvcf else None)
+    targets = environment.targets if config.candidates.scripted else None
+    targets = targets and {contig: target_intervals(rows) for contig, rows in targets.items()}
+    evidence = ledger if config.writes_gvcf else None
+    tensors = partial(pileup_tensors, rule=config.candidates, ledger=evidence, targets=targets)
     inference = make_inference(config.compute, load_model(model, PILEUP))
     return Caller(PILEUP, tensors, Sources(environment), inference, config.decoding, ledger)
 
@@ -173,14 +182,31 @@ def full_alignment_tensors(
     return iter_full_alignment(source, block.contig, block.pos, rule, snps.get(block.contig), cancel)
 
 
+def realigned_tensors(
+    source: core.Source, block: Block, cancel: core.CancelFlag, rule: RowRule, haplotypes: ContigHaplotypes
+):
+    """Batches of what short reads show around the candidates of a block."""
+    with haplotypes.of(source, block.contig, cancel) as found:
+        for batch in iter_realigned(source, block.contig, block.pos, rule, found, cancel):
+            yield batch if block.owned is None else batch.within(*block.owned)
+
+
 def full_alignment_caller(
-    config: CallingConfig, environment: Environment, model: Path, ledger: Ledger, snps: dict[str, PhasedSnps]
+    config: CallingConfig,
+    environment: Environment,
+    model: Path,
+    ledger: Ledger,
+    snps: dict[str, PhasedSnps],
+    blocks: Sequence[Block],
 ) -> Caller:
-    """The full-alignment stage of a run; snps of each phased contig. Raises InputError as pileup_caller does."""
-    candidates = config.candidates
-    rows = PLATFORMS[config.platform].rows
-    rule = RowRule(rows, candidates.min_mapq, candidates.max_indel_length, config.dwell)
-    tensors = partial(full_alignment_tensors, rule=rule, snps=snps)
+    """The full-alignment stage of a run over these blocks; snps of each phased contig.
+
+    Raises InputError as pileup_caller does.
+    """
+    if PLATFORMS[config.platform].short_reads:
+        tensors = partial(realigned_tensors, rule=config.rows, haplotypes=ContigHaplotypes(snps, blocks))
+    else:
+        tensors = partial(full_alignment_tensors, rule=config.rows, snps=snps)
     inference = make_inference(config.compute, load_full_alignment_network(config, model))
     return Caller(FULL_ALIGNMENT, tensors, Sources(environment), inference, config.decoding, ledger)
 

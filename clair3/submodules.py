@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from shared.cli import add_switch, optional_text
-from shared.errors import InputError, UsageError
+from shared.errors import UsageError
 from shared.platforms import PLATFORMS
 
 HIDDEN = argparse.SUPPRESS
@@ -38,12 +38,10 @@ def add_refused(parser: argparse.ArgumentParser, *names: str, flags: tuple[str, 
 
 
 def refuse(args: argparse.Namespace) -> None:
-    """Raises UsageError when an option of add_refused, or Illumina, was asked for."""
+    """Raises UsageError when an option of add_refused was asked for."""
     for name in getattr(args, "refused", ()):
         if getattr(args, name):
             raise UsageError(f"--{name} is not in this version; leave it out")
-    if getattr(args, "platform", None) == "ilmn":
-        raise UsageError("--platform=ilmn is not in this version: only ont and hifi are")
 
 
 def add_platform(parser: argparse.ArgumentParser) -> None:
@@ -69,13 +67,3 @@ def command_of(path: str | None) -> str | None:
     if path in (None, "none") or not Path(path).is_file():
         return None
     return Path(path).read_text().strip() or None
-
-
-def make_folder(path: str) -> Path:
-    """A folder, created if needed. Raises InputError when it cannot be."""
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be created ({error.strerror})") from None
-    return folder

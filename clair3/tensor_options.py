@@ -65,8 +65,10 @@ def add_full_alignment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--add_no_phasing_data_training", action="store_true", help="add a copy without haplotypes of phased candidates"
     )
-    submodules.add_accepted(parser, "phasing_window_size", "unify_repre_fn", flags=("need_haplotagging",))
-    submodules.add_refused(parser, flags=("need_phasing", "need_realignment", "unify_repre"))
+    submodules.add_accepted(
+        parser, "phasing_window_size", "unify_repre_fn", flags=("need_haplotagging", "need_realignment")
+    )
+    submodules.add_refused(parser, flags=("need_phasing", "unify_repre"))
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

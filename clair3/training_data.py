@@ -12,11 +12,11 @@ import pysam
 from clair3 import core
 from clair3.bins import BinFormat, write_bin
 from clair3.chunk_calling import Part, read_candidates
+from clair3.core.phasing import haplotypes
 from clair3.task.main import PILEUP
-from clair3.vcf_files import write_lines
 from preprocess.candidates import CandidateRule
 from preprocess.confident_regions import check_contig, intersection, is_within, read_extended, read_intervals
-from preprocess.environment import Environment, check_moves, examine
+from preprocess.environment import check_header, check_moves, examine
 from preprocess.full_alignment import RowRule
 from preprocess.phasing import read_phased
 from preprocess.pileup import iter_pileup
@@ -28,14 +28,16 @@ from preprocess.training_tensors import (
     gather,
     iter_full_alignment_candidates,
     iter_pileup_candidates,
+    iter_realigned_candidates,
     labelled,
 )
 from preprocess.truth import TruthSet, read_truth
-from shared.errors import ConfigError, InputError
+from shared.errors import ConfigError
 from shared.platforms import PLATFORMS
 from shared.records import TrainingRows
-from shared.reference import Contig
+from shared.reference import Contig, find_contig
 from shared.regions import clip, merge, plan_chunks, read_sites
+from shared.whole_files import write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +87,6 @@ class TensorJob:
             raise ConfigError(f"--ctgStart={start} --ctgEnd={end}: expected a first and a last position, from 1")
         if self.kind == PILEUP and (self.regions or self.phased or self.haplotype_tags or self.unphased_copies):
             raise ConfigError("--pileup knows no candidate files and no phasing; leave these options or --pileup out")
-        if self.platform == "ilmn":  # calling will have an engine of its own for it; other tensors would mislead
-            raise ConfigError("--platform=ilmn: tensors of Illumina reads are not in this version")
         assert self.format  # refuses a pileup with dwell time
 
     @property
@@ -94,11 +94,15 @@ class TensorJob:
         return BinFormat.of(self.kind, self.platform, self.dwell)
 
     @property
+    def short_reads(self) -> bool:
+        return PLATFORMS[self.platform].short_reads
+
+    @property
     def rows(self) -> RowRule:
         """How reads become rows of a full-alignment tensor."""
-        rule = self.candidates
+        rule, rows = self.candidates, PLATFORMS[self.platform].rows
         tags = self.haplotype_tags and self.phased is None
-        return RowRule(PLATFORMS[self.platform].rows, rule.min_mapq, rule.max_indel_length, self.dwell, tags)
+        return RowRule(rows, rule.min_mapq, rule.max_indel_length, self.dwell, tags, rule.min_coverage)
 
 
 def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
@@ -107,7 +111,8 @@ def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
     Raises InputError or CoreError when files cannot be read or do not fit together.
     """
     environment = examine(job.bam, job.reference, names=[job.contig])
-    contig = find_contig(environment, job.contig)
+    contig = find_contig(environment.reference, job.contig)
+    check_header(environment.alignments, job.contig)
     if job.dwell:
         check_moves(environment.alignments, environment.reference)
     allowed = allowed_positions(job, contig)
@@ -125,29 +130,24 @@ def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
             batches = (batch for chunk in chunks for batch in iter_pileup(source, chunk, job.candidates))
             pos = np.concatenate([np.empty(0, np.int64), *(batch.pos for batch in batches)])
         else:
-            pos = read_candidates(job.regions, contig.name)
+            pos = read_candidates(job.regions, contig.name, job.short_reads)
             if not len(pos):
                 logger.warning("%s: no candidates on %s", job.regions, contig.name)
-            pos = pos[is_within(pos, allowed)]
+            pos = pos if job.short_reads else pos[is_within(pos, allowed)]
         # haplotypes are those of heterozygous SNPs (spec/training.md A.2); calling takes every phased record
         snps = read_phased(job.phased, contig.name, heterozygous=True) if job.phased else None
         if snps is not None and not len(snps):
             needed = "0|1 or 1|0, with the phase set as last value"
             logger.warning("%s: no phased SNP on %s (%s): no read has a haplotype", job.phased, contig.name, needed)
-        yield from iter_full_alignment_candidates(source, fasta, contig.name, pos, job.rows, snps, job.unphased_copies)
-
-
-def find_contig(environment: Environment, name: str) -> Contig:
-    """Raises InputError when the reference or the alignments have no such contig."""
-    found = next((contig for contig in environment.reference.contigs if contig.name == name), None)
-    if found is None:
-        first = environment.reference.contigs[0].name
-        raise InputError(f"{environment.reference.path}: no contig {name} (--ctgName); it has {first} ...")
-    if name not in environment.alignments.lengths:
-        first = next(iter(environment.alignments.lengths))
-        path = environment.alignments.path
-        raise InputError(f"{path}: no contig {name} (--ctgName) in the header; it has {first} ...")
-    return found
+        found = source, fasta, contig.name, pos, job.rows
+        if not job.short_reads:
+            yield from iter_full_alignment_candidates(*found, snps, job.unphased_copies)
+            return
+        # realigned reads show candidates around `pos` that are not in it
+        if job.regions is None:
+            allowed = clip(allowed, *owned(job, contig))
+        tagged = haplotypes(source, contig.name, snps) if snps is not None else None
+        yield from iter_realigned_candidates(*found, tagged, allowed, job.unphased_copies)
 
 
 def allowed_positions(job: TensorJob, contig: Contig) -> np.ndarray:

@@ -11,6 +11,8 @@ from clair3.selection import BLOCK_SIZE, SelectionRule
 from clair3.selection_files import QUAL, select_candidates
 from shared import cli
 from shared.errors import UsageError
+from shared.platforms import PLATFORMS
+from shared.whole_files import make_folder
 
 
 def add_arguments(parser):
@@ -31,8 +33,9 @@ def run(args):
     submodules.refuse(args)
     if args.split_bed_size != BLOCK_SIZE:
         raise UsageError(f"--split_bed_size is {BLOCK_SIZE} in this version: the calls depend on it")
-    folder, rule = submodules.make_folder(args.split_folder), SelectionRule(args.var_pct_full, args.ref_pct_full, None)
-    select_candidates(Path(args.pileup_vcf_fn), args.ctgName, folder, folder / args.qual_fn, rule)
+    folder, rule = make_folder(args.split_folder), SelectionRule(args.var_pct_full, args.ref_pct_full, None)
+    short_reads = PLATFORMS[args.platform].short_reads
+    select_candidates(Path(args.pileup_vcf_fn), args.ctgName, folder, folder / args.qual_fn, rule, short_reads)
 
 
 if __name__ == "__main__":

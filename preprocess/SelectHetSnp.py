@@ -10,6 +10,7 @@ from clair3 import submodules
 from clair3.selection_files import PHASE_QUAL, select_snps, select_training_candidates, without_prefix
 from shared import cli
 from shared.errors import UsageError
+from shared.whole_files import make_folder
 
 
 def add_arguments(parser):
@@ -36,7 +37,7 @@ def run(args):
     submodules.require(args, "vcf_fn" if args.phase else "alt_fn")
     if args.phase and args.alt_fn:
         raise UsageError("--alt_fn is for training; add --phase, or leave it out")
-    folder = submodules.make_folder(args.split_folder)
+    folder = make_folder(args.split_folder)
     if args.phase:
         select_snps(Path(args.vcf_fn), args.ctgName, folder, folder / args.qual_fn, args.var_pct_full)
         return

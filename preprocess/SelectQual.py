@@ -11,6 +11,7 @@ from clair3 import submodules
 from clair3.selection import SelectionRule
 from clair3.vcf_files import iter_stdin
 from shared import cli
+from shared.whole_files import make_folder
 
 
 def add_arguments(parser):
@@ -31,7 +32,7 @@ def run(args):
         rule = SelectionRule(1, 1, args.var_pct_phasing)
     name = args.qual_fn or (files.PHASE_QUAL if args.phase else files.QUAL)
     rows = (line for line in iter_stdin() if not line.startswith("#"))
-    files.write_cutoffs(rows, rule, submodules.make_folder(args.output_fn) / name)
+    files.write_cutoffs(rows, rule, make_folder(args.output_fn) / name)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ class CandidateRule:
     snp_only          the mismatch decides alone
     head_and_tail     also candidates whose 16-base flanks are not covered
     max_indel_length  longer insertions and deletions are counted but not reported
+    scripted          the rules for Illumina reads: those of v2.0.2's scripted engine (B.12)
+    known_sites       with scripted: every allowed position is a candidate, whatever the reads show (A.7)
     Raises ConfigError when a value is out of range.
     """
 
@@ -36,6 +38,8 @@ class CandidateRule:
     snp_only: bool = False
     head_and_tail: bool = False
     max_indel_length: int = 50
+    scripted: bool = False
+    known_sites: bool = False
 
     def __post_init__(self):
         check_range("min_mq", self.min_mapq, 0, HIGHEST_MAPQ)

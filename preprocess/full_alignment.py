@@ -1,13 +1,18 @@
 """Full-alignment tensors of a block of candidates: the reads around each of them, row by row."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from clair3 import core
+from clair3.core.phasing import Haplotypes
+from clair3.core.short_reads import iter_short_reads, window_reads
 from preprocess.phasing import PhasedSnps
 from shared.records import TensorBatch
+from shared.regions import PADDING, merge
 
 BATCH = 512
 """Candidates per batch: 12 MB of tensors with 89 rows."""
@@ -18,6 +23,7 @@ class RowRule:
     """How reads become rows (spec/features.md A.2, C). max_indel_length as in CandidateRule.
 
     haplotype_tags  reads belong to the haplotypes that their HP tags say, not to those that phased SNPs give them
+    min_coverage    least bases at a candidate that realigned reads show (iter_realigned)
     """
 
     rows: int
@@ -25,6 +31,7 @@ class RowRule:
     max_indel_length: int = 50
     dwell: bool = False
     haplotype_tags: bool = False
+    min_coverage: int = 2
 
 
 def iter_full_alignment(
@@ -46,3 +53,53 @@ def iter_full_alignment(
     found = core.full_alignment(source, contig, pos, rule, snps, cancel)
     for start in range(0, len(found), BATCH):
         yield found.batch(start, start + BATCH)
+
+
+BIN = 1000
+"""Short reads are realigned in whole thousands of bases around candidates."""
+
+
+def bins_of(pos: np.ndarray) -> np.ndarray:
+    """The stretch around each candidate that short reads are realigned in (spec/features.md A.10).
+
+    pos      (n,) int64    0-based
+    returns  (n, 2) int64  0-based [start, end); candidates of one bin have the same
+    """
+    first = (pos + 1) // BIN * BIN
+    return np.stack([np.maximum(first - PADDING - 1, 0), first + BIN + PADDING - 1], axis=1)
+
+
+def iter_realigned(
+    source: core.Source,
+    contig: str,
+    pos: np.ndarray,
+    rule: RowRule,
+    haplotypes: Haplotypes | None = None,
+    cancel: core.CancelFlag | None = None,
+) -> Iterator[TensorBatch]:
+    """Candidates that short reads show once they are realigned, in batches as of iter_full_alignment.
+
+    pos         (n,) int64, 0-based, ascending: the candidates of one block, which say where reads are realigned. Those
+                that come back are others, ascending too, also some beyond the bins of pos (C.13.9)
+    haplotypes  of the contig's reads; None: those of their HP tags, if the rule wants them
+
+    Raises CoreError for unreadable alignments or reference, core.Cancelled when the flag was set.
+    """
+    if not len(pos):
+        return
+    for found in iter_short_reads(source, contig, merge(bins_of(pos)), rule, haplotypes, cancel):
+        reads = window_reads(found)
+        for start in range(0, len(found), BATCH):
+            end = start + BATCH
+            yield found.batch(start, end, drawn_rows(reads[start:end], rule.rows))
+
+
+def drawn_rows(reads: np.ndarray, rows: int) -> np.ndarray:
+    """Which reads are rows, (d, rows) int32, of those candidates that have more reads, (n,) int32, than rows."""
+    return np.array([draw(n, rows) for n in reads[reads > rows].tolist()], np.int32).reshape(-1, rows)
+
+
+@lru_cache(maxsize=10_000)
+def draw(n: int, rows: int) -> tuple[int, ...]:
+    """Which of n reads are the rows of a short-read candidate, ascending: always the same of the same n (C.13.3)."""
+    return tuple(sorted(random.Random(0).sample(range(n), rows)))

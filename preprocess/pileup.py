@@ -24,15 +24,18 @@ def iter_pileup(
     rule: CandidateRule,
     cancel: core.CancelFlag | None = None,
     keep_evidence: Callable[[np.ndarray], None] | None = None,
+    targets: np.ndarray | None = None,
 ) -> Iterator[TensorBatch]:
     """Candidates owned by a chunk, ascending, in batches with (n, 33, 18) int32 tensors and read support.
 
     keep_evidence is given the gVCF evidence of the chunk's positions, (2, n) int32: reads that show the reference, and
     all reads (spec/features.md B.8); the chunk must be one to be looked at whole.
+    targets are the intervals of the contig that a BED or known sites ask for, (k, 2) int64 as
+    shared.regions.target_intervals makes them, None without: scripted rules need them (A.6, B.12).
     Raises CoreError for unreadable alignments or reference, core.Cancelled when the flag was set.
     """
     waiting, count, evidence = [], 0, []
-    for pileup, start, end in iter_parts(source, chunk, rule, cancel, keep_evidence is not None):
+    for pileup, start, end in iter_parts(source, chunk, rule, cancel, keep_evidence is not None, targets):
         if keep_evidence is not None:
             evidence.append(pileup.gvcf_evidence()[:, start - pileup.region.start : end - pileup.region.start])
         for first in range(0, len(pileup), BATCH):
@@ -48,7 +51,12 @@ def iter_pileup(
 
 
 def iter_parts(
-    source: core.Source, chunk: Chunk, rule: CandidateRule, cancel: core.CancelFlag | None, gvcf: bool
+    source: core.Source,
+    chunk: Chunk,
+    rule: CandidateRule,
+    cancel: core.CancelFlag | None,
+    gvcf: bool,
+    targets: np.ndarray | None,
 ) -> Iterator[tuple[core.Pileup, int, int]]:
     """The pileups of a chunk with the positions [start, end) they stand for, in order.
 
@@ -60,7 +68,7 @@ def iter_parts(
         start, end, allowed = parts.pop()
         region = Region(chunk.contig, max(0, start - REACH), end + REACH)
         try:
-            yield core.pileup(source, region, rule, allowed, gvcf=gvcf, cancel=cancel), start, end
+            yield core.pileup(source, region, rule, allowed, gvcf, cancel, targets), start, end
         except core.TooLarge:
             middle = (start + end) // 2
             halves = [(start, middle, clip(allowed, start, middle)), (middle, end, clip(allowed, middle, end))]

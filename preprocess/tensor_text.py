@@ -4,7 +4,7 @@ A line holds contig, 1-based position, the 33 reference bases around, the number
 separated by tabs. Of a full-alignment tensor only the rows of reads are there.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,14 @@ from preprocess.training_tensors import Candidates
 from shared.compressed import is_number, read_rows
 from shared.errors import InputError
 from shared.param_p import WINDOW
+from shared.records import SupportBatch
 
 FIELDS = 5
 BATCH = 500
 """Lines that become tensors at a time."""
+
+SUPPORT_KINDS = {"X": "X", "D": "D", "I": "i", "R": "R"}
+"""First letters of what reads show, and the kinds of SupportBatch."""
 
 
 def iter_lines(candidates: Candidates) -> Iterator[str]:
@@ -116,3 +120,30 @@ def read_files(paths: Iterable[Path], shape: tuple[int, ...], dtype: np.dtype) -
     """The candidates of files of tensors, plain or gzip. Raises InputError as read_tensors does."""
     for path in paths:
         yield from read_tensors(read_rows(path), str(path), shape, dtype)
+
+
+def parse_support(texts: Sequence[str]) -> SupportBatch:
+    """The read support of candidates from its text, see SupportBatch.text; insertions keep their anchor (kind i).
+
+    Raises InputError naming a text that is none.
+    """
+    depth, ends, kinds, counts, bases = [], [0], [], [], []
+    for text in texts:
+        reads, dash, items = text.partition("-")
+        keys, numbers = items.split()[::2], items.split()[1::2]
+        known = all(key[0] in SUPPORT_KINDS for key in keys)
+        if not dash or len(keys) != len(numbers) or not known or not all(map(is_number, (reads, *numbers))):
+            raise InputError(f"{text[:60]!r} is no read support, like 37-XT 14 RA 21")
+        depth.append(int(reads))
+        ends.append(ends[-1] + len(keys))
+        kinds += [ord(SUPPORT_KINDS[key[0]]) for key in keys]
+        counts += map(int, numbers)
+        bases += ["" if key[0] == "R" else key[1:] for key in keys]
+    return SupportBatch(
+        depth=np.array(depth, np.int32),
+        item_start=np.array(ends, np.int64),
+        kind=np.array(kinds, np.uint8),
+        count=np.array(counts, np.int32),
+        seq_start=np.cumsum([0, *map(len, bases)]),
+        pool="".join(bases).encode(),
+    )

@@ -12,9 +12,11 @@ import numpy as np
 import pysam
 
 from clair3 import core
+from clair3.core.phasing import Haplotypes
 from clair3.task import label
 from preprocess.candidates import CandidateRule
-from preprocess.full_alignment import RowRule, iter_full_alignment
+from preprocess.confident_regions import is_within
+from preprocess.full_alignment import RowRule, iter_full_alignment, iter_realigned
 from preprocess.phasing import PhasedSnps
 from preprocess.pileup import iter_pileup
 from preprocess.truth import TruthSet
@@ -115,6 +117,34 @@ def iter_full_alignment_candidates(
             yield Candidates.of(batch, fasta)
             phased = np.isin(batch.tensors[..., HAPLOTYPE], PHASED).any(axis=(1, 2))
             yield Candidates.of(copy, fasta).only(phased)
+
+
+def iter_realigned_candidates(
+    source: core.Source,
+    fasta: pysam.FastaFile,
+    contig: str,
+    pos: np.ndarray,
+    rule: RowRule,
+    haplotypes: Haplotypes | None,
+    allowed: np.ndarray,
+    unphased_copies: bool = False,
+) -> Iterator[Candidates]:
+    """Candidates that short reads show around these positions, (n,) int64, 0-based, ascending, once realigned.
+
+    haplotypes       of the reads; None: those of their HP tags, if the rule wants them
+    allowed          (k, 2) int64, sorted, disjoint [start, end): where candidates may lie
+    unphased_copies  as in iter_full_alignment_candidates, but the copies come after all others
+
+    Raises CoreError as iter_realigned does.
+    """
+    phased: list[int] = []
+    for batch in iter_realigned(source, contig, pos, rule, haplotypes):
+        found = Candidates.of(batch, fasta).only(is_within(batch.pos, allowed))
+        phased += found.pos[np.isin(found.tensors[..., HAPLOTYPE], PHASED).any(axis=(1, 2))].tolist()
+        yield found
+    if unphased_copies and phased:
+        for batch in iter_realigned(source, contig, pos, replace(rule, haplotype_tags=False)):
+            yield Candidates.of(batch, fasta).only(np.isin(batch.pos, phased))
 
 
 @dataclass

@@ -10,6 +10,8 @@ class Platform:
     snp_min_af, indel_min_af       of the reads, for a pileup candidate
     var_pct_full, ref_pct_full     of the variant and reference calls of lowest quality, for full alignment
     var_pct_phasing                of the heterozygous SNPs of highest quality, for phasing
+    short_reads                    reads are pairs of short ones: v2.0.2's scripted features, local realignment before
+                                   full alignment, whose candidates come in bins (spec/features.md 0, calling.md 8.2)
     """
 
     name: str
@@ -19,6 +21,7 @@ class Platform:
     ref_pct_full: float
     snp_min_af: float = 0.08
     var_pct_phasing: float = 0.7
+    short_reads: bool = False
 
 
 PLATFORMS = {
@@ -26,6 +29,6 @@ PLATFORMS = {
     for platform in (
         Platform("ont", rows=89, indel_min_af=0.15, var_pct_full=0.7, ref_pct_full=0.1),
         Platform("hifi", rows=55, indel_min_af=0.08, var_pct_full=0.3, ref_pct_full=0.3),
-        Platform("ilmn", rows=55, indel_min_af=0.08, var_pct_full=0.3, ref_pct_full=0.3),
+        Platform("ilmn", rows=55, indel_min_af=0.08, var_pct_full=0.3, ref_pct_full=0.3, short_reads=True),
     )
 }

@@ -120,6 +120,14 @@ class TensorBatch:
     def __len__(self):
         return len(self.pos)
 
+    def within(self, start: int, end: int) -> "TensorBatch":
+        """The candidates at positions [start, end)."""
+        first, last = np.searchsorted(self.pos, (start, end)).tolist()
+        kept = slice(first, last)
+        return TensorBatch(
+            self.contig, self.pos[kept], self.ref[kept], self.tensors[kept], self.support.rows(first, last)
+        )
+
     @classmethod
     def concatenate(cls, batches: Sequence["TensorBatch"]) -> "TensorBatch":
         """All candidates of batches of one contig, in order."""

@@ -158,6 +158,18 @@ def allowed_at_sites(sites: np.ndarray, length: int) -> np.ndarray:
     return merge(np.stack([sites[within], sites[within] + 1], axis=1))
 
 
+def target_intervals(targets: np.ndarray) -> np.ndarray:
+    """What a user asked for as sorted, disjoint intervals, (m, 2) int64: BED intervals (k, 2) or known sites (k,).
+
+    An empty interval counts as one base; sites without padding (pad_sites) have no interval.
+    """
+    if targets.ndim == 1:
+        sites = targets[targets >= PADDING]
+        return merge(np.stack([sites, sites + 1], axis=1))
+    start, end = targets.T
+    return merge(np.stack([start, np.maximum(end, start + 1)], axis=1))
+
+
 def merge(intervals: np.ndarray) -> np.ndarray:
     """Union of [start, end) intervals: sorted, disjoint, touching ones joined, empty ones gone; (k, 2) int64."""
     intervals = intervals[intervals[:, 0] < intervals[:, 1]]

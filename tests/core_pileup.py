@@ -9,6 +9,7 @@ from random_reads import Case, write_case
 from clair3 import core
 from preprocess.candidates import CandidateRule
 from shared.records import Region
+from shared.regions import target_intervals
 
 EVERYWHERE = np.array([[0, 2**40]])
 
@@ -21,13 +22,19 @@ def core_pileup(
     end0: int,
     *,
     allowed: list[tuple[int, int]] | None = None,
+    targets: list[tuple[int, int]] | None = None,
     **rule,
 ) -> ReferencePileup:
-    """What `pileup_reference.reference_pileup` gives, by way of a BAM and a FASTA in a folder."""
+    """What `pileup_reference.reference_pileup` gives, by way of a BAM and a FASTA in a folder.
+
+    With scripted=True what `scripted_reference.scripted_pileup` gives.
+    """
     bam, fasta = write_case(folder, Case(ref, tuple(reads), start0, end0))
     intervals = EVERYWHERE if allowed is None else np.array(allowed, np.int64).reshape(-1, 2)
+    wanted = None if targets is None else target_intervals(np.array(targets, np.int64).reshape(-1, 2))
+    region = Region("chr1", start0, end0)
     with core.Source(bam, fasta) as source:
-        pileup = core.pileup(source, Region("chr1", start0, end0), CandidateRule(**rule), intervals, gvcf=True)
+        pileup = core.pileup(source, region, CandidateRule(**rule), intervals, gvcf=True, targets=wanted)
     batch, columns = pileup.batch(), pileup.columns()
     n_ref, n_total = pileup.gvcf_evidence()
     return ReferencePileup(

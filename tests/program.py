@@ -23,7 +23,7 @@ def start(config: CallingConfig, *more: str, **streams) -> subprocess.Popen:
         f"--ref_fn={config.reference}",
         f"--model_path={config.model_dir}",
         f"--output={config.output}",
-        "--platform=ont",
+        f"--platform={config.platform}",
         *more,
     ]
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}

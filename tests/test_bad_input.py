@@ -232,7 +232,6 @@ def test_output_name_taken_by_a_folder(case):
         ({"threads": 0}, 1, "Invalid threads input --threads"),
         ({"threads": "two"}, 2, ""),
         ({"platform": "sequel"}, 2, ""),
-        ({"platform": "ilmn"}, 2, "--platform=ilmn is not in this version"),
         ({"device": "gpu"}, 1, "Please specify the device as '--device=cuda:0' or '--device=cuda:0,1'"),
         ({"pileup_only": "perhaps"}, 2, ""),
         ({"no_such_option": 1}, 2, ""),

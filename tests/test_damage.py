@@ -8,7 +8,10 @@ import pytest
 from tiny_genome import write_fasta, write_reads
 
 from clair3 import core
+from clair3.core.phasing import haplotypes
 from preprocess.candidates import CandidateRule
+from preprocess.full_alignment import RowRule, iter_realigned
+from preprocess.phasing import PhasedSnps
 from shared.errors import CoreError
 from shared.records import Region
 
@@ -18,6 +21,27 @@ EVERYWHERE = np.array([[0, 2**40]])
 def pile_up(folder, bam="reads.bam"):
     with core.Source(folder / bam, folder / "ref.fa") as source:
         return core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(), EVERYWHERE)
+
+
+def pile_up_short_reads(folder):
+    with core.Source(folder / "reads.bam", folder / "ref.fa") as source:
+        return core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(scripted=True), EVERYWHERE)
+
+
+def tag(folder):
+    pos = np.arange(500, 60_000, 500)
+    snps = PhasedSnps(pos, None, np.full(len(pos), ord("A")), np.ones(len(pos)), np.ones(len(pos)))
+    with core.Source(folder / "reads.bam", folder / "ref.fa") as source:
+        return haplotypes(source, "chr20", snps)
+
+
+def realign(folder):
+    with core.Source(folder / "reads.bam", folder / "ref.fa") as source:
+        return list(iter_realigned(source, "chr20", np.arange(500, 60_000, 500), RowRule(rows=55)))
+
+
+WAYS = pytest.mark.parametrize("use", [pile_up, pile_up_short_reads, tag, realign])
+"""Everything that reads all reads of a contig."""
 
 
 @pytest.fixture
@@ -37,15 +61,16 @@ def test_truncated(reads, share):
         pile_up(reads)
 
 
+@WAYS
 @pytest.mark.parametrize("at", [0.1, 0.25, 0.5, 0.7])
-def test_broken_block(reads, at):
+def test_broken_block(reads, at, use):
     """Zeros inside a block: its checksum does not fit; the reads before it are no excuse."""
     data = bytearray((reads / "reads.bam").read_bytes())
     start = int(len(data) * at)
     data[start : start + 64] = bytes(64)
     (reads / "reads.bam").write_bytes(data)
     with pytest.raises(CoreError, match="unreadable record"):
-        pile_up(reads)
+        use(reads)
 
 
 def test_random_damage(reads):
@@ -108,6 +133,12 @@ def test_unsorted_reads(tmp_path):
         pytest.raises(CoreError, match=r'x.bam chr1:1-400: is not sorted by coordinate; run "samtools sort"'),
     ):
         core.pileup(source, Region("chr1", 0, 400), CandidateRule(), EVERYWHERE)
+    snps = PhasedSnps(np.array([20, 130]), None, np.full(2, ord("A")), np.ones(2), np.ones(2))
+    with (
+        core.Source(tmp_path / "x.bam", tmp_path / "ref.fa") as source,
+        pytest.raises(CoreError, match=r"x.bam chr1: is not sorted by coordinate"),
+    ):
+        haplotypes(source, "chr1", snps)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from clair3.gvcf import TABLE_DEPTH, BlockRule, Blocks, Cell, cells_of_contig, c
 from clair3.gvcf_merge import letter_reader, merge, variant
 from preprocess.candidates import CandidateRule
 from shared.errors import ClairError, ConfigError
+from shared.platforms import PLATFORMS
 from shared.records import Region
 
 RULE, EACH = BlockRule(), BlockRule(bp_resolution=True)
@@ -442,6 +443,7 @@ RUNS = {
     "hifi_hot": (4, 1),
     "real_nfcore_ont": (0, 0),
     "real_hifi_chr20_gvcf": (0, 0),
+    "ilmn_gvcf": (0, 0),
 }
 """Golden runs: variants that v2.0.2 lost (G2), blocks that it wrote over a variant (G3)."""
 
@@ -455,6 +457,7 @@ def gvcf_of_contig(data: Path, run: dict, contig: str, length: int, rows: list[s
     """The gVCF of a golden run's contig from its reads and its final variants, read in stretches."""
     options = dict(option.lstrip("-").split("=") for option in run["options"] if "=" in option)
     rule = BlockRule(float(options.get("base_err", 0.001)), int(options.get("gq_bin_size", 5)))
+    candidates = CandidateRule(scripted=PLATFORMS[run["platform"]].short_reads)
     bam, ref, nowhere = data / run["bam"], data / run["ref"], np.empty((0, 2), np.int64)
     blocks = Blocks(contig, length, cells_of_contig(length), rule)
     with core.Source(bam, ref) as source, pysam.FastaFile(str(ref)) as fasta:
@@ -462,7 +465,7 @@ def gvcf_of_contig(data: Path, run: dict, contig: str, length: int, rows: list[s
         def pieces():
             for start in range(0, length, stretch):
                 region = Region(contig, start, min(start + stretch, length))
-                found = core.pileup(source, region, CandidateRule(), nowhere, gvcf=True)
+                found = core.pileup(source, region, candidates, nowhere, gvcf=True)
                 yield blocks.feed(start, fasta.fetch(contig, start, region.end).encode(), *found.gvcf_evidence())
             yield blocks.finish()
 

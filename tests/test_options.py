@@ -11,6 +11,7 @@ from clair3 import options, pipeline
 from clair3.banner import iter_banner
 from clair3.options import CallingConfig, config_from
 from preprocess.candidates import CandidateRule
+from preprocess.full_alignment import RowRule
 from shared import cli, log, process
 from shared.errors import ConfigError
 
@@ -133,18 +134,7 @@ def test_usage_errors(paths, capsys, more):
     assert "usage:" in capsys.readouterr().err
 
 
-# What this version refuses
-
-
-@pytest.mark.parametrize(
-    "more, message",
-    [
-        (["--platform=ilmn"], "--platform=ilmn is not in this version"),
-    ],
-)
-def test_missing_stages_are_refused(paths, tmp_path, capsys, more, message):
-    refused(paths, capsys, 2, message, "--pileup_only=no", *more)
-    assert not (tmp_path / "out").exists()
+# Phasing
 
 
 @pytest.mark.parametrize(
@@ -180,6 +170,23 @@ def test_phasing_programs(paths, words, intermediate, final, haplotag):  # cli.m
     assert (config.phaser, config.final_phaser, config.haplotag) == (intermediate, final, haplotag)
 
 
+def test_short_reads_are_phased_by_whatshap(paths, caplog):
+    """LongPhase is for long reads, before and after calling (cli.md 3.4, calling.md C10)."""
+    asked = ("--use_longphase_for_intermediate_phasing", "--use_longphase_for_final_output_phasing", "--longphase=/no")
+    config = configured(paths, "--platform=ilmn", *asked)
+    assert (config.phaser, config.final_phaser) == ("whatshap", "whatshap")
+    assert "Illumina platform do not support longphase phasing, will enable whatshap phasing!" in warnings(caplog)
+
+
+@pytest.mark.parametrize(
+    "words, tags", [((), False), (("--no_phasing_for_fa",), True), (("--no_phasing_for_fa", "--platform=ont"), False)]
+)
+def test_short_reads_without_phasing_keep_their_haplotypes(paths, words, tags):
+    """Those that HP tags give them, as v2.0.2 takes them (features.md 0)."""
+    config = configured(paths, "--platform=ilmn", *words)
+    assert config.rows == RowRule(89 if "--platform=ont" in words else 55, haplotype_tags=tags)
+
+
 def test_longphase_that_is_not_there(paths, capsys):
     refused(
         paths, capsys, 1, "expected the name or path of an executable", "--longphase_for_phasing", "--longphase=/no"
@@ -191,6 +198,7 @@ def test_longphase_that_is_not_there(paths, capsys):
     [
         ([], (0.7, 0.1, 0.7)),
         (["--platform=hifi"], (0.3, 0.3, 0.7)),
+        (["--platform=ilmn"], (0.3, 0.3, 0.7)),
         (["--var_pct_full=1", "--ref_pct_full=0.3", "--var_pct_phasing=0.9"], (1.0, 0.3, 0.9)),
         (["--no_phasing_for_fa"], (0.7, 0.1, None)),
     ],
@@ -460,7 +468,7 @@ def test_advice(paths, caplog, option, warning):
 
 
 def test_no_help_text_is_of_an_earlier_version():
-    """What is declared and refused is said by NOT_YET; every other option works."""
+    """Every option works."""
     parser = cli.make_parser(options, "")
     texts = {action.dest: action.help for action in parser._actions}
     assert [name for name, text in texts.items() if "not in this version" in text] == []

@@ -64,7 +64,11 @@ def run(checkout: Path, *command: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_core_under_sanitizers(sanitized):
-    files = ("core", "damage", "core_full_alignment", "full_alignment", "gvcf", "core_phasing", "simulate")
+    files = (
+        *("core", "damage", "core_full_alignment", "full_alignment", "gvcf", "core_phasing", "haplotypes", "simulate"),
+        *("realignment", "realignment_reads"),
+    )
+    files += ("scripted_pileup", "ilmn_full_alignment")
     tests = [f"tests/test_{name}.py" for name in files]
     done = run(sanitized, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-k", NOT_HERE, *tests)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -1,9 +1,10 @@
-"""Which SNPs are phased and which candidates are called again: the rules, and every ONT and HiFi run of v2.0.2."""
+"""Which SNPs are phased and which candidates are called again: the rules, and every run of v2.0.2."""
 
 import gzip
 import json
 import logging
 import math
+import sys
 from itertools import groupby
 from pathlib import Path
 
@@ -12,9 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.selection import BLOCK_SIZE, Cutoffs, QualCounts, SelectionRule, cut_blocks, select, write_snps
+from clair3.selection import (
+    BLOCK_SIZE,
+    Block,
+    Cutoffs,
+    QualCounts,
+    SelectionRule,
+    cut_blocks,
+    select,
+    within,
+    write_snps,
+)
 from shared.errors import ConfigError, InputError
 from shared.platforms import PLATFORMS
+from shared.records import Region
 
 GOLDEN = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "golden" / "runs"
 
@@ -164,6 +176,23 @@ def test_candidates_near_the_start_keep_their_place():
     assert cut_blocks("c", np.array([0, 16, 17]))[0].bed() == "c\t0\t18\nc\t0\t34\nc\t1\t35\n"
 
 
+def test_bins_of_short_reads():
+    """P of bin b stands for [b - 33, b + 1032] in text; full alignment counts from b - 1 to b + 998 (A.10, C8)."""
+    (block,) = cut_blocks("c", np.array([0, 998, 999, 1998, 1999]), short_reads=True)
+    assert block.bed() == "c\t0\t1032\n" * 2 + "c\t966\t2032\n" * 2 + "c\t1966\t3032\n"
+    assert block.region == Region("c", 0, 3032)
+    assert within(Block("c", 0, 1, np.array([5, 1500, 4200]), True).rows).tolist() == [[32, 1998], [3998, 4998]]
+
+
+def test_blocks_of_short_reads_share_nothing():
+    """Every position is of one block, with its bin; a bin of two blocks is the second's."""
+    pos = np.concatenate([np.arange(0, 20_000, 2) + 2, [20_001, 25_000]])
+    blocks = cut_blocks("c", pos, short_reads=True)
+    assert [len(block.pos) for block in blocks] == [10_000, 2] and blocks[1].pos[0] == 20_001
+    assert [block.owned for block in blocks] == [(0, 19_998), (19_998, sys.maxsize)]
+    assert blocks[0].pos[-1] == 20_000
+
+
 def test_a_failed_file_leaves_nothing(tmp_path):
     write_snps(tmp_path / "chr1.vcf", "##head\n", ["a", "b"])
     assert (tmp_path / "chr1.vcf").read_text() == "##head\na\nb\n"
@@ -185,10 +214,9 @@ def test_fractions_out_of_range(name):
 
 
 def runs():
-    """Names of the ONT and HiFi runs that kept the files of this step."""
+    """Names of the runs that kept the files of this step."""
     for path in sorted(GOLDEN.glob("*/stages/candidate_bed/qual")):
-        if json.loads((path.parents[2] / "run.json").read_text())["platform"] != "ilmn":
-            yield path.parents[2].name
+        yield path.parents[2].name
 
 
 def read_lines(path: Path) -> tuple[str, list[str]]:
@@ -215,7 +243,8 @@ def test_golden_run(shared_data, tmp_path, name):
     folder = shared_data / "golden" / "runs" / name
     beds, phase_vcf = folder / "stages" / "candidate_bed", folder / "stages" / "phase_vcf"
     header, lines = read_lines(folder / "pileup.vcf.gz")
-    rule = rule_of(json.loads((folder / "run.json").read_text()))
+    run = json.loads((folder / "run.json").read_text())
+    rule, short_reads = rule_of(run), PLATFORMS[run["platform"]].short_reads
     counts = QualCounts()
     counts.add(lines)
     limits = counts.cutoffs(rule)
@@ -226,7 +255,10 @@ def test_golden_run(shared_data, tmp_path, name):
     found_vcfs, found_beds = set(), {}
     for contig, rows in groupby(lines, key=lambda line: line.split("\t", 1)[0]):
         selection = select(contig, rows, limits)
-        found_beds |= {f"{block.name}.bed": block.bed() for block in cut_blocks(contig, selection.pos)}
+        blocks = cut_blocks(contig, selection.pos, short_reads)
+        found_beds |= {f"{block.name}.bed": block.bed() for block in blocks}
+        if short_reads and blocks:  # v2.0.2 has the rows of all blocks in one file, too
+            found_beds[f"full_aln_regions_{contig}.bed"] = "".join(block.bed() for block in blocks)
         if limits.phasing is not None:
             write_snps(tmp_path / f"{contig}.vcf", header, selection.snps)
             expected_header, expected = read_lines(phase_vcf / f"{contig}.vcf.gz")
@@ -238,4 +270,4 @@ def test_golden_run(shared_data, tmp_path, name):
 
 
 def test_every_run_is_here(shared_data):
-    assert len(list(runs())) >= 38
+    assert len(list(runs())) >= 42

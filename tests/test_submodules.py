@@ -9,15 +9,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pysam
 import pytest
 
 from clair3 import chunk_calling
-from clair3.__main__ import COMMANDS, NOT_YET
+from clair3.__main__ import COMMANDS
 from clair3.__main__ import main as clair3
 from clair3.chunk_calling import Part, bounds, read_candidates
 from clair3.selection import Block, without_likelihoods
 from clair3.sorting import sort_lines
 from preprocess.phasing import WhatsHap, find_whatshap
+from preprocess.tensor_text import parse_support
 from shared.errors import ConfigError, InputError
 from shared.joblog import check_jobs
 from shared.reference import Contig
@@ -56,12 +58,15 @@ def door(name: str, *options: str, stdin: str | None = None) -> None:
         clair3([name, *options])
 
 
-def refusal(capsys, name: str, *options: str) -> tuple[int, str]:
+def refusal(capsys, name: str, *options: str, stdin: str = "") -> tuple[int, str]:
     """Exit code and last line of a submodule that must not succeed."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
-        door(name, *options, stdin="")
+        door(name, *options, stdin=stdin)
     return stopped.value.code, capsys.readouterr().err.splitlines()[-1]
+
+
+FRACTIONS = ("--var_pct_full=0.7", "--ref_pct_full=0.1")
 
 
 class Workflow:
@@ -69,6 +74,9 @@ class Workflow:
 
     def __init__(self, data: Path, name: str, output: Path, chunk_size: int, gvcf: bool):
         run = json.loads((data / "golden" / "runs" / name / "run.json").read_text())
+        self.platform = f"--platform={run['platform']}"
+        self.short_reads = run["platform"] == "ilmn"
+        self.fractions = ("--var_pct_full=0.3", "--ref_pct_full=0.3") if self.short_reads else FRACTIONS
         self.bam, self.reference, self.model = (data / run[key] for key in ("bam", "ref", "model"))
         self.output, self.chunk_size, self.gvcf = output, chunk_size, f"--gvcf={gvcf}"
         self.tmp = output / "tmp"
@@ -81,7 +89,8 @@ class Workflow:
 
     def call(self, model: str, call_fn: Path, *options: str):
         options = (f"--chkpnt_fn={self.model / model}", f"--call_fn={call_fn}", self.gvcf, *options)
-        door("CallVariantsFromCffi", "--platform=ont", f"--ctgName={CONTIG}", *self.inputs, *options)
+        name = "CallVarBam" if self.short_reads else "CallVariantsFromCffi"
+        door(name, self.platform, f"--ctgName={CONTIG}", *self.inputs, *options)
 
     def sort(self, folder: Path, prefix: str, output: Path, *options: str):
         options = (f"--vcf_fn_prefix={prefix}", f"--output_fn={output}", *self.contigs, *options)
@@ -104,10 +113,9 @@ class Workflow:
         door("SelectHetSnp", f"--vcf_fn={pileup}", f"--split_folder={self.phase}", f"--ctgName={CONTIG}")
         unphased, phased = self.phase / f"{CONTIG}.vcf", self.phase / f"phased_{CONTIG}.vcf.gz"
         WhatsHap(find_whatshap(), self.bam, self.reference).phase(CONTIG, unphased, phased)
-        fractions = ("--var_pct_full=0.7", "--ref_pct_full=0.1")
-        door("SelectQual", f"--output_fn={self.beds}", *fractions, stdin=lines)
+        door("SelectQual", f"--output_fn={self.beds}", *self.fractions, self.platform, stdin=lines)
         options = (f"--pileup_vcf_fn={pileup}", f"--split_folder={self.beds}", f"--ctgName={CONTIG}")
-        door("SelectCandidates", *options, *fractions)
+        door("SelectCandidates", *options, *self.fractions, self.platform)
 
     def full_alignment(self):
         folder = self.tmp / "full_alignment_output"
@@ -119,7 +127,8 @@ class Workflow:
     def merge(self):
         folder, blocks = self.tmp / "merge_output", self.tmp / "gvcf_tmp_output"
         stages = [f"--{name}_vcf_fn={self.output / f'{name}.vcf.gz'}" for name in ("pileup", "full_alignment")]
-        options = [f"--ctgName={CONTIG}", f"--output_fn={folder / f'merge_{CONTIG}.vcf'}", self.gvcf]
+        options = [f"--ctgName={CONTIG}", f"--output_fn={folder / f'merge_{CONTIG}.vcf'}", self.gvcf, self.platform]
+        options += [f"--bed_fn_prefix={self.beds / 'full_aln_regions'}"]
         if self.gvcf == "--gvcf=True":
             self.sort(blocks, "SAMPLE.", blocks / "non_var.gvcf", "--vcf_fn_suffix=.tmp.gvcf")
             options += [f"--non_var_gvcf_fn={blocks / 'non_var.gvcf'}", f"--ref_fn={self.reference}"]
@@ -134,10 +143,13 @@ class Workflow:
             stage()
 
 
-@pytest.mark.parametrize("chunk_size", [5_000_000, 13_000])
-def test_stage_by_stage_gives_the_golden_records(shared_data, tmp_path, chunk_size):
-    golden = shared_data / "golden" / "runs" / "ont_chr21"
-    workflow = Workflow(shared_data, "ont_chr21", tmp_path, chunk_size, gvcf=False)
+@pytest.mark.parametrize(
+    "run, chunk_size",
+    [("ont_chr21", 5_000_000), ("ont_chr21", 13_000), ("ilmn_gvcf", 5_000_000), ("ilmn_gvcf", 13_000)],
+)
+def test_stage_by_stage_gives_the_golden_records(shared_data, tmp_path, run, chunk_size):
+    golden = shared_data / "golden" / "runs" / run
+    workflow = Workflow(shared_data, run, tmp_path, chunk_size, gvcf=run == "ilmn_gvcf")
     workflow.whole()
     for name in ("pileup.vcf.gz", "full_alignment.vcf.gz", "merge_output.vcf.gz"):
         assert records(tmp_path / name) == records(golden / name)
@@ -146,10 +158,75 @@ def test_stage_by_stage_gives_the_golden_records(shared_data, tmp_path, chunk_si
     beds, phase = workflow.beds, workflow.phase
     assert (phase / "phase_qual").read_text().split() == (stages / "phase_vcf" / "phase_qual").read_text().split()
     assert (beds / "qual").read_text().split() == (stages / "candidate_bed" / "qual").read_text().split()
-    assert (beds / "chr21.0_1").read_text() == (stages / "candidate_bed" / "chr21.0_1.bed").read_text()
+    for path in (stages / "candidate_bed").glob("*.bed"):
+        assert (beds / path.stem).read_text() == path.read_text()
     assert records(phase / "chr21.vcf") == records(stages / "phase_vcf" / "chr21.vcf.gz")
     if chunk_size == 5_000_000:
         assert (workflow.tmp / "CHUNK_LIST").read_text() == (stages / "CHUNK_LIST").read_text()
+
+
+def test_haplotypes_of_the_reads_tags(shared_data, tmp_path):
+    """Short reads with the HP tags that WhatsHap gives them are called as with the phased VCF, else differently."""
+    golden = shared_data / "golden" / "runs" / "real_ilmn_na12878"
+    run, stages = json.loads((golden / "run.json").read_text()), golden / "stages"
+    bam, reference, model = (shared_data / run[key] for key in ("bam", "ref", "model"))
+    phased, tagged, beds = tmp_path / "phased.vcf.gz", tmp_path / "tagged.bam", tmp_path / "chr22.0_1"
+    phased.write_bytes((stages / "phase_vcf" / "phased_chr22.vcf.gz").read_bytes())
+    pysam.tabix_index(str(phased), preset="vcf")
+    WhatsHap(find_whatshap(), bam, reference).haplotag(phased, tagged)
+    beds.write_text((stages / "candidate_bed" / "chr22.0_1.bed").read_text())
+    common = ("--platform=ilmn", "--ctgName=chr22", f"--ref_fn={reference}", f"--full_aln_regions={beds}")
+    found = []
+    for reads, more in (
+        (bam, (f"--phased_vcf_fn={phased}",)),
+        (tagged, ("--phasing_info_in_bam",)),
+        (tagged, ("--no_phasing_for_fa",)),  # v2.0.2 then takes the tags, too
+        (tagged, ()),
+    ):
+        output = f"--call_fn={tmp_path / 'calls.vcf'}"
+        door("CallVarBam", *common, f"--bam_fn={reads}", f"--chkpnt_fn={model / 'full_alignment'}", output, *more)
+        found.append(records(tmp_path / "calls.vcf"))
+    assert found[0] == found[1] == found[2] == records(golden / "full_alignment.vcf.gz") != found[3]
+
+
+def test_text_between_tensors_and_calls(shared_data, tmp_path, capsys):
+    """The two halves of the scripted pipeline, by a file and by a pipe, give the calls of the whole."""
+    golden = shared_data / "golden" / "runs" / "ont_chr21"
+    workflow = Workflow(shared_data, "ont_chr21", tmp_path, 5_000_000, gvcf=False)
+    common, output = (*workflow.inputs, f"--ctgName={CONTIG}"), tmp_path / "calls.vcf"
+    beds = (tmp_path / "bed", golden / "stages" / "candidate_bed" / "chr21.0_1.bed")
+    beds[0].write_text(beds[1].read_text())
+    phased = golden / "stages" / "phase_vcf" / "phased_chr21.vcf.gz"
+    pileup = ("CreateTensorPileup", "--indel_min_af=0.15")
+    full = ("CreateTensorFullAlignment", f"--full_aln_regions={beds[0]}", f"--phased_vcf_fn={phased}")
+    for model, command, more in (("pileup", pileup, ("--pileup",)), ("full_alignment", full, ())):
+        capsys.readouterr()
+        door(*command, *common)
+        lines = capsys.readouterr().out
+        (tmp_path / "tensors").write_text(lines)
+        options = (f"--chkpnt_fn={workflow.model / model}", f"--ref_fn={workflow.reference}", "--showRef", *more)
+        door("CallVariants", *options, f"--call_fn={output}", f"--tensor_fn={tmp_path / 'tensors'}")
+        expected = [line for line in records(golden / f"{model}.vcf.gz") if line.startswith(f"{CONTIG}\t")]
+        assert records(output) == expected != []
+        capsys.readouterr()
+        door("CallVariants", *options, "--call_fn=PIPE", stdin=lines)
+        assert capsys.readouterr().out == output.read_text()
+        door("CallVariants", *options, f"--call_fn={output}", stdin="")
+        assert not output.exists()
+        damaged = lines.splitlines()[0].rsplit(" ", 1)[0]
+        assert refusal(capsys, "CallVariants", *options, "--call_fn=x", stdin=damaged)[0] == 1
+
+
+@pytest.mark.parametrize("text", ["", "3", "x-RA 3", "3-RA", "3-RA x", "3-QA 3", "-RA 3"])
+def test_read_support_that_is_none(text):
+    with pytest.raises(InputError, match="no read support"):
+        parse_support(["3-RA 3", text])
+
+
+def test_read_support_comes_back():
+    texts = ["37-XT 14 IAAC 2 DCA 3 RA 21", "0-", "3-IACG 3"]
+    found = parse_support(texts)
+    assert [found.text(i, "A") for i in range(3)] == texts
 
 
 def test_gvcf_stage_by_stage_is_that_of_the_run(shared_data, tmp_path):
@@ -423,7 +500,6 @@ CALL = ("--bam_fn=x", "--ref_fn=x", "--ctgName=chr1", "--chkpnt_fn=x", "--call_f
     [
         ("SelectHetSnp", ("--vcf_fn=x", "--split_folder=x", "--ctgName=c", "--phase"), "--alt_fn is needed"),
         ("SelectHetSnp", ("--vcf_fn=x", "--split_folder=x", "--ctgName=c", "--alt_fn=x"), "--alt_fn is for training"),
-        ("SelectQual", ("--output_fn=x", "--platform=ilmn"), "only ont and hifi"),
         ("SelectCandidates", ("--pileup_vcf_fn=x", "--split_folder=x", "--ctgName=c", "--split_bed_size=5"), "10000"),
         ("SortVcf", ("--output_fn=x", "--input_dir=x"), "--contigs_fn is needed"),
         ("SortVcf", ("--output_fn=x", "--use_gpu"), "--use_gpu is not in"),
@@ -442,10 +518,7 @@ def test_what_is_not_supported_is_refused(name, options, words, capsys, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_names_of_other_versions(capsys):
-    assert not set(NOT_YET) & set(COMMANDS)
-    code, message = refusal(capsys, "RealignReads")
-    assert (code, message) == (1, "[ERROR] Submodule RealignReads is not in this version.")
+def test_unknown_names(capsys):
     code, message = refusal(capsys, "Nothing")
     assert (code, message) == (1, "[ERROR] Submodule Nothing not found.")
 

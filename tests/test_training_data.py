@@ -501,7 +501,6 @@ def test_the_commands_of_the_documentation(sample, tmp_path, monkeypatch, capsys
         (("--ctgStart=5",), "--ctgStart and --ctgEnd go together"),
         (("--ctgStart=9", "--ctgEnd=5"), "--ctgStart=9 --ctgEnd=5"),
         (("--maximum_non_variant_ratio=-1",), "--maximum_non_variant_ratio=-1.0"),
-        (("--platform=ilmn",), "ilmn"),
         (("--output_variant_matrix",), "--output_variant_matrix is not in this version"),
         (("--pileup", "--enable_dwell_time"), "leave it or --pileup out"),
         (("--pileup", "--phased_vcf_fn={made}/phased.vcf"), "leave these options or --pileup out"),
@@ -546,5 +545,3 @@ def test_a_job_for_pileup_knows_no_phasing():
     assert TensorJob(*files).format.shape == (33, 18)
     with pytest.raises(ConfigError, match="leave these options or --pileup out"):
         TensorJob(*files, haplotype_tags=True)
-    with pytest.raises(ConfigError, match="Illumina reads are not in this version"):
-        TensorJob(*files[:3], "ilmn", "pileup")

@@ -171,18 +171,30 @@ class Pileup:
 
 
 def pileup(
-    source: Source, region: Region, rule, allowed: np.ndarray, gvcf: bool = False, cancel: CancelFlag | None = None
+    source: Source,
+    region: Region,
+    rule,
+    allowed: np.ndarray,
+    gvcf: bool = False,
+    cancel: CancelFlag | None = None,
+    targets: np.ndarray | None = None,
 ) -> Pileup:
     """Pile up a region and find its candidates.
 
     rule     preprocess.candidates.CandidateRule
     allowed  (k, 2) int64  sorted, disjoint [start, end): where candidates may be; the region must reach 35 further
     gvcf     also count the gVCF evidence
+    targets  (m, 2) int64  sorted, disjoint [start, end) of a BED, which the scripted rules need too; None without
 
     Raises CoreError for unreadable data and Cancelled when the flag was set.
     """
-    allowed = np.ascontiguousarray(allowed, np.int64)
-    fields = ("min_mapq", "min_coverage", "max_indel_length", "snp_min_af", "indel_min_af", "snp_only", "head_and_tail")
+    places = ffi.new("c3_places *")
+    keep_alive = [None if found is None else np.ascontiguousarray(found, np.int64) for found in (allowed, targets)]
+    places.allowed, places.n = ffi.from_buffer("int64_t[]", keep_alive[0]), len(allowed)
+    if targets is not None:
+        places.targets, places.n_targets = ffi.from_buffer("int64_t[]", keep_alive[1]), len(targets)
+    fields = ("min_mapq", "min_coverage", "max_indel_length", "snp_min_af", "indel_min_af")
+    fields += ("snp_only", "head_and_tail", "scripted", "known_sites")
     out = ffi.new("c3_pileup **")
     code = lib.c3_pileup_run(
         source.opened(),
@@ -190,8 +202,7 @@ def pileup(
         region.start,
         region.end,
         ffi.new("c3_pileup_rule *", {name: getattr(rule, name) for name in fields}),
-        ffi.from_buffer("int64_t[]", allowed),
-        len(allowed),
+        places,
         gvcf,
         ffi.NULL if cancel is None else cancel.cell,
         out,
@@ -201,16 +212,17 @@ def pileup(
 
 
 class FullAlignment:
-    """The reads around the candidates of one candidate file (spec/features.md C).
+    """The reads around candidates (spec/features.md C).
 
-    pos         (n,) int64      the candidates asked for
+    pos         (n,) int64      the candidates asked for, or found
     ref         (n,) uint8      their reference letters, upper case ASCII
     support     SupportBatch of n rows
     haplotypes  (reads,) uint8  0, 1 or 2 of each read that was kept, in file order
     """
 
-    def __init__(self, contig: str, pos: np.ndarray, rule, handle):
-        self.contig, self.pos, self.handle = contig, pos, handle
+    def __init__(self, contig: str, rule, handle):
+        self.contig, self.handle = contig, handle
+        self.pos = _copy(handle.pos, handle.n, np.int64)
         self.shape = (rule.rows, WINDOW, 9 if rule.dwell else 8)
         self.ref = _copy(handle.ref, handle.n, np.uint8)
         self.support = _support(handle.support, _copy(handle.depth, handle.n, np.int32))
@@ -219,12 +231,16 @@ class FullAlignment:
     def __len__(self):
         return len(self.pos)
 
-    def batch(self, start: int = 0, end: int | None = None) -> TensorBatch:
-        """Candidates start <= i < end (all of them by default) with their (k, rows, 33, 8 or 9) int8 tensors."""
+    def batch(self, start: int = 0, end: int | None = None, drawn: np.ndarray | None = None) -> TensorBatch:
+        """Candidates start <= i < end (all of them by default) with their (k, rows, 33, 8 or 9) int8 tensors.
+
+        drawn  (d, rows) int32  short reads only: for each candidate with more of them than rows, which ones to show
+        """
         end = len(self) if end is None else min(end, len(self))
         assert 0 <= start <= end
         tensors = np.empty((end - start, *self.shape), np.int8)
-        lib.c3_full_tensors(self.handle, start, end, ffi.from_buffer("int8_t[]", tensors))
+        numbers = ffi.NULL if drawn is None else ffi.from_buffer("int32_t[]", drawn)
+        lib.c3_full_tensors(self.handle, start, end, numbers, ffi.from_buffer("int8_t[]", tensors))
         support = self.support.rows(start, end)
         return TensorBatch(self.contig, self.pos[start:end], self.ref[start:end], tensors, support)
 
@@ -241,7 +257,6 @@ def full_alignment(
     Raises CoreError for unreadable data and Cancelled when the flag was set.
     """
     candidates = np.ascontiguousarray(candidates, np.int64)
-    fields = ("min_mapq", "max_indel_length", "rows", "dwell", "haplotype_tags")
     c_snps, keep_alive = ffi.NULL, []
     if snps is not None:
         columns = (("pos", np.int64), ("alt", np.uint8), ("haplotype", np.int8), ("phase_set", np.int64))
@@ -255,14 +270,20 @@ def full_alignment(
         contig.encode(),
         ffi.from_buffer("int64_t[]", candidates),
         len(candidates),
-        ffi.new("c3_full_rule *", {name: getattr(rule, name) for name in fields}),
+        _full_rule(rule),
         c_snps,
         ffi.NULL if cancel is None else cancel.cell,
         out,
     )
     where = f"{contig}:{candidates[0] + 1}-{candidates[-1] + 1}" if len(candidates) else contig
     source.check(code, where)
-    return FullAlignment(contig, candidates, rule, ffi.gc(out[0], lib.c3_full_free))
+    return FullAlignment(contig, rule, ffi.gc(out[0], lib.c3_full_free))
+
+
+def _full_rule(rule):
+    """The C struct of a preprocess.full_alignment.RowRule."""
+    fields = ("min_mapq", "max_indel_length", "rows", "dwell", "haplotype_tags", "min_coverage")
+    return ffi.new("c3_full_rule *", {name: getattr(rule, name) for name in fields})
 
 
 def allele_order(keys: list[str] | list[int]) -> list[str] | list[int]:

@@ -1,10 +1,10 @@
-"""Alleles that reads show at the SNPs to be phased, from the C core: NumPy in, NumPy out."""
+"""Alleles that reads show at SNPs to be phased, and haplotypes that phased SNPs give to reads: NumPy in, NumPy out."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from clair3.core import Source, _check, _copy, ffi, lib
+from clair3.core import CancelFlag, Source, _check, _copy, ffi, lib
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,8 @@ def phase_alleles(source: Source, contig: str, pos: np.ndarray, alt: np.ndarray)
     out = ffi.new("c3_phase_alleles **")
     buffers = ffi.from_buffer("int64_t[]", pos), ffi.from_buffer("uint8_t[]", alt)
     _check(
-        lib.c3_phase_alleles_read(source.opened(), contig.encode(), *buffers, len(pos), out), f"{source.name} {contig}"
+        lib.c3_phase_alleles_read(source.opened(), contig.encode(), *buffers, len(pos), 0, ffi.NULL, out),
+        f"{source.name} {contig}",
     )
     found = ffi.gc(out[0], lib.c3_phase_alleles_free)
     n, edges = found.reads, found.reads + 1 if found.reads else 0
@@ -54,6 +55,45 @@ def phase_alleles(source: Source, contig: str, pos: np.ndarray, alt: np.ndarray)
         snp=_copy(found.snp, found.n, np.int32),
         allele=_copy(found.allele, found.n, np.uint8),
     )
+
+
+class Haplotypes:
+    """Which reads of a contig belong to which haplotype; threads may share it.
+
+    handle is for functions of the core that take the haplotypes of reads.
+    """
+
+    def __init__(self, handle):
+        self.handle = handle
+
+    def of(self, name: str) -> int:
+        """1 or 2, or 0 for a read that no SNP gives to either."""
+        return lib.c3_haplotype_of_name(self.handle, name.encode("latin-1"))
+
+
+def haplotypes(source: Source, contig: str, snps, cancel: CancelFlag | None = None) -> Haplotypes:
+    """Haplotypes of a contig's reads by its phased SNPs, by the rules of `whatshap haplotag` (spec/calling.md 7.2):
+    mates are one read, and of several phase sets the one in which most alleles agree decides.
+
+    snps  preprocess.phasing.PhasedSnps, heterozygous, at distinct positions, ascending
+
+    Reads that do not count are those of phase_alleles, except duplicates, which do. Raises CoreError for unreadable
+    data and Cancelled when the flag was set.
+    """
+    columns = (("pos", np.int64), ("alt", np.uint8), ("haplotype", np.int8), ("phase_set", np.int64))
+    kept = [np.ascontiguousarray(getattr(snps, name), dtype) for name, dtype in columns]
+    types = ("int64_t[]", "uint8_t[]", "int8_t[]", "int64_t[]")
+    buffers = [ffi.from_buffer(kind, values) for kind, values in zip(types, kept, strict=True)]
+    out = ffi.new("c3_haplotypes **")
+    code = lib.c3_haplotypes_read(
+        source.opened(),
+        contig.encode(),
+        ffi.new("c3_phased_snps *", [len(kept[0]), *buffers]),
+        ffi.NULL if cancel is None else cancel.cell,
+        out,
+    )
+    source.check(code, contig)
+    return Haplotypes(ffi.gc(out[0], lib.c3_haplotypes_free))
 
 
 def end_with(pipe: int) -> None:

@@ -64,6 +64,19 @@ int c3_next_read(c3_source *source, hts_itr_t *reads)
     return got == -1 ? 0 : C3_BAD_RECORD;
 }
 
+int c3_is_used(const bam1_t *read, int reads, int min_mapq)
+{
+    static const int dropped[] = {
+        [C3_PILEUP_READS] = BAM_FUNMAP | BAM_FSECONDARY | BAM_FQCFAIL | BAM_FDUP | BAM_FSUPPLEMENTARY,
+        [C3_FULL_READS] = BAM_FUNMAP | BAM_FMUNMAP | BAM_FSECONDARY | BAM_FSUPPLEMENTARY,
+        [C3_SCRIPTED_READS] = BAM_FUNMAP | BAM_FMUNMAP | BAM_FSECONDARY | BAM_FSUPPLEMENTARY,
+    };
+    const bam1_core_t *core = &read->core;
+    if (core->flag & dropped[reads] || core->qual < min_mapq) return 0;
+    if (reads == C3_SCRIPTED_READS && core->flag & BAM_FPAIRED && !(core->flag & BAM_FPROPER_PAIR)) return 0;
+    return bam_cigar2qlen(core->n_cigar, bam_get_cigar(read)) == core->l_qseq;
+}
+
 int c3_reference(c3_source *source, const char *contig, int64_t start, int64_t end, char **out, int64_t *length)
 {
     hts_pos_t got = 0;

@@ -32,6 +32,13 @@ struct c3_source {
 /* Reads overlapping [start, end) of a contig, in file order. C3_NO_CONTIG when the header lacks it. */
 int c3_reads_of(c3_source *source, const char *contig, int64_t start, int64_t end, hts_itr_t **out);
 
+/* Which reads count (spec/features.md A.2): the columns of its table, the scripted one for Illumina. */
+enum { C3_PILEUP_READS, C3_FULL_READS, C3_SCRIPTED_READS };
+
+/* Does a read count? Never do those whose sequence is not in the file ("*"): their CIGAR speaks of bases that are not
+ * there. */
+int c3_is_used(const bam1_t *read, int reads, int min_mapq);
+
 /* Next read into source->record: 1, at the end 0, on a damaged file C3_BAD_RECORD. */
 int c3_next_read(c3_source *source, hts_itr_t *reads);
 

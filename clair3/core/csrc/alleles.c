@@ -108,6 +108,16 @@ int c3_alleles_add(c3_allele_table *table, const char *bases, int32_t length, in
     return C3_OK;
 }
 
+int32_t c3_alleles_count(const c3_allele_table *table, const char *bases, int32_t length)
+{
+    for (int32_t i = 0; i < table->count; i++) {
+        const c3_allele *allele = &table->alleles[i];
+        if (allele->length == length && (!bases || memcmp(allele->bases, bases, length) == 0))
+            return allele->forward + allele->reverse;
+    }
+    return 0;
+}
+
 int c3_allele_order(const char *pool, const int32_t *lengths, int32_t n, int32_t *order, int32_t *distinct)
 {
     c3_allele_table table = {0};

@@ -13,6 +13,7 @@ typedef struct {
     int32_t length;
     const char *bases; /* NULL for a deletion: the length is the key */
     int32_t forward, reverse;
+    int32_t first; /* number of the read that showed it first, for who asks */
 } c3_allele;
 
 typedef struct {
@@ -28,6 +29,9 @@ void c3_alleles_free(c3_allele_table *table);
 
 /* Count one read; bases may be NULL (deletion). The bases must stay where they are until the table is cleared. */
 int c3_alleles_add(c3_allele_table *table, const char *bases, int32_t length, int reverse);
+
+/* How many reads were counted with this key, of a table with keys of this kind. */
+int32_t c3_alleles_count(const c3_allele_table *table, const char *bases, int32_t length);
 
 /* cdef: begin */
 /* Order in which keys come back when put in the given order, for the conformance tests: keys are n strings of

@@ -9,7 +9,7 @@
 enum {
     MARGIN = 16,           /* reference bases beside a read that a comparison may reach */
     STRETCH = 1024 * 1024, /* bases of reference held at a time, at least */
-    LEFT_OUT = BAM_FUNMAP | BAM_FSECONDARY | BAM_FDUP | BAM_FSUPPLEMENTARY
+    LEFT_OUT = BAM_FUNMAP | BAM_FSECONDARY | BAM_FSUPPLEMENTARY
 };
 
 typedef struct {
@@ -71,18 +71,23 @@ static int cover(c3_source *source, const char *contig, const bam1_t *read, c3_s
     return C3_OK;
 }
 
-static int read_all(c3_source *source, const char *contig, const c3_snps *snps, c3_phase_alleles *out)
+static int read_all(c3_source *source, const char *contig, const c3_snps *snps, int duplicates,
+                    const volatile int32_t *cancel, c3_phase_alleles *out)
 {
     hts_itr_t *reads = NULL;
     char *letters = NULL;
     c3_stretch stretch = {0, 0, NULL};
     const bam1_t *read = source->record;
     int64_t before = snps->pos[0] ? snps->pos[0] - 1 : 0; /* an insertion at a read's end shows the SNP behind it */
-    int64_t covered = 0;
+    int64_t covered = 0, last = 0;
+    int left_out = duplicates ? LEFT_OUT : LEFT_OUT | BAM_FDUP;
     int code = c3_reads_of(source, contig, before, snps->pos[snps->n - 1] + 1, &reads), got = 0;
     while (code == C3_OK && (got = c3_next_read(source, reads)) > 0) {
         collecting c = {out, C3_OK};
-        if (read->core.flag & LEFT_OUT || read->core.qual < C3_PHASING_MAPQ || !read->core.l_qseq) continue;
+        if (cancel && *cancel) { code = C3_CANCELLED; break; }
+        if (read->core.pos < last) { code = C3_UNSORTED; break; }
+        last = read->core.pos;
+        if (read->core.flag & left_out || read->core.qual < C3_PHASING_MAPQ || !read->core.l_qseq) continue;
         if ((code = cover(source, contig, read, &stretch, &letters, &covered)) != C3_OK) break;
         c3_alleles_shown(read, snps, &stretch, 1, collect, &c);
         if ((code = c.code) == C3_OK) code = close_read(out, read);
@@ -93,13 +98,13 @@ static int read_all(c3_source *source, const char *contig, const c3_snps *snps, 
 }
 
 int c3_phase_alleles_read(c3_source *source, const char *contig, const int64_t *pos, const uint8_t *alt, int64_t n,
-                          c3_phase_alleles **out)
+                          int duplicates, const volatile int32_t *cancel, c3_phase_alleles **out)
 {
     const c3_snps snps = {n, pos, alt};
     c3_phase_alleles *alleles = calloc(1, sizeof *alleles);
     *out = NULL;
     if (!alleles) return C3_NO_MEMORY;
-    int code = n ? read_all(source, contig, &snps, alleles) : C3_OK;
+    int code = n ? read_all(source, contig, &snps, duplicates, cancel, alleles) : C3_OK;
     if (code == C3_OK) *out = alleles;
     else c3_phase_alleles_free(alleles);
     return code;

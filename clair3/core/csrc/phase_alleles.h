@@ -19,9 +19,10 @@ typedef struct {
     int64_t first_room, name_room, pos_room, mapq_room, snp_room, allele_room, names_room;
 } c3_phase_alleles;
 
-/* pos is sorted, without repeats, and may be empty; alt are upper-case letters. *out is NULL on failure. */
+/* pos is sorted, without repeats, and may be empty; alt are upper-case letters. Duplicates count if asked for, as they
+ * do for WhatsHap's haplotagging and not for its phasing. *out is NULL on failure. */
 int c3_phase_alleles_read(c3_source *source, const char *contig, const int64_t *pos, const uint8_t *alt, int64_t n,
-                          c3_phase_alleles **out);
+                          int duplicates, const volatile int32_t *cancel, c3_phase_alleles **out);
 void c3_phase_alleles_free(c3_phase_alleles *alleles);
 /* cdef: end */
 

@@ -1,0 +1,39 @@
+/* Where reads differ from the reference, and the windows of reads to realign that follow (spec/features.md D.2, D.3).
+ * */
+#ifndef C3_REALIGN_EVIDENCE_H
+#define C3_REALIGN_EVIDENCE_H
+
+#include "haplotag.h"
+#include "realign_read.h"
+
+/* How many reads differ at each position of the reference; only parts of it are there, page by page. */
+typedef struct {
+    int64_t start, pages, forgotten; /* of the first page, how many there are, and how many of them are done with */
+    int32_t **page;
+} c3_evidence;
+
+/* [start, end) on the reference. */
+typedef struct {
+    int64_t start, end;
+} c3_interval;
+
+typedef struct {
+    c3_interval *items;
+    int64_t n, room;
+} c3_intervals;
+
+/* Room for a stretch of the reference. */
+int c3_evidence_start(c3_evidence *evidence, const c3_stretch *reference);
+void c3_evidence_end(c3_evidence *evidence);
+
+/* Count a read while the chunk [chunk, chunk + C3_CHUNK) is the current one. */
+enum { C3_CHUNK = 5000, C3_CHUNK_EDGE = 20 };
+int c3_evidence_add(c3_evidence *evidence, const c3_stretch *reference, const c3_short_read *read, int64_t chunk);
+
+/* Forget what lies before pos. */
+void c3_evidence_forget(c3_evidence *evidence, int64_t pos);
+
+/* The windows of [start, end), not cut at the ends of the reference. */
+int c3_windows_of(const c3_evidence *evidence, int64_t start, int64_t end, c3_intervals *windows);
+
+#endif

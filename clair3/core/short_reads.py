@@ -1,0 +1,60 @@
+"""Full-alignment features of realigned short reads, from the C core (spec/features.md C.13, D)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from clair3.core import CancelFlag, FullAlignment, Source, _copy, _full_rule, ffi, lib
+
+STRETCH = 100_000
+"""Bases of the contig, or reads, that are held at a time, about: some 50 MB at most."""
+
+
+def iter_short_reads(
+    source: Source,
+    contig: str,
+    intervals: np.ndarray,
+    rule,
+    haplotypes=None,
+    cancel: CancelFlag | None = None,
+    stretch: int = STRETCH,
+) -> Iterator[FullAlignment]:
+    """Realign the reads over some intervals and find candidates in them, stretch by stretch.
+
+    intervals   (n, 2) int64  0-based [start, end), sorted and disjoint, at least one
+    rule        preprocess.full_alignment.RowRule
+    haplotypes  clair3.core.phasing.Haplotypes of the contig; None: those of the HP tags, if the rule wants them
+
+    stretch     shows in no result
+    Raises CoreError for unreadable data and Cancelled when the flag was set.
+    """
+    intervals = np.ascontiguousarray(intervals, np.int64)
+    start, end = int(intervals[0, 0]), int(intervals[-1, 1]) + 1  # lo - 1 and hi of A.10
+    where = f"{contig}:{start + 1}-{end}"
+    out = ffi.new("c3_ilmn **")
+    code = lib.c3_ilmn_start(
+        source.opened(),
+        contig.encode(),
+        start,
+        end,
+        ffi.from_buffer("int64_t[]", intervals),
+        len(intervals),
+        _full_rule(rule),
+        ffi.NULL if haplotypes is None else haplotypes.handle,
+        stretch,
+        ffi.NULL if cancel is None else cancel.cell,
+        out,
+    )
+    source.check(code, where)
+    stream = ffi.gc(out[0], lib.c3_ilmn_end)
+    found = ffi.new("c3_full **")
+    while source.opened():
+        source.check(lib.c3_ilmn_next(stream, found), where)
+        if found[0] == ffi.NULL:
+            return
+        yield FullAlignment(contig, rule, ffi.gc(found[0], lib.c3_full_free))
+
+
+def window_reads(found: FullAlignment) -> np.ndarray:
+    """(n,) int32: how many reads could be rows of each candidate."""
+    return _copy(found.handle.window_reads, len(found), np.int32)
