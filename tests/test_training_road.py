@@ -86,13 +86,13 @@ def changed(values: dict, where: str, value) -> dict:
         ("samples.0.bed", 7, "7: no such file"),
         ("samples", [], "expected a list with at least one entry"),
         ("exclude_contigs", ["chr20"], "chr20 is in contigs, but held out for tests by exclude_contigs"),
-        ("contigs", None, "no sample has contigs to train on"),
+        ("contigs", None, "no sample has contigs to train pileup on"),
         ("dwell", True, "reads.bam: Dwell time is enabled but no valid 'mv' tag was found"),
         ("threads", 0, "threads is 0; expected a whole number from 1"),
         ("unify", "maybe", "unify is 'maybe'; expected yes or no"),
         ("pileup.train.learningrate", 1, "pileup, train: unknown name learningrate"),
         ("pileup.train.maxEpoch", "many", "pileup, train: argument --maxEpoch/--max_epochs: invalid int value"),
-        ("pileup.train.maxEpoch", 0, "pileup, train: parameter --epochs=0"),
+        ("pileup.train.maxEpoch", 0, "pileup, train: parameter --maxEpoch=0"),
         ("pileup.train.bin_fn", "x", "bin_fn follows from the rest of the file"),
         ("pileup.train.chkpnt_fn", "no.pt", "no.pt: no such file"),
         ("full_alignment.tensors.bed_fn", "x", "full_alignment, tensors: unknown name bed_fn"),
@@ -114,6 +114,15 @@ def test_logs_that_want_a_package(values, tmp_path, monkeypatch):
     for name in ("tensorboard", "wandb"):
         with pytest.raises(ClairError, match=f"pileup, train: {name} needs {name}"):
             read_config(write(changed(values, f"pileup.train.{name}", True), tmp_path / "road.yaml"))
+
+
+def test_networks_of_samples(values, tmp_path):
+    values["samples"][0]["networks"] = ["pileup"]
+    with pytest.raises(ClairError, match="no sample has contigs to train full_alignment on"):
+        read_config(write(values, tmp_path / "road.yaml"))
+    values["samples"][0]["networks"] = ["pile_up"]
+    with pytest.raises(ClairError, match="networks has pile_up; known are pileup, full_alignment"):
+        read_config(write(values, tmp_path / "road.yaml"))
 
 
 def test_two_samples_of_one_name_or_two_platforms(values, tmp_path):
@@ -171,6 +180,16 @@ def test_the_plan(values, tmp_path):
     assert len(names(split, "unification")) == len(names(split, "pileup_tensors")) == 2 * (3 + 1)
     assert len(names(split, "reads")) == 4  # all are tagged, so all are copied
     assert names(split, "pileup_bins") == ["pileup_bins_toy_1000_chr20", "pileup_bins_toy_500_chr20"]
+
+
+def test_a_sample_of_one_network(values, tmp_path):
+    """It makes no tensors of the other one, and nothing that only the other one needs."""
+    values["samples"].append(values["samples"][0] | {"name": "noisy", "networks": ["pileup"]})
+    steps = plan(read_config(write(values, tmp_path / "road.yaml")))
+    noisy = {step.stage for step in steps if "noisy" in step.name}
+    assert noisy == {"truth", "pileup_tensors"}
+    training = next(step for step in steps if step.name == "full_alignment_model")
+    assert training.inputs and not any("noisy" in str(path) for path in training.inputs)
 
 
 def test_seeds_of_a_part_do_not_depend_on_others(values, tmp_path):

@@ -15,7 +15,7 @@ from clair3.model import random_model
 from clair3.model_assembly import assemble
 from clair3.model_card import ModelCard, check_digest, read_card, write_card
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
-from clair3.truth_phasing import unphased_rows
+from clair3.truth_phasing import phased_rows, unphased_rows
 from preprocess.phasing import read_phased
 from preprocess.subsampling import Draw, subsample
 from shared.errors import ConfigError, InputError
@@ -125,6 +125,28 @@ def test_the_truth_is_phased_by_the_reads(sample_reads, tmp_path):
     with pysam.AlignmentFile(str(tagged)) as file:
         tags = [read.get_tag("HP") for read in file.fetch("chr21") if read.has_tag("HP")]
     assert set(tags) == {1, 2}
+
+
+def test_a_known_phase_is_kept(sample_reads, tmp_path):
+    files = (f"--bam_fn={sample_reads / 'reads.bam'}", f"--ref_fn={sample_reads / 'ref.fa'}", "--ctgName=chr21")
+    truth, phased = sample_reads / "truth.vcf.gz", tmp_path / "phased.vcf.gz"
+    clair3(["phase_truth", *files, f"--vcf_fn={truth}", f"--output_fn={phased}", "--keep_phase"])
+    with pysam.VariantFile(str(truth)) as rows:
+        known = {row.pos - 1: row.samples[0]["GT"] for row in rows.fetch("chr21")}
+    snps = read_phased(phased, "chr21", heterozygous=True)
+    sides = [known[pos] for pos in snps.pos.tolist()]
+    assert len(snps) >= 5 and set(snps.phase_set.tolist()) == {1}
+    assert sides == [(0, 1) if side == 1 else (1, 0) for side in snps.haplotype.tolist()]
+
+
+def test_phase_that_is_not_there_cannot_be_kept(tmp_path, caplog):
+    rows = ["chr1\t5\t.\tA\tC\t.\t.\t.\tGT\t0|1\t0/1", "chr1\t9\t.\tA\tC\t.\t.\t.\tGT\t0/1\t0|1"]
+    (tmp_path / "truth.vcf").write_text("\n".join(rows) + "\n")
+    assert list(phased_rows(tmp_path / "truth.vcf", "chr1")) == ["chr1\t5\t.\tA\tC\t.\t.\t.\tGT:PS\t0|1:1"]
+    assert "left out 1 genotypes on contig chr1" in caplog.text
+    (tmp_path / "truth.vcf").write_text(rows[1] + "\n")
+    with pytest.raises(InputError, match=r"truth.vcf: no genotype on contig chr1 has a phase"):
+        list(phased_rows(tmp_path / "truth.vcf", "chr1"))
 
 
 def test_phase_and_odd_records_of_the_truth_are_left_out(tmp_path):

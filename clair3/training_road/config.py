@@ -23,25 +23,33 @@ from preprocess.environment import check_moves, examine
 from preprocess.truth import iter_records
 from shared.errors import ConfigError, InputError
 from shared.platforms import PLATFORMS
-from shared.reference import Contig, read_reference
+from shared.reference import Contig, other_spelling, read_reference
 from shared.regions import read_bed
 
 CHUNK_SIZE = 20_000_000
 
+KINDS = (PILEUP, FULL_ALIGNMENT)
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample. bed None: the truth is complete everywhere. Contigs in the order of the reference."""
+    """One sample. bed None: the truth is complete everywhere. Contigs in the order of the reference.
+
+    phased: the truth says which haplotype each allele is on, along whole contigs; else the reads tell.
+    networks: those that the sample is for.
+    """
 
     name: str
     platform: str
     bam: Path
     truth: Path
     bed: Path | None
+    phased: bool
     reference: Path
     contigs: tuple[Contig, ...]
     validation_contigs: tuple[Contig, ...]
     depths: tuple[Depth, ...]
+    networks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,9 @@ class RoadConfig:
 
     @property
     def validates(self) -> bool:
-        """Whether contigs are held back for validation; else it is a tenth of each bin."""
-        return any(sample.validation_contigs for sample in self.samples)
+        """Whether contigs are held back for validation, of each network; else it is a tenth of each bin."""
+        held_back = [sample.networks for sample in self.samples if sample.validation_contigs]
+        return all(any(kind in networks for networks in held_back) for kind in KINDS)
 
 
 def read_config(path: Path) -> RoadConfig:
@@ -89,14 +98,14 @@ def read_config(path: Path) -> RoadConfig:
     dwell = top.take("dwell", flag, False)
     samples = read_samples(top, excluded, dwell)
     platform = samples[0].platform
-    networks = {}
-    for kind in (PILEUP, FULL_ALIGNMENT):
-        section = Section(top.take(kind, mapping, {}), f"{path}, {kind}")
-        networks[kind] = read_network(section, kind, platform, dwell and kind == FULL_ALIGNMENT)
-        if kind == FULL_ALIGNMENT:
-            candidate_model = section.take("candidate_model", existing, None)
-            lowest = read_lowest(section)
-        section.finish()
+    pileup, full = (Section(top.take(kind, mapping, {}), f"{path}, {kind}") for kind in KINDS)
+    networks = {
+        PILEUP: read_network(pileup, PILEUP, platform, False),
+        FULL_ALIGNMENT: read_network(full, FULL_ALIGNMENT, platform, dwell),
+    }
+    candidate_model, lowest = full.take("candidate_model", existing, None), read_lowest(full)
+    pileup.finish()
+    full.finish()
     if candidate_model is not None:
         load_model(candidate_model, PILEUP)
     config = RoadConfig(
@@ -139,8 +148,9 @@ def read_samples(top: Section, excluded: Sequence[str], dwell: bool) -> tuple[Sa
         raise ConfigError(f"{top.where}: two samples are called {twice}; give each a name of its own")
     if len(platforms := {sample.platform for sample in samples}) > 1:
         raise ConfigError(f"{top.where}: samples of {' and '.join(sorted(platforms))}; a model is for one platform")
-    if not any(sample.contigs for sample in samples):
-        raise ConfigError(f"{top.where}: no sample has contigs to train on")
+    for kind in KINDS:
+        if not any(sample.contigs and kind in sample.networks for sample in samples):
+            raise ConfigError(f"{top.where}: no sample has contigs to train {kind} on")
     return tuple(samples)
 
 
@@ -156,7 +166,7 @@ def read_sample(section: Section, excluded: Sequence[str], dwell: bool) -> Sampl
     if dwell and platform != "ont":
         raise ConfigError(f"{section.where}: dwell is for platform ont, this sample is {platform}")
     bam, truth, reference = (section.take(key, existing) for key in ("bam", "truth", "reference"))
-    bed = section.take("bed", existing, None)
+    bed, phased = section.take("bed", existing, None), section.take("phased", flag, False)
     train, validate = (section.take(key, texts_or_none, ()) for key in ("contigs", "validation_contigs"))
     if not train and not validate:
         raise ConfigError(f"{section.where}: contigs is missing: which contigs of {name} are trained on?")
@@ -184,7 +194,10 @@ def read_sample(section: Section, excluded: Sequence[str], dwell: bool) -> Sampl
     if len(own := {"fractions", "coverages"} & section.values.keys()) == 1:  # overrules either of them at the top
         fractions, coverages = (fractions, None) if own == {"fractions"} else (None, coverages)
     depths = depths_of(environment, (*contigs, *validation), fractions, coverages, section.where)
-    return Sample(name, platform, bam, truth, bed, reference, contigs, validation, depths)
+    networks = section.take("networks", texts, KINDS)
+    if unknown := set(networks) - set(KINDS):
+        raise ConfigError(f"{section.where}: networks has {min(unknown)}; known are {', '.join(KINDS)}")
+    return Sample(name, platform, bam, truth, bed, phased, reference, contigs, validation, depths, networks)
 
 
 def check_contigs(wanted: Iterable[str], known: Iterable[str], path: Path) -> None:
@@ -192,7 +205,7 @@ def check_contigs(wanted: Iterable[str], known: Iterable[str], path: Path) -> No
     known = set(known)
     for name in wanted:
         if name not in known:
-            other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
+            other = other_spelling(name)
             hint = f"it calls it {other}; use files of one assembly" if other in known else "take it out of the contigs"
             raise InputError(f"{path}: nothing on contig {name}; {hint}")
 

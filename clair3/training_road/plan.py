@@ -77,6 +77,10 @@ class Planner:
             for contig in (*sample.contigs, *sample.validation_contigs)
         ]
 
+    def units_of(self, kind: str) -> list[Unit]:
+        """The units that a network is trained or validated with."""
+        return [unit for unit in self.units if kind in unit.sample.networks]
+
     # Files
 
     def bam(self, unit: Unit) -> Path:
@@ -147,12 +151,14 @@ class Planner:
                 yield Step(READS, f"{READS}_{unit.name}", (command,), inputs, (bam, Path(f"{bam}.bai")))
 
     def phasing(self) -> Iterator[Step]:
-        for unit in self.units:
+        for unit in self.units if self.config.unify else self.units_of(FULL_ALIGNMENT):
             files = (f"--bam_fn={self.bam(unit)}", f"--vcf_fn={unit.sample.truth}", f"--output_fn={self.phased(unit)}")
             outputs = [self.phased(unit)]
             if self.config.unify:
                 outputs.append(self.tagged(unit))
                 files = (*files, f"--tagged_bam_fn={self.tagged(unit)}")
+            if unit.sample.phased:
+                files = (*files, "--keep_phase")
             inputs = (self.bam(unit), unit.sample.truth, unit.sample.reference)
             command = ("phase_truth", *files, *unit.options)
             yield Step(PHASING, f"{PHASING}_{unit.name}", (command,), inputs, tuple(outputs))
@@ -187,7 +193,7 @@ class Planner:
     def calls(self) -> Iterator[Step]:
         """What the pileup network says, reference calls too (spec/training.md A.6)."""
         network = self.config.candidate_model or self.checkpoint(PILEUP)
-        for unit in self.units:
+        for unit in self.units_of(FULL_ALIGNMENT):
             options = (
                 *("--pileup", f"--platform={self.config.platform}", f"--chkpnt_fn={network}"),
                 *(f"--bam_fn={self.bam(unit)}", *unit.options, *bed_of(unit), f"--call_fn={self.calls_of(unit)}"),
@@ -198,7 +204,7 @@ class Planner:
 
     def candidates(self) -> Iterator[Step]:
         reference, variants = self.config.lowest
-        for unit in self.units:
+        for unit in self.units_of(FULL_ALIGNMENT):
             paths = self.candidates_of(unit)
             options = (
                 *(f"--alt_fn={self.calls_of(unit)}", "--phase", f"--ctgName={unit.contig.name}"),
@@ -215,10 +221,10 @@ class Planner:
 
     def network(self, kind: str) -> Iterator[Step]:
         """Tensors of parts of contigs, bins of contigs, and the training."""
-        for unit in self.units:
+        for unit in self.units_of(kind):
             for part, made in enumerate(self.tensors(kind, unit), 1):
                 yield self.make_tensors(kind, unit, part, made)
-        for unit in self.units:
+        for unit in self.units_of(kind):
             made, parts = self.bin(kind, unit), self.tensors(kind, unit)
             if parts != [made]:
                 options = (f"--platform={self.config.platform}", f"--out_fn={made}", *self.kind_options(kind))
@@ -275,7 +281,7 @@ class Planner:
             stage,
             stage,
             (("Train", *options),),
-            (*(self.bin(kind, unit) for unit in self.units), *start),
+            (*(self.bin(kind, unit) for unit in self.units_of(kind)), *start),
             (checkpoint,),
             extra=(f"--torch_num_threads={config.threads}",),
             resumable=True,

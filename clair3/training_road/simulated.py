@@ -1,0 +1,279 @@
+"""A model from nothing but reference sequence: genomes and reads are simulated, then the whole road is walked with them
+(spec/training.md E.6). The default models are made so."""
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clair3 import training_road
+from clair3.pipeline import alone_in
+from clair3.training.options import read_options
+from clair3.training_road.config import KINDS
+from clair3.training_road.networks import read_network
+from clair3.training_road.plan import STAGES
+from clair3.training_road.sections import Section, existing, flag, listing, mapping, text, texts, whole
+from clair3.training_road.steps import Road, Step
+from shared import log
+from shared.cli import add_switch, required_text
+from shared.errors import ConfigError
+from shared.platforms import PLATFORMS
+from shared.process import usable_threads
+from shared.whole_files import make_folder, write_whole
+
+logger = logging.getLogger(__name__)
+
+GENOMES, READS = "genomes", "reads"
+
+RUN_SEED, GENOME_SEED = 1000, 100
+"""Distances between the seeds of runs, and of the genomes of one seed on several references."""
+
+ROAD_FILE = "road.yaml"
+"""JSON is YAML, too, and keeps numbers as they are."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One contig to simulate on. fasta None: a made-up one of so many bases. variants: real ones to start from."""
+
+    contig: str
+    fasta: Path | None
+    bases: int
+    variants: Path | None
+
+
+@dataclass(frozen=True)
+class Genome:
+    """Random variants per base between low and high; real: on top of the real ones."""
+
+    seed: int
+    density: tuple[float, float]
+    real: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """Reads of one genome at one depth, on every reference, to train these networks with.
+
+    options: further ones of `clair3 simulate reads`.
+    """
+
+    number: int
+    genome: Genome
+    depth: int
+    options: tuple[str, ...]
+    networks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is simulated, to train and to validate on, and the rest of the road's file."""
+
+    output: Path
+    platform: str
+    threads: int
+    seed: int
+    references: tuple[Reference, ...]
+    validation_references: tuple[Reference, ...]
+    runs: tuple[Run, ...]
+    validation_runs: tuple[Run, ...]
+    road: dict[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s RECIPE.yaml [options]"
+    parser.add_argument("recipe", type=required_text, metavar="RECIPE.yaml", help="see docs/training.md")
+    add_switch(parser, "--dry_run", help="print the steps of the simulation and their state; do nothing")
+    parser.add_argument("--until", metavar="STAGE", choices=STAGES, help="as in train_multisample")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Simulate what is missing, then walk the road. Raises ClairError; what was done stays and is not done again."""
+    recipe = read_recipe(Path(args.recipe))
+    simulation = Road(list(steps(recipe)), recipe.output / "simulation")
+    if args.dry_run:
+        print("\n".join(training_road.overview(simulation)))
+        return
+    make_folder(recipe.output)
+    road = recipe.output / ROAD_FILE
+    with alone_in(recipe.output):
+        log.append_to(recipe.output / training_road.LOG_FILE)
+        simulation.run(usable_threads(recipe.threads))
+        write_whole({road: f"{json.dumps(road_of(recipe), indent=1)}\n".encode()})
+    training_road.run(argparse.Namespace(config=str(road), dry_run=False, until=args.until))
+
+
+# The recipe
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The checked content of a file. Paths in it are relative to the current folder. Raises ConfigError, InputError."""
+    top = Section(read_options(path), str(path))
+    genomes = {genome.seed: genome for genome in read_genomes(top)}
+    output, platform = Path(top.take("output", text)).absolute(), top.take("platform", text)
+    if platform not in PLATFORMS:
+        raise ConfigError(f"{path}: platform is {platform}; expected one of {', '.join(PLATFORMS)}")
+    recipe = Recipe(
+        output=output,
+        platform=platform,
+        threads=top.take("threads", whole(1), 1),
+        seed=top.take("seed", whole(0), 1),
+        references=tuple(read_references(top, "references")),
+        validation_references=tuple(read_references(top, "validation_references")),
+        runs=tuple(read_runs(top, "runs", genomes)),
+        validation_runs=tuple(read_runs(top, "validation_runs", genomes)),
+        road={name: value for name in ("pileup", "full_alignment", "model") if (value := top.take(name, mapping, {}))},
+    )
+    top.finish()
+    for kind in KINDS:  # the road would refuse its options only when everything is simulated
+        section = Section(recipe.road.get(kind, {}), f"{path}, {kind}")
+        read_network(section, kind, platform, False)
+    return recipe
+
+
+def read_references(top: Section, name: str) -> Iterator[Reference]:
+    """The references of a list; their contigs name folders, so that each is there once."""
+    seen = set()
+    for number, values in enumerate(top.take(name, listing), 1):
+        section = Section(values, f"{top.where}, {name}, number {number}")
+        contig, fasta = section.take("contig", text), section.take("fasta", existing, None)
+        bases, variants = section.take("bases", whole(1000), 0), section.take("variants", existing, None)
+        section.finish()
+        if (fasta is None) == (bases == 0):
+            raise ConfigError(f"{section.where}: give fasta, or bases for a made-up reference")
+        if contig in seen:
+            raise ConfigError(f"{section.where}: contig {contig} is there twice; take one of them out")
+        seen.add(contig)
+        yield Reference(contig, fasta, bases, variants)
+
+
+def read_genomes(top: Section) -> Iterator[Genome]:
+    """The genomes; runs name them by their seeds, so that each is there once."""
+    seen = set()
+    for number, values in enumerate(top.take("genomes", listing), 1):
+        section = Section(values, f"{top.where}, genomes, number {number}")
+        seed, density = section.take("seed", whole(1)), section.take("density", span)
+        real = section.take("real", flag, False)
+        section.finish()
+        if seed in seen:
+            raise ConfigError(f"{section.where}: seed {seed} is there twice; give each genome its own")
+        seen.add(seed)
+        yield Genome(seed, density, real)
+
+
+def span(value: Any) -> tuple[float, float]:
+    """Two numbers, the smaller first."""
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(one, int | float) for one in value):
+        raise ValueError("two numbers")
+    if not 0 <= value[0] <= value[1] <= 0.1:
+        raise ValueError("two numbers from 0 to 0.1, the smaller first")
+    return float(value[0]), float(value[1])
+
+
+def read_runs(top: Section, name: str, genomes: dict[int, Genome]) -> Iterator[Run]:
+    for number, values in enumerate(top.take(name, listing), 1):
+        section = Section(values, f"{top.where}, {name}, number {number}")
+        genome, depth = section.take("genome", whole(1)), section.take("depth", whole(1))
+        options, networks = section.take("reads", texts, ()), section.take("networks", texts, KINDS)
+        section.finish()
+        if genome not in genomes:
+            raise ConfigError(f"{section.where}: no genome has the seed {genome}")
+        if unknown := set(networks) - set(KINDS):
+            raise ConfigError(f"{section.where}: networks has {min(unknown)}; known are {', '.join(KINDS)}")
+        yield Run(number, genomes[genome], depth, tuple(f"--{option}" for option in options), networks)
+
+
+# Steps
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the genome of a seed lies on one reference."""
+
+    folder: Path
+    reference: Reference
+    genome: Genome
+    seed: int
+
+    @property
+    def fasta(self) -> Path:
+        return self.reference.fasta or self.folder / "ref.fa"
+
+    @property
+    def truth(self) -> Path:
+        return self.folder / "truth.vcf.gz"
+
+    @property
+    def bed(self) -> Path:
+        return self.folder / "confident.bed"
+
+
+def parts(recipe: Recipe) -> Iterator[tuple[str, Run, tuple[Reference, ...]]]:
+    """Every run with the references that it is on; what it is for: train or validate."""
+    for run in recipe.runs:
+        yield "train", run, recipe.references
+    for run in recipe.validation_runs:
+        yield "validate", run, recipe.validation_references
+
+
+def places(recipe: Recipe, genome: Genome, what: str, references: tuple[Reference, ...]) -> list[Place]:
+    return [
+        Place(
+            recipe.output / GENOMES / f"{what}_{genome.seed}_{one.contig}", one, genome, genome.seed + GENOME_SEED * i
+        )
+        for i, one in enumerate(references)
+    ]
+
+
+def bam_of(recipe: Recipe, what: str, run: Run, place: Place) -> Path:
+    return recipe.output / READS / f"{what}_{run.number}_{place.reference.contig}.bam"
+
+
+def steps(recipe: Recipe) -> Iterator[Step]:
+    """The genomes, then the reads of every run."""
+    made = {}
+    for what, run, references in parts(recipe):
+        for place in places(recipe, run.genome, what, references):
+            made.setdefault(place.folder, place)
+    yield from map(genome_step, made.values())
+    for what, run, references in parts(recipe):
+        for place in places(recipe, run.genome, what, references):
+            bam = bam_of(recipe, what, run, place)
+            options = (
+                *(f"--ref_fn={place.fasta}", f"--truth={place.truth}", f"--platform={recipe.platform}"),
+                *(f"--depth={run.depth}", *run.options, f"--output={bam}"),
+                f"--seed={recipe.seed - 1 + RUN_SEED * run.number + run.genome.seed}",
+            )
+            command = ("simulate", "reads", *options)
+            yield Step(READS, f"{READS}_{bam.stem}", (command,), (place.fasta, place.truth), (bam, Path(f"{bam}.bai")))
+
+
+def genome_step(place: Place) -> Step:
+    reference, genome = place.reference, place.genome
+    source = f"--ref_fn={reference.fasta}" if reference.fasta else f"--contigs={reference.contig}={reference.bases}"
+    real = reference.variants if genome.real else None
+    options = (
+        *(source, *([f"--variants={real}"] if real else [])),
+        *("--density", *map(str, genome.density), f"--output={place.folder}", f"--seed={place.seed}"),
+    )
+    outputs = (place.truth, place.bed) if reference.fasta else (place.truth, place.bed, place.fasta)
+    inputs = tuple(path for path in (reference.fasta, real) if path)
+    return Step(GENOMES, f"{GENOMES}_{place.folder.name}", (("simulate", "genome", *options),), inputs, outputs)
+
+
+def road_of(recipe: Recipe) -> dict[str, Any]:
+    """The file of the road: a sample for each BAM. Nothing is held out by its name, for what is held out was not
+    simulated."""
+    samples = []
+    for what, run, references in parts(recipe):
+        for place in places(recipe, run.genome, what, references):
+            bam = bam_of(recipe, what, run, place)
+            files = {"bam": bam, "reference": place.fasta, "truth": place.truth, "bed": place.bed}
+            contigs = {"contigs" if what == "train" else "validation_contigs": [place.reference.contig]}
+            said = {"name": bam.stem, "phased": True, "networks": list(run.networks), **contigs}
+            samples.append(said | {name: str(path) for name, path in files.items()})
+    top = {"platform": recipe.platform, "threads": recipe.threads, "seed": recipe.seed, "exclude_contigs": "none"}
+    return {"output": str(recipe.output / "road"), **top, "samples": samples, **recipe.road}
