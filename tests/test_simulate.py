@@ -17,19 +17,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clair3.core.simulate import RUN, short_repeats
-from preprocess.simulate.error_counts import Runs, contexts
+from preprocess.simulate.error_counts import Runs, contexts, counted
 from preprocess.simulate.genome import decode, encode, make_sequence, read_contigs, write_fasta
-from preprocess.simulate.haplotypes import haplotype, read_variants, to_reference
+from preprocess.simulate.haplotypes import fitting, haplotype, read_variants, to_reference
 from preprocess.simulate.learning import count, estimate
 from preprocess.simulate.mapping import unique_places
+from preprocess.simulate.mixtures import factor_quantiles, site_rates
 from preprocess.simulate.profile import STATES, check_profile, kmer_code, kmer_text, profile_text, read_profile
 from preprocess.simulate.profile_choice import FOLDER, draw_profile, load, varied
-from preprocess.simulate.reads import ReadRule, simulate_reads
+from preprocess.simulate.read_plan import ReadRule
+from preprocess.simulate.reads import simulate_reads
+from preprocess.simulate.strangers import draw_conditions
 from preprocess.simulate.variants import Drawer, Variant, VariantRule, left_aligned
+from shared.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 PLATFORM_NAMES = ("ont", "hifi", "ilmn")
 MATCH, INSERTION, DELETION, SOFT, HARD = 0, 1, 2, 4, 5
+NO_STRANGERS = {"contamination": 0.0, "misplaced": 0.0, "adapters": 0.0}
 
 
 def clair3(*arguments, cwd=None) -> subprocess.CompletedProcess:
@@ -49,9 +54,13 @@ def genome(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def copies(genome) -> dict[tuple[str, int], str]:
+    return spelled_copies(genome / "truth.vcf.gz", genome / "ref.fa")
+
+
+def spelled_copies(truth: Path, ref: Path) -> dict[tuple[str, int], str]:
     """The letters of both copies, spelled by a simple reading of the truth: (contig, copy)."""
     spelled = {}
-    with pysam.FastaFile(str(genome / "ref.fa")) as fasta, pysam.VariantFile(str(genome / "truth.vcf.gz")) as truth:
+    with pysam.FastaFile(str(ref)) as fasta, pysam.VariantFile(str(truth)) as truth:
         for contig in fasta.references:
             text = fasta.fetch(contig).upper()
             for copy in (0, 1):
@@ -75,7 +84,7 @@ def reads(genome, tmp_path_factory) -> dict[str, Path]:
         if platform == "ont":
             profile = replace(profile, chimeras=0.2, junk=[0.2, 60.0])
         made[platform] = folder / f"{platform}.bam"
-        rule = ReadRule(depth=12, tagged=0.8, wrong=0.0, moves=platform == "ont")
+        rule = ReadRule(depth=12, tagged=0.8, wrong=0.0, moves=platform == "ont", **NO_STRANGERS)
         simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", made[platform], profile, rule, seed=3)
     return made
 
@@ -139,6 +148,15 @@ def test_real_variants_keep_their_place(genome, tmp_path):
     one, other = (read_variants(folder / "truth.vcf.gz", np.random.default_rng(0)) for folder in (genome, tmp_path))
     assert one == other
     assert not (tmp_path / "ref.fa").exists()
+
+
+def test_any_base_of_a_truth_may_lie_on_n():
+    codes = encode("ACNNT")
+    assert decode(haplotype(codes, [Variant(2, "GT", ("G",), (1, 0))], 0).bases) == "ACGT"
+    assert fitting([Variant(2, "GT", ("G",), (1, 0))], codes, "")
+    for wrong in (Variant(0, "C", ("G",), (1, 0)), Variant(3, "ATG", ("A",), (1, 0))):
+        with pytest.raises(InputError, match="is not what the reference has there"):
+            fitting([wrong], codes, "")
 
 
 def test_genotypes_without_phase_get_one(tmp_path):
@@ -209,23 +227,27 @@ def aligned(bam: Path):
 def test_reads_without_errors_spell_the_copies(genome, copies, tmp_path, platform):
     profile = load(platform, platform, np.random.default_rng(0))
     bam = tmp_path / "reads.bam"
-    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadRule(3, error_free=True), seed=2)
+    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadRule(4, error_free=True), seed=2)
     numbers = Counter()
     for read in aligned(bam):
         copy = int(read.query_name[-1]) - 1
         assert read.query_sequence in copies[read.reference_name, copy]
         numbers[copy, read.is_reverse] += 1
-    assert min(numbers.values()) > 5 and len(numbers) == 4
+    assert min(numbers.values()) > 3 and len(numbers) == 4
 
 
 @pytest.mark.parametrize("platform", PLATFORM_NAMES)
 def test_alignments_are_sound(genome, reads, platform):
+    check_alignments(reads[platform], genome / "ref.fa")
+
+
+def check_alignments(bam: Path, ref: Path) -> None:
     """Sorted, complete, with true NM; indels cannot move left, ends are matches."""
-    pysam.quickcheck(str(reads[platform]))
-    fasta = pysam.FastaFile(str(genome / "ref.fa"))
+    pysam.quickcheck(str(bam))
+    fasta = pysam.FastaFile(str(ref))
     texts = {name: fasta.fetch(name).upper() for name in fasta.references}
     before = (0, 0)
-    for read in aligned(reads[platform]):
+    for read in aligned(bam):
         assert (read.reference_id, read.reference_start) >= before
         before = read.reference_id, read.reference_start
         inner = [(kind, size) for kind, size in read.cigartuples if kind not in (SOFT, HARD)]
@@ -251,7 +273,7 @@ def test_long_reads_cover_evenly(reads):
     for platform in ("ont", "hifi"):
         depth = np.sum(pysam.AlignmentFile(str(reads[platform])).count_coverage("chr20"), axis=0)
         assert 9 < depth.mean() < 15
-        assert depth[:200].mean() > 3 and depth[-200:].mean() > 3  # ends of contigs too
+        assert depth[:200].mean() + depth[-200:].mean() > 4  # ends of contigs too
 
 
 def test_mates_fit(reads):
@@ -340,7 +362,9 @@ def test_contexts_err_on_their_own_strand(tmp_path):
         base, mismatch=1e-4, insertion=0.0, deletion=0.0, run={"AT": quiet, "CG": quiet}, tract=[[0.0, 0.0]] * 65,
         spread=[1.0, 1.0], context={"ACGTCA": [2000.0, 1.0, 1.0]},
     )  # fmt: skip
-    simulate_reads(tmp_path / "ref.fa", tmp_path / "truth.vcf", tmp_path / "r.bam", profile, ReadRule(30), seed=1)
+    simulate_reads(
+        tmp_path / "ref.fa", tmp_path / "truth.vcf", tmp_path / "r.bam", profile, ReadRule(30, **NO_STRANGERS), seed=1
+    )
     _, _, codes = next(read_contigs(tmp_path / "ref.fa"))
     sites, seen = [kmers == kmer_code("ACGTCA") for kmers in contexts(codes)], Counter()
     for read in aligned(tmp_path / "r.bam"):
@@ -353,6 +377,115 @@ def test_contexts_err_on_their_own_strand(tmp_path):
     assert kmer_text(kmer_code("ACGTCA")) == "ACGTCA"
 
 
+# ---- strangers ----
+
+
+def with_strangers(genome, bam: Path, platform: str, **shares) -> Path:
+    profile = replace(load(platform, platform, np.random.default_rng(0)), junk=[0.0, 0.0], spread=[1.0, 1.0])
+    rule = ReadRule(20, tagged=1.0, wrong=0.0, **(NO_STRANGERS | shares))
+    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, rule, seed=4)
+    return bam
+
+
+def test_contamination_is_a_third_copy(genome, tmp_path):
+    bam = with_strangers(genome, tmp_path / "reads.bam", "hifi", contamination=0.3)
+    copies, tags = Counter(), Counter()
+    for read in aligned(bam):
+        copies[read.query_name[-2:]] += 1
+        tags[read.query_name[-2:], read.get_tag("HP")] += 1
+    assert set(copies) == {"h1", "h2", "h3"} and 0.2 < copies["h3"] / copies.total() < 0.4
+    assert min(tags["h3", 1], tags["h3", 2]) > 5  # a phasing tool puts them on either copy
+
+
+@pytest.mark.parametrize("platform", ["hifi", "ilmn"])
+def test_misplaced_reads_differ_as_duplicates_do(genome, tmp_path, platform):
+    bam = with_strangers(genome, tmp_path / "reads.bam", platform, misplaced=0.2)
+    differing, sure, clipped = {True: [], False: []}, {True: [], False: []}, Counter()
+    for read in aligned(bam):
+        stranger = read.query_name.endswith("h3")
+        if read.query_alignment_length > 100:
+            differing[stranger].append(read.get_tag("NM") / read.query_alignment_length)
+        sure[stranger].append(read.mapping_quality)
+        clipped[stranger] += read.query_alignment_length < 0.8 * read.query_length
+    assert len(sure[True]) > 20 and np.median(differing[True]) > 2 * np.median(differing[False])
+    assert 0.005 < np.median(differing[True]) < 0.06
+    assert min(sure[True]) >= 1 and np.mean(sure[True]) < np.mean(sure[False])
+    if platform == "hifi":  # longer than what is duplicated
+        assert clipped[True] > 5 > clipped[False] / 10
+    check_alignments(bam, genome / "ref.fa")
+
+
+def test_adapters_follow_short_fragments(genome, tmp_path):
+    bam = with_strangers(genome, tmp_path / "reads.bam", "ilmn", adapters=0.5)
+    pairs, clipped = {}, Counter()
+    for read in aligned(bam):
+        letters, (kind, clip) = read.get_forward_sequence(), read.cigartuples[0 if read.is_reverse else -1]
+        at = letters.find("AGATCGGAAGAGC")
+        if at >= 0:
+            clipped[kind == SOFT and abs(len(letters) - at - clip) < 10] += 1
+        pairs.setdefault(read.query_name, []).append(len(letters) - at if at >= 0 else 0)
+    rests = list(pairs.values())
+    assert clipped[True] > 0.9 * clipped.total() > 100
+    assert 0.3 < np.mean([max(rest) > 0 for rest in rests]) < 0.55
+    long = [rest for rest in rests if max(rest) > 20]
+    assert len(long) > 100 and np.mean([one == other for one, other in long]) > 0.8  # both mates alike
+
+
+def test_conditions_are_drawn_for_a_run():
+    drawn = [draw_conditions(np.random.default_rng(seed), "ilmn", {"adapters": 0.1}) for seed in range(200)]
+    for name, low, high in (("contamination", 0, 0.005), ("misplaced", 0, 0.02), ("balance", 0.3, 0.7)):
+        values = [getattr(one, name) for one in drawn]
+        assert low <= min(values) < max(values) <= high and max(values) - min(values) > (high - low) / 2
+    assert {one.adapters for one in drawn} == {0.1}
+
+
+# ---- sites ----
+
+
+def test_reads_of_one_direction_show_the_same_wrong_base_at_a_site(tmp_path):
+    """Errors at sites agree with each other, stay on their strand, and are as frequent as asked."""
+    rng = np.random.default_rng(3)
+    write_fasta(tmp_path / "ref.fa", iter([("chr1", decode(rng.integers(0, 4, 40_000).astype(np.uint8)))]))
+    (tmp_path / "truth.vcf").write_text("##fileformat=VCFv4.2\n")
+    quiet = np.zeros((RUN + 1, 7)).tolist()
+    profile = replace(
+        load("hifi", "hifi", rng), mismatch=0.0, insertion=0.0, deletion=0.0, run={"AT": quiet, "CG": quiet},
+        tract=[[0.0, 0.0]] * 65, spread=[1.0, 1.0], context={}, sites=[[0.005, 0.2], [0.002, 0.5]],
+    )  # fmt: skip
+    simulate_reads(
+        tmp_path / "ref.fa", tmp_path / "truth.vcf", tmp_path / "r.bam", profile, ReadRule(40, **NO_STRANGERS), seed=1
+    )
+    _, _, codes = next(read_contigs(tmp_path / "ref.fa"))
+    wrong, depth = np.zeros((2, 4, len(codes)), int), np.zeros((2, len(codes)), int)
+    for read in aligned(tmp_path / "r.bam"):
+        base, pos = np.array(read.get_aligned_pairs(matches_only=True)).T
+        seen = encode(read.query_sequence)[base]
+        np.add.at(wrong[int(read.is_reverse)], (seen, pos), seen != codes[pos])
+        depth[int(read.is_reverse)] += np.bincount(pos, minlength=len(codes))
+    assert ((wrong > 0).sum(axis=1) <= 1).all(), "two wrong bases at a site"
+    sites = wrong.sum(axis=1) > 0
+    assert 0.003 < sites.mean() < 0.009 and (sites[0] & sites[1]).sum() < 0.1 * sites.sum()
+    rate = wrong.sum() / depth[sites].sum()
+    assert 0.2 < rate < 0.4
+
+
+def test_run_factors_and_rates_are_found_again():
+    """Counts drawn from a mixture give its shares back, and chance alone gives no sites."""
+    rng = np.random.default_rng(1)
+    depth = rng.integers(10, 40, 300_000)
+    rate = np.where(rng.random(len(depth)) < 0.002, 0.12, 0.0005)
+    for rates, expected in ((rate, 3 * 0.002 * 0.12), (np.full(len(depth), 0.001), 0)):
+        errors = rng.binomial(depth, rates)
+        found = site_rates(*counted(depth, errors).T, float(errors.sum() / depth.sum()))
+        assert sum(share * one for share, one in found) == pytest.approx(expected, rel=0.3, abs=5e-5)
+    expected = rng.uniform(0.5, 4, 20_000).round(1)
+    factor = np.where(rng.random(len(expected)) < 0.2, 3.0, 0.5)
+    events = rng.poisson(expected * factor)
+    found = np.array(factor_quantiles(events, expected, np.ones(len(events)), 101))
+    assert (found[1:] + found[:-1]).mean() / 2 == pytest.approx(1)
+    assert found[40] == pytest.approx(0.5, rel=0.3) and found[92] == pytest.approx(3, rel=0.4)
+
+
 # ---- profiles ----
 
 
@@ -363,9 +496,15 @@ def test_what_is_learned_is_what_was_asked(tmp_path, platform):
     options = ("--contigs", "chr1=600000", "--output", tmp_path, "--seed", 1)
     assert clair3("simulate", "genome", *options).returncode == 0
     # without contexts, which change the rates of runs by what the genome happens to hold, and without bad reads
-    asked = replace(load(platform, platform, np.random.default_rng(0)), context={}, spread=[1.0, 1.0])
+    asked = replace(
+        load(platform, platform, np.random.default_rng(0)),
+        context={},
+        spread=[1.0, 1.0],
+        sites=[],
+        run_factors=[[1, 1]] * 3,
+    )
     bam, truth = tmp_path / "reads.bam", tmp_path / "truth.vcf.gz"
-    simulate_reads(tmp_path / "ref.fa", truth, bam, asked, ReadRule(30), seed=1, threads=2)
+    simulate_reads(tmp_path / "ref.fa", truth, bam, asked, ReadRule(30, **NO_STRANGERS), seed=1, threads=2)
     counts, facts = count(bam, tmp_path / "ref.fa", str(truth), None, 1e9)
     found = estimate(platform, counts, facts)
     assert found.mean_length == pytest.approx(asked.mean_length, rel=0.06)
@@ -464,9 +603,11 @@ def test_bad_input_is_one_line(genome, reads, tmp_path):
     other = "A" if letter != "A" else "C"
     (tmp_path / "ref.vcf").write_text(f"chr20\t100\t.\t{other}\t{letter}\t.\t.\t.\tGT\t1|1\n")
     (tmp_path / "contig.vcf").write_text("chr9\t100\t.\tA\tC\t.\t.\t.\tGT\t1|1\n")
+    (tmp_path / "name.vcf").write_text("20\t100\t.\tA\tC\t.\t.\t.\tGT\t1|1\n")
     (tmp_path / "p.json").write_text('{"format": 1, "platform": "ont"}')
-    broken = json.loads((FOLDER / "ont.json").read_text()) | {"mismatch": 2}
-    (tmp_path / "q.json").write_text(json.dumps(broken))
+    shipped = json.loads((FOLDER / "ont.json").read_text())
+    (tmp_path / "q.json").write_text(json.dumps(shipped | {"mismatch": 2}))
+    (tmp_path / "s.json").write_text(json.dumps(shipped | {"sites": [[0.1, 1.5]]}))
     reads_of = ("reads", "--ref_fn", ref, "--output", out / "x.bam", "--platform", "ont")
     cases = [
         (("genome", "--output", out), "--ref_fn"),
@@ -475,15 +616,19 @@ def test_bad_input_is_one_line(genome, reads, tmp_path):
         (("genome", "--output", out, "--ref_fn", ref, "--ctg_name", "chr7"), "chr7"),
         (("genome", "--output", out, "--ref_fn", tmp_path / "no.fa"), "no.fa"),
         (("genome", "--output", out, "--ref_fn", ref, "--variants", tmp_path / "ref.vcf"), "chr20:100"),
+        (("genome", "--output", out, "--ref_fn", ref, "--variants", tmp_path / "name.vcf"), "no contig chr20 but 20"),
+        ((*reads_of, "--truth", truth, "--adapters", 0.1), "--adapters"),
         ((*reads_of, "--truth", tmp_path / "wrong.vcf"), "wrong.vcf"),
         ((*reads_of, "--truth", tmp_path / "ref.vcf"), "chr20:100"),
         ((*reads_of, "--truth", tmp_path / "contig.vcf"), "chr9"),
         ((*reads_of, "--truth", tmp_path / "no.vcf"), "no.vcf"),
         ((*reads_of, "--truth", truth, "--profile", tmp_path / "p.json"), "p.json"),
         ((*reads_of, "--truth", truth, "--profile", tmp_path / "q.json"), "mismatch"),
+        ((*reads_of, "--truth", truth, "--profile", tmp_path / "s.json"), "sites"),
         ((*reads_of, "--truth", truth, "--profile", "hifi"), "hifi"),
         ((*reads_of, "--truth", truth, "--depth", 0), "--depth"),
         ((*reads_of, "--truth", truth, "--tagged", 2), "tagged"),
+        ((*reads_of, "--truth", truth, "--contamination", 0.9), "contamination"),
         ((*reads_of, "--truth", truth, "--seed", -1), "--seed"),
     ]
     from preprocess.simulate import commands
@@ -497,5 +642,13 @@ def test_bad_input_is_one_line(genome, reads, tmp_path):
     assert not out.exists() or not [path for path in out.iterdir() if path.name != "ref.fa"]
     done = clair3("profile", tmp_path / "no.bam", ref, "--platform", "ont", "--output", tmp_path / "x.json")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "no.bam" in done.stderr
+    whole = bytearray(reads["ont"].read_bytes())
+    whole[len(whole) // 2 : len(whole) // 2 + 64] = bytes(64)
+    (tmp_path / "broken.bam").write_bytes(whole)
+    (tmp_path / "broken.bam.bai").write_bytes(Path(f"{reads['ont']}.bai").read_bytes())
+    done = clair3("profile", tmp_path / "broken.bam", ref, "--platform", "ont", "--output", tmp_path / "x.json")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "broken.bam: cannot be read to its end" in done.stderr
+    assert not (tmp_path / "x.json").exists()
     done = clair3("simulate", *reads_of, "--truth", truth, "--depth", "-3")
     assert done.returncode == 1 and done.stderr.count("\n") == 1

@@ -12,13 +12,16 @@ from shared.errors import InputError
 
 CONTEXT, RUN, CHANGE = lib.C3_SIM_CONTEXT, lib.C3_SIM_RUN, lib.C3_SIM_CHANGE
 TRACT, LENGTHS, STATES, LEVELS = lib.C3_SIM_TRACT, lib.C3_SIM_LENGTHS, lib.C3_SIM_STATES, lib.C3_SIM_LEVELS
+SITES, FACTORS = lib.C3_SIM_SITES, lib.C3_SIM_FACTORS
+RUN_GROUPS = (1, lib.C3_SIM_MIDDLE_RUN, lib.C3_SIM_LONG_RUN)
+"""Shortest runs of the groups that have factors of their own."""
 
 SEGMENT = np.dtype(
     [
         ("read", np.int64),
         ("seed", np.uint64),
         ("start", np.int64),
-        *((name, np.int32) for name in ("length", "haplotype", "reverse", "head", "tail")),
+        *((name, np.int32) for name in ("length", "haplotype", "reverse", "head", "tail", "adapter")),
         *((name, np.float32) for name in ("errors", "level", "end_errors")),
         *((name, np.int32) for name in ("mapq", "tag", "phase_set", "emit")),
     ],
@@ -35,6 +38,8 @@ TABLES = {
     "insertion_length": (np.float32, (LENGTHS,)),
     "deletion_length": (np.float32, (LENGTHS,)),
     "quality": (np.uint8, (STATES, LEVELS)),
+    "site": (np.float32, (SITES,)),
+    "run_factor": (np.float32, (len(RUN_GROUPS), FACTORS)),
 }
 """dtype and shape of the tables of an error process: c3_sim_profile of csrc/sim_read.h."""
 
@@ -65,12 +70,16 @@ class Haplotype:
     block_start   (k,)  int64  where blocks of the same bases as on the reference start, ascending from 0
     block_pos     (k,)  int64  the same place on the reference
     block_length  (k,)  int64  positive
+    sites         (2, n) uint8  where forward and reverse reads err alike: 4 * class + base; None: nowhere
+    run_class     (n,)  uint8  class of the run that starts there; None: 0 everywhere
     """
 
     bases: np.ndarray
     block_start: np.ndarray
     block_pos: np.ndarray
     block_length: np.ndarray
+    sites: np.ndarray | None = None
+    run_class: np.ndarray | None = None
 
 
 def short_repeats(bases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +121,11 @@ class ReadMaker:
             copy.n, copy.n_blocks = len(haplotype.bases), len(haplotype.block_start)
             copy.bases = self.keep("uint8_t *", haplotype.bases, np.uint8)
             copy.tract_first, copy.tract_last = self.keep("uint16_t *", first), self.keep("uint16_t *", last)
+            none = np.zeros(len(haplotype.bases), np.uint8)
+            sites = (none, none) if haplotype.sites is None else haplotype.sites
+            copy.site_forward, copy.site_reverse = (self.keep("uint8_t *", row, np.uint8) for row in sites)
+            runs = none if haplotype.run_class is None else haplotype.run_class
+            copy.run_class = self.keep("uint8_t *", runs, np.uint8)
             for name in ("block_start", "block_pos", "block_length"):
                 setattr(copy, name, self.keep("int64_t *", getattr(haplotype, name), np.int64))
         run = {

@@ -32,6 +32,12 @@ def zeros(*shape: int) -> np.ndarray:
     return np.zeros(shape, np.int64)
 
 
+def counted(*columns: np.ndarray) -> np.ndarray:
+    """The distinct rows of columns, (u,) each, and in a last column how often each occurs."""
+    rows, number = np.unique(np.stack(columns, axis=1), axis=0, return_counts=True)
+    return np.column_stack([rows, number])
+
+
 @dataclass
 class Counts:
     """Sums over batches of reads; rows of contexts are 6-mers whose fourth base is the one in question.
@@ -45,6 +51,8 @@ class Counts:
     inserted, deleted     (16,)        lengths of insertions of other bases, of deletions over several runs
     quality               (5, 94)      by state (STATES)
     along                 (10, 3)      by tenth of the read: bases, mismatches, sum of qualities
+    sites                 (u, 3)       of a batch: reads over a base on a strand, those with one wrong base, such bases
+    run_sites             (u, 4)       row of changes, reads over a run, those with a change, such runs
     """
 
     bases: np.ndarray = field(default_factory=lambda: zeros(4**CONTEXT))
@@ -59,6 +67,8 @@ class Counts:
     deleted: np.ndarray = field(default_factory=lambda: zeros(LENGTHS))
     quality: np.ndarray = field(default_factory=lambda: zeros(len(STATES), MOST_QUALITY + 1))
     along: np.ndarray = field(default_factory=lambda: zeros(POSITION_BINS, 3))
+    sites: list[np.ndarray] = field(default_factory=list)
+    run_sites: list[np.ndarray] = field(default_factory=list)
     read_errors: list[np.ndarray] = field(default_factory=list)
     read_bases: list[np.ndarray] = field(default_factory=list)
 
@@ -224,6 +234,7 @@ class Counter:
         behind = np.zeros(len(c.seq) + 1, bool)
         behind[c.gap_base[c.gap_kind == DELETION]] = True
         state = np.where(wrong, 1, np.where(behind[at], 3, np.where(runs.size[runs.of[ref]] >= LONG_RUN, 4, 0)))
+        self.add_sites(c, ref, seen, wrong, reverse)
         quality = np.minimum(c.quality[at], MOST_QUALITY).astype(np.int64)
         shape = self.counts.quality.shape
         self.counts.quality += np.bincount(state * shape[1] + quality, minlength=shape[0] * shape[1]).reshape(shape)
@@ -232,10 +243,22 @@ class Counter:
         for i, weight in enumerate((None, wrong, quality)):
             self.counts.along[:, i] += np.bincount(tenth, weight, POSITION_BINS).astype(np.int64)
 
+    def add_sites(self, c: Columns, ref: np.ndarray, seen: np.ndarray, wrong: np.ndarray, reverse: np.ndarray) -> None:
+        """How often reads of one direction show the same wrong base."""
+        n = len(c.codes)
+        for strand in (False, True):
+            of = reverse == strand
+            depth = np.bincount(ref[of], minlength=n)
+            for base in range(4):
+                errors = np.bincount(ref[of & wrong & (seen == base)], minlength=n)
+                asked = (depth > 0) & (c.codes != base)
+                self.counts.sites.append(counted(depth[asked], errors[asked]))
+
     def add_runs(self, c: Columns, runs: Runs, left_out: np.ndarray, kmers: tuple, run: np.ndarray, change: np.ndarray):
         """Changes of the length of runs that reads see whole."""
         usable = np.logical_and.reduceat(~left_out, runs.start)
         usable[[0, -1]] = False
+        reads, events = np.zeros(len(runs.start), np.int64), np.zeros(len(runs.start), np.int64)
         first, last = runs.of[c.start] + 1, runs.of[c.end - 1]  # whole runs: first .. last - 1
         for reverse in (False, True):
             of = (c.reverse == reverse) & (last > first)
@@ -243,6 +266,7 @@ class Counter:
             np.add.at(step, first[of], 1)
             np.add.at(step, last[of], -1)
             depth = np.cumsum(step)[:-1] * usable
+            reads += depth
             kmer = kmers[1][runs.start + runs.size - 1] if reverse else kmers[0][runs.start]
             np.add.at(self.counts.runs, (kmer[usable], runs.row[usable]), depth[usable])
             self.counts.changes[:, CHANGE] += np.bincount(runs.row, depth, RUN_ROWS).astype(np.int64)
@@ -253,10 +277,12 @@ class Counter:
             total = np.bincount(where, change[gap], len(key)).astype(np.int64).clip(-CHANGE, CHANGE)
             changed = key[total != 0] % len(runs.start)
             total = total[total != 0]
+            np.add.at(events, changed, 1)
             np.add.at(self.counts.changes, (runs.row[changed], total + CHANGE), 1)
             np.add.at(self.counts.changes, (runs.row[changed], CHANGE), -1)
             np.add.at(self.counts.gains, kmer[changed[total > 0]], 1)
             np.add.at(self.counts.losses, kmer[changed[total < 0]], 1)
+        self.counts.run_sites.append(counted(runs.row[reads > 0], reads[reads > 0], events[reads > 0]))
 
     def add_gaps(self, c: Columns, left_out: np.ndarray, run: np.ndarray, change: np.ndarray) -> None:
         """Gaps that are no changes of runs: units of tandem repeats, insertions of other bases, longer deletions; and

@@ -37,7 +37,6 @@ class GenomeRule:
     interspersed: float = 0.30
     duplications: float = 0.03
     unknown: int = 2
-    soft_masked: float = 0.05
 
 
 def encode(text: str) -> np.ndarray:

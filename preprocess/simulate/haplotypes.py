@@ -8,14 +8,15 @@ import numpy as np
 import pysam
 
 from clair3.core.simulate import Haplotype
+from preprocess.phasing import LONGEST_BAI
 from preprocess.simulate.genome import N, encode
 from preprocess.simulate.variants import Variant
 from shared.compressed import is_number, read_rows
-from shared.errors import InputError
+from shared.errors import InputError, unwritable
 from shared.reference import Contig
 from shared.sequence import BASES
 from shared.version import VERSION
-from shared.whole_files import unfinished
+from shared.whole_files import unfinished_in_folder
 
 logger = logging.getLogger(__name__)
 
@@ -60,19 +61,53 @@ def variant_of(fields: Sequence[str], rng: np.random.Generator) -> Variant | Non
     return Variant(int(fields[1]) - 1, ref, chosen, (first, second))
 
 
+def fitting(variants: Iterable[Variant], codes: np.ndarray, where: str) -> list[Variant]:
+    """Those of a contig's variants, by position, that do not overlap; where names the file and the contig.
+
+    Raises InputError when a REF is not what the reference, codes (n,) uint8, has.
+    """
+    kept, end = [], 0
+    for variant in variants:
+        if variant.pos < end:
+            continue
+        check_ref(variant, codes, where)
+        kept.append(variant)
+        end = variant.end
+    return kept
+
+
+def check_ref(variant: Variant, codes: np.ndarray, where: str) -> None:
+    """Raises InputError when REF is not what the reference has, or reaches beyond it. N may stand for any base."""
+    there = codes[variant.pos : variant.end]
+    if variant.end > len(codes) or ((there != encode(variant.ref)) & (there != N)).any():
+        raise InputError(f"{where}:{variant.pos + 1}: REF {variant.ref[:30]} is not what the reference has there")
+
+
 def write_variants(path: Path, contigs: Iterable[Contig], variants: Iterable[tuple[str, Variant]]) -> None:
     """Write (contig, variant) in file order as a phased, bgzip-compressed and indexed VCF; complete or absent."""
+    write_rows(path, contigs, ((contig, variant.row) for contig, variant in variants))
+
+
+def write_rows(path: Path, contigs: Iterable[Contig], rows: Iterable[tuple[str, str]]) -> None:
+    """The same for (contig, the other fields of a VCF row with GT alone)."""
+    contigs = list(contigs)
+    csi = max((contig.length for contig in contigs), default=0) > LONGEST_BAI
     header = ["##fileformat=VCFv4.2", f"##source=clair3-torch {VERSION} simulate"]
     header += [f"##contig=<ID={contig.name},length={contig.length}>" for contig in contigs]
     header += ['##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype, phased">']
     header += ["\t".join(("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", "SAMPLE"))]
-    with unfinished(path) as partial, pysam.BGZFile(str(partial), "wb") as file:
-        file.write(("\n".join(header) + "\n").encode())
-        for contig, variant in variants:
-            site = (contig, variant.pos + 1, ".", variant.ref, ",".join(variant.alts))
-            row = (*site, ".", "PASS", ".", "GT", "{}|{}".format(*variant.genotype))
-            file.write(("\t".join(map(str, row)) + "\n").encode())
-    pysam.tabix_index(str(path), preset="vcf", force=True)
+    try:
+        with unfinished_in_folder(path) as made:
+            with pysam.BGZFile(str(made), "wb") as file:
+                file.write(("\n".join(header) + "\n").encode())
+                for contig, row in rows:
+                    file.write(f"{contig}\t{row}\n".encode())
+            pysam.tabix_index(str(made), preset="vcf", force=True, csi=csi)
+            index = f"{path.name}.{'csi' if csi else 'tbi'}"
+            made.with_name(index).replace(path.with_name(index))
+            made.replace(path)
+    except OSError as error:
+        raise InputError(unwritable(path, error)) from None
 
 
 def haplotype(codes: np.ndarray, variants: Sequence[Variant], copy: int, where: str = "") -> Haplotype:
@@ -101,11 +136,10 @@ def haplotype(codes: np.ndarray, variants: Sequence[Variant], copy: int, where: 
         if variant.pos < done or variant.end > len(codes):
             overlapping += 1
             continue
-        ref, new = encode(variant.ref), encode(alt)
-        if ((codes[variant.pos : variant.end] != ref) & (codes[variant.pos : variant.end] != N)).any():
-            raise InputError(f"{where}:{variant.pos + 1}: REF {variant.ref[:30]} is not what the reference has there")
+        check_ref(variant, codes, where)
+        new = encode(alt)
         match(variant.pos)
-        same = min(len(ref), len(new))  # bases that lie over the reference; the rest is inserted or deleted
+        same = min(len(variant.ref), len(new))  # bases that lie over the reference; the rest is inserted or deleted
         starts.append(place)
         positions.append(variant.pos)
         lengths.append(same)

@@ -10,16 +10,20 @@ from statistics import NormalDist
 import numpy as np
 import pysam
 
-from clair3.core.simulate import CHANGE, CONTEXT, RUN
-from preprocess.alignment_index import find_alignment_index
-from preprocess.simulate.error_counts import Counter, Counts, Runs, batches, lay_out, widened
+from clair3.core.simulate import CHANGE, CONTEXT, RUN, RUN_GROUPS
+from preprocess.confident_regions import refuse_other_name
+from preprocess.environment import Alignments, check_lengths, read_alignments
+from preprocess.simulate.error_counts import Counter, Counts, Runs, batches, counted, lay_out, widened
 from preprocess.simulate.genome import read_contigs
 from preprocess.simulate.haplotypes import read_variants
+from preprocess.simulate.mixtures import factor_quantiles, site_rates
 from preprocess.simulate.profile import MOST_QUALITY, STATES, Profile, kmer_text, profile_text
 from preprocess.simulate.variants import Variant
+from preprocess.subsampling import iter_reads
 from shared.cli import required_text
 from shared.errors import ConfigError, InputError
 from shared.platforms import PLATFORMS
+from shared.reference import Reference, read_reference
 from shared.regions import read_bed
 from shared.whole_files import write_whole
 
@@ -32,7 +36,10 @@ LONG_CLIP, NEAR_END, LONGEST_CLIP = 20, 100, 2000
 PRIOR_RUNS, PRIOR_TRACTS, PRIOR_EVENTS = 100, 200, 4
 SIGNIFICANT = 9.0
 LARGEST_FACTOR = 8.0
-"""Reads that err more than this lie where they do not belong."""
+"""Long reads that err more than this lie where they do not belong."""
+
+SHORT_RANKS = 201
+"""Quantiles of the spread of short reads: few reads have most of the errors."""
 GROWTH, TRACT_GROWTH = 1.25, 1.02
 """How much more often a run (a tandem repeat) errs that is one base longer, where too few are seen to tell."""
 
@@ -112,43 +119,41 @@ def run(args: argparse.Namespace) -> None:
 
 def count(bam: Path, fasta: Path, truth: str | None, bed: str | None, most: float) -> tuple[Counts, ReadFacts]:
     """Count the errors of the reads of all contigs, until there are enough bases. Raises InputError."""
-    index = find_alignment_index(bam)
+    genome = read_reference(fasta)
+    alignments = read_alignments(bam, genome)
     known = read_variants(Path(truth), np.random.default_rng(0)) if truth else None
     wanted = read_bed(Path(bed)) if bed else None
     counter, facts, seen = Counter(), ReadFacts(), 0
-    try:
-        with pysam.AlignmentFile(str(bam), reference_filename=str(fasta), index_filename=str(index)) as file:
-            here = [name for name in file.references if any(True for _ in file.fetch(name))]
-            for _, contig, codes in read_contigs(fasta, tuple(here)):
-                if file.get_reference_length(contig.name) != contig.length:
-                    raise InputError(f"{bam}: contig {contig.name} has another length than in {fasta}")
-                regions = None if wanted is None else wanted.get(contig.name, np.empty((0, 2), np.int64))
-                reads = usable_reads(file, contig.name, regions)
-                for batch in batches(reads, BATCH):
-                    columns = lay_out(batch, codes, str(bam))
-                    out = outside(regions, columns)
-                    if known is not None:
-                        out |= variant_positions(known.get(contig.name, []), columns)
-                    counter.add(columns, out, known is None)
-                    for read in batch:
-                        facts.add(read, contig.length)
-                    seen += int(columns.length.sum())
-                    if seen >= most:
-                        return counter.counts, facts
-    except (OSError, ValueError) as error:
-        raise InputError(f"{bam}: cannot be read ({error})") from None
+    for _, contig, codes in read_contigs(fasta, tuple(sorted(alignments.with_reads))):
+        check_lengths(alignments, genome, [contig])
+        for path, found in ((truth, known), (bed, wanted)):
+            refuse_other_name(Path(path or ""), contig.name, found or ())
+        regions = None if wanted is None else wanted.get(contig.name, np.empty((0, 2), np.int64))
+        for batch in batches(usable_reads(alignments, genome, contig.name, regions), BATCH):
+            columns = lay_out(batch, codes, str(bam))
+            out = outside(regions, columns)
+            if known is not None:
+                out |= variant_positions(known.get(contig.name, []), columns)
+            counter.add(columns, out, known is None)
+            for read in batch:
+                facts.add(read, contig.length)
+            seen += int(columns.length.sum())
+            if seen >= most:
+                return counter.counts, facts
     if counter.counts.bases.sum() < LEAST_BASES:
         found = int(counter.counts.bases.sum())
         raise InputError(f"{bam}: {found} aligned bases are too few for a profile; {LEAST_BASES} are needed")
     return counter.counts, facts
 
 
-def usable_reads(file: pysam.AlignmentFile, contig: str, regions: np.ndarray | None) -> Iterator[pysam.AlignedSegment]:
+def usable_reads(
+    alignments: Alignments, genome: Reference, contig: str, regions: np.ndarray | None
+) -> Iterator[pysam.AlignedSegment]:
     """Primary alignments that are surely where they belong, by position; those over regions, (k, 2) int64, if given."""
     low, high = (0, None) if regions is None else (int(regions[:, 0].min(initial=0)), int(regions[:, 1].max(initial=0)))
     if high == 0:
         return
-    for read in file.fetch(contig, low, high):
+    for read in iter_reads(alignments, genome, (contig,), low, high):
         wrong = read.is_secondary or read.is_supplementary or read.is_duplicate or read.is_qcfail
         if not wrong and read.mapping_quality >= LEAST_MAPQ and read.query_sequence and read.reference_length > 1:
             yield read
@@ -185,12 +190,18 @@ def estimate(platform: str, counts: Counts, facts: ReadFacts) -> Profile:
     share, smoothness = quality_correlations(facts.qualities)
     rise, decline = along_read(counts) if platform == "ilmn" else (0.0, 0.0)
     quantiles = np.linspace(0, 1, 21)
+    mismatch = counts.mismatches.sum() / max(1, counts.bases.sum())
+    depth, errors, number = np.concatenate(counts.sites).T
+    sites = site_rates(depth, errors, number, mismatch / 3)
+    elsewhere = max(0.1, 1 - sum(part * rate for part, rate in sites) / max(mismatch, 1e-9))
     values = {
         "platform": platform,
         "lengths": np.quantile(np.clip(facts.lengths, 50, 200_000), quantiles).tolist(),
-        "spread": spread(np.concatenate(counts.read_errors), np.concatenate(counts.read_bases), quantiles),
+        "spread": spread(np.concatenate(counts.read_errors), np.concatenate(counts.read_bases)),
         "insert": insert_size(facts.inserts),
-        "mismatch": scale["mismatches"] * counts.mismatches.sum() / max(1, counts.bases.sum()),
+        "mismatch": scale["mismatches"] * mismatch * elsewhere,
+        "sites": sites,
+        "run_factors": run_factors(counts),
         "insertion": counts.inserted.sum() / runs,
         "deletion": counts.deleted.sum() / runs,
         "substitution": shares(counts.substitution + 0.5 * (1 - np.eye(4))).tolist(),
@@ -276,21 +287,30 @@ def quality_rows(quality: np.ndarray) -> np.ndarray:
     return rows[:, : int(np.flatnonzero(quality.sum(axis=0)).max(initial=0)) + 1]
 
 
-def spread(errors: np.ndarray, bases: np.ndarray, quantiles: np.ndarray) -> list[float]:
-    """Quantiles of the factor of a read on all rates, mean 1: as seen in reads of many errors; where there are none, a
-    log-normal one with the variance that chance alone does not explain."""
+def spread(errors: np.ndarray, bases: np.ndarray) -> list[float]:
+    """Quantiles of the factor of a read on all rates, mean 1: as seen in reads of many errors, else what chance does
+    not explain."""
     wanted = bases * (errors.sum() / max(1, bases.sum()))
-    many, some = wanted >= 20, wanted > 0.2
+    many = wanted >= 20
     if many.sum() >= 20:
-        factor = np.minimum(np.quantile(errors[many] / wanted[many], quantiles), LARGEST_FACTOR)
-    elif some.sum() >= 20:
-        weight = wanted[some] / wanted[some].sum()
-        variance = float((weight * ((errors[some] / wanted[some] - 1) ** 2 - 1 / wanted[some])).sum())
-        normal = np.array([NormalDist().inv_cdf(q) for q in np.clip(quantiles, 0.01, 0.99)])
-        factor = np.exp(np.sqrt(np.log1p(np.clip(variance, 0, 1))) * normal)
-    else:
-        factor = np.ones(len(quantiles))
-    return (factor / ((factor[1:] + factor[:-1]) / 2).mean()).tolist()
+        factor = np.minimum(np.quantile(errors[many] / wanted[many], np.linspace(0, 1, 21)), LARGEST_FACTOR)
+        return (factor / ((factor[1:] + factor[:-1]) / 2).mean()).tolist()
+    expected = np.maximum(np.round(wanted, 2), 0.01)
+    rows = counted(np.round(100 * expected).astype(np.int64), errors)
+    return factor_quantiles(rows[:, 1], rows[:, 0] / 100, rows[:, 2], SHORT_RANKS)
+
+
+def run_factors(counts: Counts) -> list[list[float]]:
+    """Quantiles of the factor of a run on its changes, for each group of lengths."""
+    row, reads, events, number = np.concatenate(counts.run_sites).T
+    rate = 1 - counts.changes[:, CHANGE] / np.maximum(counts.changes.sum(axis=1), 1)
+    group = np.searchsorted(RUN_GROUPS, row % (RUN + 1), side="right") - 1
+    expected = reads * rate[row]
+    tables = []
+    for which in range(len(RUN_GROUPS)):
+        of = group == which
+        tables.append(factor_quantiles(events[of], expected[of], number[of], 21))
+    return tables
 
 
 def quality_correlations(qualities: list[np.ndarray]) -> tuple[float, float]:

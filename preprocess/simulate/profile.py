@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clair3.core.simulate import CHANGE, CONTEXT, LENGTHS, LEVELS, RUN, TRACT, ErrorProcess
+from clair3.core.simulate import CHANGE, CONTEXT, FACTORS, LENGTHS, LEVELS, RUN, RUN_GROUPS, SITES, TRACT, ErrorProcess
 from shared.errors import InputError
 from shared.platforms import PLATFORMS
 from shared.sequence import BASES
@@ -40,6 +40,10 @@ class Profile:
     tract             by bases of a short tandem repeat from 0 to 64, the chances to lose and to gain a unit
     context           6-mer: factors on mismatch, gain and loss at its fourth base
     quality           by state (STATES): chances of qualities from 0
+    sites             [share, rate]: of the bases of each strand, those where reads show the same wrong base, and how
+                      often; at most 15 rows
+    run_factors       for runs of 1, 4 and 8 bases and more: quantiles of the factor of a run on its changes, mean 1, as
+                      some runs err more than others alike
     read_share        correlation of the qualities of a read's bases; smoothness: of neighbours, beyond that
     rise, decline     more errors, and standard deviations of quality less, at the end of a read than at its start
     junk              share of reads with bases that belong nowhere at an end, and their mean number
@@ -61,6 +65,8 @@ class Profile:
     insertion_length: list[float] = field(default_factory=lambda: [0.75, 0.15, 0.05, 0.03, 0.02])
     deletion_length: list[float] = field(default_factory=lambda: [0.7, 0.15, 0.08, 0.04, 0.03])
     context: dict[str, list[float]] = field(default_factory=dict)
+    sites: list[list[float]] = field(default_factory=list)
+    run_factors: list[list[float]] = field(default_factory=lambda: [[1.0, 1.0]] * len(RUN_GROUPS))
     read_share: float = 0.0
     smoothness: float = 0.0
     rise: float = 0.0
@@ -82,6 +88,9 @@ class Profile:
             values["context"][kmer_code(kmer)] = factors
         values["run"] = rate * np.array([self.run["AT"], self.run["CG"]])
         values["tract"] = rate * np.array(self.tract)
+        values["site"] = rate * np.pad([row[1] for row in self.sites], (1, SITES - 1 - len(self.sites)))
+        at = (np.arange(FACTORS) + 0.5) / FACTORS
+        values["run_factor"] = [np.interp(at, np.linspace(0, 1, len(row)), row) for row in self.run_factors]
         values["substitution"] = np.cumsum(self.substitution, axis=1)
         for name in ("insertion_length", "deletion_length"):
             values[name] = np.cumsum(np.pad(getattr(self, name), (0, LENGTHS - len(getattr(self, name)))))
@@ -179,12 +188,17 @@ def check_profile(profile: Profile) -> None:
             or not all(0 <= x < 1e4 for x in factors)
         ):
             raise ValueError(f"context {kmer!r}: {factors}")
-    rising = [profile.lengths, profile.spread]
+    if len(profile.run_factors) != len(RUN_GROUPS):
+        raise ValueError(f"run_factors is not a table of {len(RUN_GROUPS)} rows")
+    sites = np.array(profile.sites, float).reshape(-1, 2)
+    if len(sites) >= SITES or (sites < 0).any() or not (sites[:, 1] <= 1).all() or not sites[:, 0].sum() <= 0.5:
+        raise ValueError(f"sites is not a table of at most {SITES - 1} shares and rates")
+    rising = [profile.lengths, profile.spread, *profile.run_factors]
     if (
         any(len(row) < 2 or row[0] < 0 or any(np.diff(row) < 0) for row in rising)
         or not 50 <= profile.lengths[-1] <= 2e5
     ):
-        raise ValueError("lengths and spread must rise, and the longest read have 50 to 200,000 bases")
+        raise ValueError("lengths, spread and run_factors must rise, and the longest read have 50 to 200,000 bases")
     if profile.insert is not None and (len(profile.insert) != 2 or min(profile.insert) < 0):
         raise ValueError("insert is not a mean and a standard deviation")
 

@@ -41,7 +41,9 @@ def varied(profile: Profile, rng: np.random.Generator) -> Profile:
         for kind, rows in profile.run.items()
     }
     context = profile.context | random_contexts(rng, int(rng.integers(50, 300)), (1.0, 8.0))
-    return replace(profile, **changed, run=table, context=context)
+    more = rng.lognormal(0, 0.5)
+    sites = [[min(share * more, 0.1), rate] for share, rate in profile.sites]
+    return replace(profile, **changed, run=table, context=context, sites=sites)
 
 
 def random_contexts(rng: np.random.Generator, number: int, factors: tuple[float, float]) -> dict[str, list[float]]:
@@ -50,6 +52,12 @@ def random_contexts(rng: np.random.Generator, number: int, factors: tuple[float,
     rows = np.ones((number, 3))
     rows[np.arange(number), rng.integers(0, 3, number)] = np.exp(rng.uniform(*np.log(factors), number))
     return {kmer_text(int(code)): row for code, row in zip(codes, rows.tolist(), strict=True)}
+
+
+def random_sites(rng: np.random.Generator, share: tuple[float, float]) -> list[list[float]]:
+    """Bases where reads of one direction err alike: this share of them, fewer with higher rates."""
+    first = float(np.exp(rng.uniform(*np.log(share))))
+    return [[first, 0.06], [first / 4, 0.12], [first / 30, 0.25]]
 
 
 def draw_profile(platform: str, rng: np.random.Generator) -> Profile:
@@ -144,6 +152,8 @@ def draw_ont(rng: np.random.Generator) -> Profile:
         run=tables,
         tract=stutter_table(rng.uniform(0.004, 0.02), 0.65),
         context=context,
+        sites=random_sites(rng, (3e-4, 5e-3)),
+        run_factors=[spread_of(rng, sigma) for sigma in (0.6, 0.5, 0.3)],
         quality=calibrated(error, rng.uniform(-3, 3), 2, 50, 11),
         read_share=0.4,
         smoothness=0.75,
@@ -168,6 +178,8 @@ def draw_hifi(rng: np.random.Generator) -> Profile:
         run=tables,
         tract=stutter_table(rng.uniform(0.0002, 0.001), 0.5),
         context=context,
+        sites=random_sites(rng, (3e-5, 1e-3)),
+        run_factors=[spread_of(rng, sigma) for sigma in (0.6, 0.5, 0.3)],
         quality=calibrated(error, rng.uniform(-3, 3), 3, 40 if capped else 93, 12 if capped else 25),
         read_share=0.5,
         smoothness=0.6,
@@ -194,6 +206,8 @@ def draw_ilmn(rng: np.random.Generator) -> Profile:
         run=tables,
         tract=stutter_table(1e-5, 0.6),
         context=context,
+        sites=random_sites(rng, (3e-5, 4e-3)),
+        run_factors=[spread_of(rng, sigma) for sigma in (1.0, 0.7, 0.4)],
         quality=calibrated(error, rng.uniform(-3, 3), 2, bins[-1], 9, bins),
         read_share=0.4,
         smoothness=0.5,

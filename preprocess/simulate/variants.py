@@ -34,6 +34,12 @@ class Variant:
         number = self.genotype[copy]
         return self.alts[number - 1] if number else None
 
+    @property
+    def row(self) -> str:
+        """Its fields in a VCF, behind the contig."""
+        genotype = "{}|{}".format(*self.genotype)
+        return "\t".join((str(self.pos + 1), ".", self.ref, ",".join(self.alts), ".", "PASS", ".", "GT", genotype))
+
 
 @dataclass(frozen=True)
 class VariantRule:

@@ -92,6 +92,7 @@ typedef struct {
     int64_t start, n;
     int reverse;
     const uint16_t *tracts;
+    const uint8_t *sites, *run_class;
     c3_sim_random *random;
     c3_sim_columns *columns;
     int after_gap; /* the next base follows a deletion */
@@ -133,9 +134,12 @@ static void put_copies(walk *w, int64_t from, int unit, int64_t n)
     for (int64_t i = 0; i < n; i++) put(w, SIM_INSERT, template_base(w, from + i % unit), INSERTED);
 }
 
-/* The change of length of a run of n bases: -3 .. 3. */
-static int run_change(const walk *w, uint8_t base, int64_t n, float errors, const float *factors)
+/* The change of length of a run of n bases from base i: -3 .. 3. */
+static int run_change(const walk *w, uint8_t base, int64_t i, int64_t n, float errors, const float *factors)
 {
+    int64_t first = w->reverse ? w->start + w->n - i - n : w->start + i;
+    int group = (n >= C3_SIM_MIDDLE_RUN) + (n >= C3_SIM_LONG_RUN);
+    errors *= w->profile->run_factor[group * C3_SIM_FACTORS + w->run_class[first]];
     const float *chance = w->profile->run + ((base == 1 || base == 2) * (C3_SIM_RUN + 1) + (n < C3_SIM_RUN ? n : C3_SIM_RUN)) *
                                                 (2 * C3_SIM_CHANGE + 1);
     float u = uniform(w->random), below = 0;
@@ -226,6 +230,14 @@ static void turn_over(c3_sim_columns *c)
     }
 }
 
+/* The base that a read shows where reads of its direction err alike, in the direction of sequencing; -1: the true one. */
+static int at_site(const walk *w, int64_t i, float errors)
+{
+    uint8_t site = w->sites[w->reverse ? w->start + w->n - 1 - i : w->start + i];
+    if (!site || uniform(w->random) >= w->profile->site[site >> 2] * errors) return -1;
+    return w->reverse ? 3 - (site & 3) : site & 3;
+}
+
 /* The bases of a run: an early change of length, then base by base. Returns where the template goes on. */
 static int64_t walk_run(walk *w, int64_t i, uint64_t *code, float errors)
 {
@@ -240,7 +252,7 @@ static int64_t walk_run(walk *w, int64_t i, uint64_t *code, float errors)
         *code = (*code << 2 | ahead) & ((1u << 2 * C3_SIM_CONTEXT) - 1);
         const float *factors = p->context + 3 * *code;
         if (k == i) {
-            change = run_change(w, base, length, errors, factors);
+            change = run_change(w, base, i, length, errors, factors);
             if (change > 0 && !w->reverse) put_copies(w, i, 1, change);
             if (change < 0 && !w->reverse) leave_out(w, -change);
         }
@@ -253,7 +265,11 @@ static int64_t walk_run(walk *w, int64_t i, uint64_t *code, float errors)
             int to = chosen(p->substitution + 4 * base, 4, u / below);
             put(w, SIM_MATCH, (uint8_t)to, to == base ? CORRECT : MISMATCH);
         } else {
-            put(w, SIM_MATCH, base, length >= LONG_RUN ? IN_RUN : CORRECT);
+            int shown = at_site(w, k, errors);
+            if (shown >= 0 && shown != base)
+                put(w, SIM_MATCH, (uint8_t)shown, MISMATCH);
+            else
+                put(w, SIM_MATCH, base, length >= LONG_RUN ? IN_RUN : CORRECT);
         }
     }
     if (change > 0 && w->reverse) put_copies(w, i, 1, change);
@@ -285,12 +301,29 @@ static int64_t rare_event(walk *w, int64_t i, float errors)
     return 0;
 }
 
+/* What follows a fragment that is shorter than its read: Illumina's adapter, and then anything. */
+static void put_adapter(c3_sim_columns *c, int64_t n, c3_sim_random *random)
+{
+    static const char ADAPTER[] = "AGATCGGAAGAGCACACGTCTGAACTCCAGTCA", BASES[] = "ACGT";
+    int64_t i = c->n;
+    for (int64_t left = n; i > 0 && left > 0;) left -= c->op[--i] != SIM_DELETE;
+    for (int64_t k = 0; i < c->n; i++) {
+        if (c->op[i] == SIM_DELETE) continue;
+        c->base[i] = c3_sim_next(random) >> 62;
+        for (uint8_t base = 0; k < (int64_t)sizeof ADAPTER - 1 && base < 4; base++)
+            if (BASES[base] == ADAPTER[k]) c->base[i] = base;
+        if (c->state[i] == MISMATCH) c->state[i] = CORRECT;
+        k++;
+    }
+}
+
 int c3_sim_columns_of(const c3_sim_profile *p, const c3_sim_haplotype *h, const c3_sim_segment *s, c3_sim_random *random,
                       c3_sim_columns *c)
 {
     int64_t n = s->length, margin = 4 * LARGEST_TRACT;
     if (reserve(c, 2 * n + margin)) return C3_NO_MEMORY;
-    walk w = {p, h->bases, s->start, n, s->reverse, s->reverse ? h->tract_last : h->tract_first, random, c, 0};
+    walk w = {p, h->bases, s->start, n, s->reverse, s->reverse ? h->tract_last : h->tract_first,
+              s->reverse ? h->site_reverse : h->site_forward, h->run_class, random, c, 0};
     uint64_t code = 0;
     float level = 1 / (1 + p->rise / 3); /* so that the rates are those of the whole read */
     for (int64_t i = 0; i < n && i < 2; i++) code = code << 2 | template_base(&w, i);
@@ -307,6 +340,7 @@ int c3_sim_columns_of(const c3_sim_profile *p, const c3_sim_haplotype *h, const 
         }
         i = walk_run(&w, i, &code, errors);
     }
+    if (s->adapter) put_adapter(c, s->adapter, random);
     give_qualities(p, s, random, c);
     if (s->reverse) turn_over(c);
     for (int64_t i = 0; i < c->n; i++) c->n_bases += c->op[i] != SIM_DELETE;

@@ -13,6 +13,10 @@
 #define C3_SIM_LENGTHS 16
 #define C3_SIM_STATES 5
 #define C3_SIM_LEVELS 4096
+#define C3_SIM_SITES 16
+#define C3_SIM_FACTORS 256
+#define C3_SIM_MIDDLE_RUN 4
+#define C3_SIM_LONG_RUN 8
 
 /* The error process of a run. Contexts and runs are read in the direction of sequencing, so what errs on one strand does
  * not on the other. Tables end in their last row: longer runs, tracts, indels are as likely as it says. */
@@ -29,15 +33,20 @@ typedef struct {
     float smoothness;                    /* correlation of the rest of a level with that of the base before, 0 .. 1 */
     float rise;                          /* errors at the end of a read against its start, minus 1 */
     float decline;                       /* standard deviations that the level falls to the end of a read */
+    const float *site;                   /* (16) chance of the wrong base of a site by its class; class 0: no such site */
+    const float *run_factor;             /* (3, 256) factors on the changes of runs of 1, 4, 8 bases and more, by class */
     float dwell;                         /* mean number of blocks of a base in the move table */
     int32_t stride;                      /* samples of a block; 0: no move table */
 } c3_sim_profile;
 
 /* One copy of a contig, bases as 0 .. 3, and how it lies over the reference: blocks of equal length, (n_blocks), in
- * order. tract_first and tract_last hold, where a short tandem repeat starts or ends, 256 * unit + bases (at most 255). */
+ * order. tract_first and tract_last hold, where a short tandem repeat starts or ends, 256 * unit + bases (at most 255).
+ * Sites are bases where reads of one direction err alike: 4 * class + the base they show, for forward and reverse reads
+ * (in forward letters). run_class is that of the run that starts at a base. */
 typedef struct {
     const uint8_t *bases;
     const uint16_t *tract_first, *tract_last;
+    const uint8_t *site_forward, *site_reverse, *run_class;
     int64_t n;
     const int64_t *block_start, *block_pos, *block_length;
     int64_t n_blocks;
@@ -53,6 +62,7 @@ typedef struct {
     int32_t haplotype;
     int32_t reverse;
     int32_t head, tail;    /* junk bases before and after, in the direction of sequencing */
+    int32_t adapter;       /* of the length: last bases that are the adapter's, in the direction of sequencing */
     float errors;          /* factor on all error rates of the profile */
     float level;           /* of quality, standard deviations */
     float end_errors;      /* factor on the rise of errors to the end: 1, more for a second mate */
