@@ -70,7 +70,6 @@ def test_what_a_recipe_makes(recipe, tmp_path):
         ("references", [{"contig": "one", "bases": 9000}] * 2, "references, number 2: contig one is there twice"),
         ("genomes", [{"seed": 1, "density": [0, 0]}] * 2, "genomes, number 2: seed 1 is there twice"),
         ("platform", "clr", "platform is clr; expected one of ont"),
-        ("pileup", {"train": {"maxEpochs": 1}}, "pileup, train: unknown name maxEpochs"),
         ("sampels", [], "unknown name sampels"),
     ],
 )

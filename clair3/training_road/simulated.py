@@ -13,7 +13,6 @@ from clair3 import training_road
 from clair3.pipeline import alone_in
 from clair3.training.options import read_options
 from clair3.training_road.config import KINDS
-from clair3.training_road.networks import read_network
 from clair3.training_road.plan import STAGES
 from clair3.training_road.sections import Section, existing, flag, listing, mapping, text, texts, whole
 from clair3.training_road.steps import Road, Step
@@ -128,9 +127,6 @@ def read_recipe(path: Path) -> Recipe:
         road={name: value for name in ("pileup", "full_alignment", "model") if (value := top.take(name, mapping, {}))},
     )
     top.finish()
-    for kind in KINDS:  # the road would refuse its options only when everything is simulated
-        section = Section(recipe.road.get(kind, {}), f"{path}, {kind}")
-        read_network(section, kind, platform, False)
     return recipe
 
 
