@@ -71,6 +71,8 @@ def test_what_a_recipe_makes(recipe, tmp_path):
         ("genomes", [{"seed": 1, "density": [0, 0]}] * 2, "genomes, number 2: seed 1 is there twice"),
         ("platform", "clr", "platform is clr; expected one of ont"),
         ("sampels", [], "unknown name sampels"),
+        ("pileup", {"train": {"colour": 1}}, "recipe.yaml, pileup, train: unknown name colour"),
+        ("full_alignment", {"candidates": {"ref_pct_full": 2}}, "ref_pct_full is 2; expected"),
     ],
 )
 def test_the_recipe_is_checked(name, value, words, recipe, tmp_path):

@@ -11,8 +11,10 @@ from typing import Any
 
 from clair3 import training_road
 from clair3.pipeline import alone_in
+from clair3.task.main import FULL_ALIGNMENT
 from clair3.training.options import read_options
-from clair3.training_road.config import KINDS
+from clair3.training_road.config import KINDS, read_lowest
+from clair3.training_road.networks import read_network
 from clair3.training_road.plan import STAGES
 from clair3.training_road.sections import Section, existing, flag, listing, mapping, text, texts, whole
 from clair3.training_road.steps import Road, Step
@@ -127,7 +129,22 @@ def read_recipe(path: Path) -> Recipe:
         road={name: value for name in ("pileup", "full_alignment", "model") if (value := top.take(name, mapping, {}))},
     )
     top.finish()
+    check_networks(recipe.road, platform, str(path))
     return recipe
+
+
+def check_networks(road: dict[str, Any], platform: str, where: str) -> None:
+    """Raises ConfigError for options of the networks that the road would refuse, hours later. Checkpoints to begin with
+    may not be there yet."""
+    for kind in KINDS:
+        values = {name: value for name, value in road.get(kind, {}).items() if name != "candidate_model"}
+        section = Section(values, f"{where}, {kind}")
+        train = section.take("train", mapping, {})
+        section.values["train"] = {name: value for name, value in train.items() if name != "chkpnt_fn"}
+        read_network(section, kind, platform, False)
+        if kind == FULL_ALIGNMENT:
+            read_lowest(section)
+        section.finish()
 
 
 def read_references(top: Section, name: str) -> Iterator[Reference]:
