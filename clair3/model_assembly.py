@@ -1,26 +1,30 @@
 """Two trained networks as a model folder that calling takes: pileup.pt, full_alignment.pt, model.json (design.md 8)."""
 
 import argparse
+import hashlib
 import logging
-import shutil
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from clair3.checkpoint import load_model
-from clair3.model_card import NETWORK_FILES, ModelCard, card_from, read_card, write_card
+from clair3.model_card import NETWORK_FILES, ModelCard, card_from, read_card, read_json, write_card
+from clair3.small_checkpoint import small_checkpoint
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
-from shared.cli import required_text
-from shared.digest import sha256_of
-from shared.errors import ConfigError, InputError, unwritable
+from shared.cli import add_switch, required_text
+from shared.errors import ConfigError, InputError
 from shared.param_f import CHANNEL_COUNT
 from shared.platforms import PLATFORMS
-from shared.whole_files import unfinished
+from shared.whole_files import make_folder, write_whole
 
 logger = logging.getLogger(__name__)
 
 LISTS = ("basecall_models", "instruments")
-CARD_OPTIONS = ("name", "chemistry", "basecaller", *LISTS, "purpose", "licence", "source")
-"""Fields of model.json that nobody but the user knows."""
+CARD_OPTIONS = ("name", "chemistry", "basecaller", *LISTS, "purpose", "origin", "training_data", "licence", "source")
+"""Fields of model.json that nobody but the user knows, or knows better."""
+
+FIGURES = ("tp_calls", "fp", "tp_truth", "fn", "precision", "recall", "f1", "f1_interval")
+"""Of `clair3 evaluate --json`, what goes into a card."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,49 +38,101 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}", type=required_text, metavar="A,B" if name in LISTS else "TEXT", help="in model.json"
         )
+    parser.add_argument(
+        "--evaluation", type=evaluation, action="append", default=[], metavar="NAME=JSON",
+        help='figures of "clair3 evaluate --json" for model.json; may be given again',
+    )  # fmt: skip
+    add_switch(parser, "--small", help="round the weights to bfloat16 (kept as float32) and pack them")
 
 
 def run(args: argparse.Namespace) -> None:
     """Make the folder. Raises ClairError, see assemble."""
     said = {name: value for name in CARD_OPTIONS if (value := getattr(args, name)) is not None}
     said |= {name: said[name].split(",") for name in LISTS if name in said}
-    assemble(Path(args.pileup_fn), Path(args.fa_fn), Path(args.output_dir), args.platform, said)
+    figures = {name: read_figures(path) for name, path in args.evaluation}
+    assemble(Path(args.pileup_fn), Path(args.fa_fn), Path(args.output_dir), args.platform, said, figures, args.small)
 
 
-def assemble(pileup: Path, full_alignment: Path, folder: Path, platform: str | None, said: dict) -> ModelCard:
-    """Copy two checkpoints into a model folder and write its card, last; what model.json beside them knows is kept.
+def evaluation(text: str) -> tuple[str, Path]:
+    """The name and the file of an evaluation. Raises ArgumentTypeError."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"{text}: expected NAME=FILE")
+    return name, Path(path)
 
-    said: further fields of the card. Raises InputError when a checkpoint is not of its kind or cannot be copied,
-    ConfigError when nobody says the platform, or two platforms are said.
+
+def read_figures(path: Path) -> dict[str, dict]:
+    """Counts and shares of SNPs and indels, of what `clair3 evaluate --json` wrote. Raises InputError."""
+    try:
+        kinds = read_json(path)["strata"]["type"]
+        return {kind: {name: kinds[kind][name] for name in FIGURES} for kind in kinds if kind != "all"}
+    except (TypeError, LookupError):
+        raise InputError(f"{path}: not what clair3 evaluate --json writes") from None
+
+
+def assemble(
+    pileup: Path,
+    full_alignment: Path,
+    folder: Path,
+    platform: str | None,
+    said: dict,
+    figures: dict[str, dict] | None = None,
+    small: bool = False,
+) -> ModelCard:
+    """Copy two checkpoints into a model folder and write its card; what model.json beside them knows is kept.
+
+    said: further fields of the card; figures: metrics of the whole model by name; small: round and pack the weights
+    (clair3.small_checkpoint). Raises InputError when a checkpoint is not of its kind or cannot be copied, ConfigError
+    when nobody says the platform, or two platforms are said.
     """
     files = dict(zip(NETWORK_FILES, (pileup, full_alignment), strict=True))
     load_model(pileup, PILEUP)
     network = load_model(full_alignment, FULL_ALIGNMENT, heads=4)
-    cards = {name: card for name, path in files.items() if (card := read_card(path.parent))}
+    cards = {Path(name).stem: card for name, path in files.items() if (card := read_card(path.parent))}
     platforms = {card.platform for card in cards.values()} | ({platform} if platform else set())
     if len(platforms) != 1:
         raise ConfigError(
             f"--platform: {' and '.join(sorted(platforms)) or 'not known'}; give the one of both checkpoints"
         )
-    card = ModelCard(
-        name=folder.resolve().name,
-        platform=platforms.pop(),
-        dwell=network.channels > CHANNEL_COUNT or None,
-        origin=next((card.origin for card in cards.values() if card.origin), None),
-        training_data=", ".join(dict.fromkeys(card.training_data for card in cards.values() if card.training_data))
-        or None,
-        metrics={Path(name).stem: card.metrics for name, card in cards.items() if card.metrics},
-        training={Path(name).stem: card.training for name, card in cards.items() if card.training},
-    )
-    card = card_from(card.as_dict() | said, "--" + ", --".join(said) if said else str(folder))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, path in files.items():
-            with unfinished(folder / name) as partial:
-                shutil.copyfile(path, partial)
-    except OSError as error:
-        raise InputError(unwritable(folder, error)) from None
-    card = replace(card, digest={name: sha256_of(folder / name) for name in files})
+    known = what_is_known(cards)
+    known |= {"name": folder.resolve().name, "platform": platforms.pop(), "metrics": known["metrics"] | (figures or {})}
+    if network.channels > CHANNEL_COUNT:
+        known["dwell"] = True
+    card = card_from(known | said, "--" + ", --".join(said) if said else str(folder))
+    contents = {name: small_checkpoint(path) if small else path.read_bytes() for name, path in files.items()}
+    make_folder(folder)
+    write_whole({folder / name: content for name, content in contents.items()})
+    card = replace(card, digest={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
     write_card(folder, card)
     logger.info("%s: a model for --platform=%s; call with --model_path=%s", folder, card.platform, folder)
     return card
+
+
+def what_is_known(cards: dict[str, ModelCard]) -> dict:
+    """Fields for a card of two networks, of their own cards by kind: of metrics and training both, of others one."""
+    kept = {}
+    for card in cards.values():
+        kept = {name: value for name, value in card.as_dict().items() if name in CARD_OPTIONS} | kept
+    if bins := list(dict.fromkeys(card.training_data for card in cards.values() if card.training_data)):
+        kept["training_data"] = ", ".join(bins)
+    kept["metrics"] = {kind: card.metrics.get(kind, card.metrics) for kind, card in cards.items() if card.metrics}
+    kept["training"] = {kind: training_of(card, kind) for kind, card in cards.items() if card.training}
+    return kept
+
+
+def training_of(card: ModelCard, kind: str) -> dict:
+    """What a card tells of a network's training; of folders only the last name, for they are of one machine.
+
+    The card may be of this network alone, or of a model that was assembled before and has an entry for it.
+    """
+    training = dict(card.training.get(kind, card.training))
+    if isinstance(options := training.get("options"), dict):
+        training["options"] = {
+            name: without_folders(value) if isinstance(value, str) else value for name, value in options.items()
+        }
+    return training
+
+
+def without_folders(words: str) -> str:
+    """Words of a command line, or one value, with the last name alone of each absolute path."""
+    return re.sub(r"(?<![^\s=,'\"])/(?:[^\s,'\"]*/)?", "", words)

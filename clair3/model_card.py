@@ -21,6 +21,9 @@ NETWORK_FILES = ("pileup.pt", "full_alignment.pt")
 PUBLISHED, AT_DOWNLOAD = "published", "download"
 """Where a digest comes from: whoever made the model, or the files as they arrived here, unchecked."""
 
+SIMULATED = "simulated"
+"""Origin of models that were trained on simulated reads, as those inside this package."""
+
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 """A name of a model or of a file in its folder: never a path."""
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -38,7 +41,7 @@ class ModelCard:
     instruments     values of `@RG PM` of such PacBio reads
     purpose         what it is specialised for ("bacteria"); --model_path=auto takes models without one
     dwell           trained with move tables
-    origin          who made it; "bundled" for models inside this package
+    origin          who made it, or SIMULATED
     address         of the folder (ends in /) or archive (.tar.gz) it can be fetched from, or was
     source          where to read about it
     training_data, metrics  in the words of who trained it

@@ -1,14 +1,14 @@
-"""What --model_path means: a folder, the name of a model, or `auto`, the model that fits the reads."""
+"""What --model_path means: a folder, the name of a model, `auto`, or nothing: the default of the platform."""
 
 import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from clair3.model_card import ModelCard, check_for_calling
-from clair3.model_registry import BUNDLED, find_installed, known_models
+from clair3.model_card import SIMULATED, ModelCard, check_for_calling
+from clair3.model_registry import BUNDLED, find_default, find_installed, known_models, read_registry
 from preprocess.read_groups import ReadGroup, read_groups
-from shared.errors import InputError
+from shared.errors import InputError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +32,16 @@ def is_model_name(text: str) -> bool:
     return text == AUTO or find_installed(text) is not None or text in known_models()
 
 
-def resolve_model(text: str, bam: Path, platform: str, dwell: bool) -> Path:
-    """The model folder that --model_path means, absolute; the choice of `auto` is logged with its reason.
+def resolve_model(text: str | None, bam: Path, platform: str, dwell: bool) -> Path:
+    """The model folder that --model_path means, absolute; a choice that was left to us is logged.
 
-    bam: the reads; dwell: whether move tables are to be used. Nothing is downloaded. Raises InputError when there is
-    no such folder, the model is not on this machine, the reads do not tell which model they need, or the folder's
-    model.json and its files contradict each other.
+    text: None for the default of the platform; bam: the reads; dwell: whether move tables are to be used. Nothing is
+    downloaded. Raises UsageError when there is no default, and InputError when there is no such folder, the model is
+    not on this machine, the reads do not tell which model they need, or the folder's model.json and its files
+    contradict each other.
     """
+    if text is None:
+        return default_model(bam, platform, dwell)
     if not is_model_name(text):
         folder = Path(os.path.abspath(text))
         if not folder.is_dir():
@@ -53,22 +56,41 @@ def resolve_model(text: str, bam: Path, platform: str, dwell: bool) -> Path:
     return folder
 
 
+def default_model(bam: Path, platform: str, dwell: bool) -> Path:
+    """The folder of the platform's default model. It says of itself what it is, and what to take in its place."""
+    folder = find_default(platform)
+    if folder is None:
+        raise UsageError(
+            f"--model_path is missing, and no default model for --platform={platform} is in this package; "
+            'give a folder, or a name of "clair3 models list"'
+        )
+    card = check_for_calling(folder, platform)
+    made = ", trained on simulated reads" if card and card.origin == SIMULATED else ""
+    logger.warning(
+        "No --model_path: calling with the default model %s of this package%s; for production use %s",
+        folder.name, made, published_for(bam, platform, dwell),
+    )  # fmt: skip
+    return folder
+
+
+def published_for(bam: Path, platform: str, dwell: bool) -> str:
+    """The published model that the read groups ask for, and how to call with it, in words."""
+    try:
+        _, (card, *_) = fitting_models(bam, read_groups(bam), platform, dwell, read_registry())
+    except InputError:  # the reads do not say; a file that cannot be read is refused later
+        return 'a published model for the basecaller or instrument of the reads ("clair3 models list")'
+    get = "" if find_installed(card.name) else f'"clair3 models fetch {card.name}", then '
+    return f"the published model {card.name} ({get}--model_path={card.name})"
+
+
 def choose(
     bam: Path, groups: Iterable[ReadGroup], platform: str, dwell: bool, cards: dict[str, ModelCard]
 ) -> tuple[Path, str]:
     """The folder of the one model that fits all reads, and why. Raises InputError rather than guess.
 
-    It fits when its card names the reads' basecaller model (ont) or instrument (hifi), and was trained with move
-    tables just when `dwell` asks for them. Models with a special purpose are never chosen. A model of this package
-    stands back behind others.
+    A model of this package stands back behind others.
     """
-    general = [card for card in cards.values() if card.platform == platform and card.purpose is None]
-    general = [card for card in general if bool(card.dwell) == dwell]
-    made_by = what_made_them(bam, groups, platform, general)
-    fitting = [card for card in general if fits(card, made_by)]
-    if not fitting:
-        moves = " with move tables" if dwell else ""
-        raise refusal(bam, f"no model{moves} is known for reads of {made_by}", general)
+    made_by, fitting = fitting_models(bam, groups, platform, dwell, cards)
     here = {card.name: folder for card in fitting if (folder := find_installed(card.name))}
     here = {name: folder for name, folder in here.items() if folder.parent != BUNDLED} or here
     if len(here) > 1:
@@ -84,6 +106,24 @@ def choose(
     if others := [card.name for card in fitting if card.name != name]:
         reason += f"; not on this machine, and for such reads too: {', '.join(others)}"
     return folder, reason
+
+
+def fitting_models(
+    bam: Path, groups: Iterable[ReadGroup], platform: str, dwell: bool, cards: dict[str, ModelCard]
+) -> tuple[str, list[ModelCard]]:
+    """What made all reads, and the models for it, one at least. Raises InputError rather than guess.
+
+    A model fits when its card names the reads' basecaller model (ont) or instrument (hifi), and was trained with move
+    tables just when `dwell` asks for them. Models with a special purpose never fit.
+    """
+    general = [card for card in cards.values() if card.platform == platform and card.purpose is None]
+    general = [card for card in general if bool(card.dwell) == dwell]
+    made_by = what_made_them(bam, groups, platform, general)
+    fitting = [card for card in general if fits(card, made_by)]
+    if not fitting:
+        moves = " with move tables" if dwell else ""
+        raise refusal(bam, f"no model{moves} is known for reads of {made_by}", general)
+    return made_by, fitting
 
 
 def what_made_them(bam: Path, groups: Iterable[ReadGroup], platform: str, general: list[ModelCard]) -> str:

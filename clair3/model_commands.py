@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from clair3.model_card import AT_DOWNLOAD, PUBLISHED, ModelCard, read_card
+from clair3.model_card import AT_DOWNLOAD, CARD_FILE, PUBLISHED, SIMULATED, ModelCard, read_card
 from clair3.model_registry import PATH_VARIABLE, find_installed, known_models
 from clair3.model_store import check_model, fetch, verifiable
 from shared.errors import ConfigError, InputError
@@ -43,7 +43,9 @@ def table(cards: dict[str, ModelCard]) -> str:
     rows = [("NAME", "PLATFORM", "DWELL", "BASECALLER OR INSTRUMENT", "DIGEST", "HERE")]
     for card in cards.values():
         known = "known" if verifiable(card, card.address) else "unknown"
-        made_by = (card.basecaller if card.platform == "ont" else card.chemistry) or "-"
+        simulated = card.origin == SIMULATED
+        made_by = (card.basecaller if card.platform == "ont" and not simulated else card.chemistry) or "-"
+        made_by += ", trained on simulated reads" if simulated else ""
         made_by += f", for {card.purpose}" if card.purpose else ""
         here = find_installed(card.name)
         rows.append((card.name, card.platform, yes(card.dwell), made_by, known, str(here or "-")))
@@ -56,7 +58,8 @@ def describe(folder: Path | None, card: ModelCard | None) -> str:
     """What is known about a model, a line for each field."""
     lines = {"folder": folder or 'not on this machine, see "clair3 models fetch --help"'}
     if card is not None:
-        lines |= {name: value for name, value in card.as_dict().items() if name != "digest"}
+        lines |= {name: value for name, value in card.as_dict().items() if name not in ("digest", "training")}
+        lines |= {"training": f"see {CARD_FILE} in the folder"} if card.training else {}
         lines["licence"] = card.licence or "not known, see its source"
         lines |= {f"sha256 {name}": value for name, value in card.digest.items()}
         if not card.digest:
@@ -112,10 +115,11 @@ def text(value: object) -> str:
     if isinstance(value, bool):
         return yes(value)
     if isinstance(value, list):
-        return ", ".join(value)
+        return ", ".join(map(text, value))
     if isinstance(value, dict):
-        return ", ".join(f"{name} {number}" for name, number in value.items())
-    return str(value)
+        inner = {name: f"({text(one)})" if isinstance(one, dict | list) else text(one) for name, one in value.items()}
+        return ", ".join(f"{name} {words}" for name, words in inner.items())
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def yes(value: bool | None) -> str:

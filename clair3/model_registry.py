@@ -2,12 +2,13 @@
 
 The registry is `clair3/data/models.json`, a list of model cards. Folders of models are looked for along a search path:
 those of the variable CLAIR3_MODELS (else the user's cache), those of Clair3's containers and environments, and the
-models inside this package.
+models inside this package, one of which is the default of each platform.
 """
 
 import logging
 import os
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 from clair3.model_card import CARD_FILE, NETWORK_FILES, ModelCard, card_from, read_card, read_json
@@ -15,9 +16,12 @@ from shared.errors import ConfigError, InputError
 
 logger = logging.getLogger(__name__)
 
-DATA = Path(__file__).resolve().parent / "data"
+DATA = Path(str(files("clair3"))) / "data"
 REGISTRY = DATA / "models.json"
-BUNDLED = DATA / "models"
+BUNDLED = DATA / "default_models"
+"""Folders of models that come with the package; written by `clair3 assemble_model --small`."""
+DEFAULTS = {"ont": "ont", "hifi": "hifi", "ilmn": "ilmn_simulated"}
+"""Folder, and so the name, of each platform's default model; `ilmn` is the name of a published one."""
 
 PATH_VARIABLE = "CLAIR3_MODELS"
 """Folders with model folders in them, separated as in PATH. The first one is where `clair3 models fetch` puts them."""
@@ -63,13 +67,19 @@ def find_installed(name: str) -> Path | None:
     return next((path / name for path in search_path() if is_model(path / name)), None)
 
 
+def find_default(platform: str) -> Path | None:
+    """The folder of this package's own model for a platform; None when it has none."""
+    folder = BUNDLED / DEFAULTS[platform]
+    return folder if is_model(folder) else None
+
+
 def known_models() -> dict[str, ModelCard]:
     """Registered models by name, and after them those in the search path that are not registered but have a card."""
     cards = read_registry()
     for path in search_path():
         for place in sorted(path.glob(f"*/{CARD_FILE}")):
             folder = place.parent
-            if folder.name in cards or folder.name.startswith(".") or not is_model(folder):
+            if folder.name in cards or folder.name.startswith(".") or find_installed(folder.name) != folder:
                 continue
             try:
                 cards[folder.name] = replace(read_card(folder), name=folder.name)

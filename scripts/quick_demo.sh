@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
-# Install into .venv, make the sample, call variants on it: the first of the README's two commands.
+# Install into .venv, call variants on the sample with the default model, evaluate them: the first of the README's commands.
+#   bash scripts/quick_demo.sh [ont|hifi]
 # On macOS as on Linux: needs Python 3.10 or later with venv, and a C compiler.
 set -eu
+platform=${1:-ont}
 cd "$(dirname "$0")/.."
-python=${PYTHON:-python3}
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+sample=tests/data/sample
+output=demo/$platform
+[ -f "$sample/$platform.bam" ] || { echo "[ERROR] $sample has no reads of '$platform'; give ont or hifi" >&2; exit 2; }
+[ -x .venv/bin/python ] || "${PYTHON:-python3}" -m venv .venv
 .venv/bin/python -m pip install --quiet -c env/constraints.txt -e .
-.venv/bin/python scripts/make_sample.py sample
-./run_clair3.sh --bam_fn=sample/reads.bam --ref_fn=sample/ref.fa --model_path=sample/model --platform=ont \
-    --threads=2 --output="$PWD/sample/output" --gvcf --var_pct_full=0.95 --ref_pct_full=0.95
-echo "calls: sample/output/merge_output.vcf.gz (from an untrained model with random weights: they mean nothing)"
+./run_clair3.sh --bam_fn="$sample/$platform.bam" --ref_fn="$sample/ref.fa" --platform="$platform" --threads=2 --output="$PWD/$output"
+.venv/bin/clair3 evaluate "$output/merge_output.vcf.gz" "$sample/truth.vcf.gz" "$sample/confident.bed" "$sample/ref.fa" \
+    --json "$output/figures.json" > "$output/figures.txt"
+head -n 4 "$output/figures.txt"
+echo "calls:   $output/merge_output.vcf.gz"
+echo "figures: $output/figures.txt, $output/figures.json"

@@ -7,11 +7,13 @@ from shared.process import limit_library_threads
 limit_library_threads()  # as the door does, before NumPy and torch are loaded
 
 import pytest  # noqa: E402
+import small_sample  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 from clair3.config import CallingConfig  # noqa: E402
 from clair3.selection import SelectionRule  # noqa: E402
-from scripts import make_sample  # noqa: E402
+from preprocess.candidates import CandidateRule  # noqa: E402
+from shared.platforms import PLATFORMS  # noqa: E402
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -30,29 +32,47 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def sample_reads(tmp_path_factory) -> Path:
-    """A folder with the reads of the README's sample: reads.bam, ref.fa, truth.vcf.gz."""
+    """A folder with the reads of the small sample: reads.bam, ref.fa, truth.vcf.gz, confident.bed."""
     folder = tmp_path_factory.mktemp("sample")
-    make_sample.make_reads(folder)
+    small_sample.make_reads(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def sample(sample_reads) -> Path:
-    """The README's sample: its reads, and model/ with seeded random weights."""
-    make_sample.make_model(sample_reads / "model")
+    """The small sample: its reads, and model/ with seeded random weights."""
+    small_sample.make_model(sample_reads / "model")
     return sample_reads
 
 
+@pytest.fixture(scope="session")
+def short_sample(tmp_path_factory, sample) -> Path:
+    """A folder with pairs of short reads of another genome, as sample has them; the model is the same."""
+    folder = tmp_path_factory.mktemp("short_sample")
+    small_sample.make_reads(folder, small_sample.PAIRS)
+    (folder / "model").symlink_to(sample / "model")
+    return folder
+
+
 @pytest.fixture
-def run_config(sample, tmp_path) -> CallingConfig:
+def platform() -> str:
+    """What run_config calls; a test that is for others too has it as a parameter."""
+    return "ont"
+
+
+@pytest.fixture
+def run_config(platform, request, tmp_path) -> CallingConfig:
     """A run of all stages on the sample with two threads, into an empty folder."""
+    short_reads = PLATFORMS[platform].short_reads
+    sample = request.getfixturevalue("short_sample" if short_reads else "sample")
     return CallingConfig(
         bam=sample / "reads.bam",
         reference=sample / "ref.fa",
         model_dir=sample / "model",
         threads=2,
-        platform="ont",
+        platform=platform,
         output=tmp_path / "out",
+        candidates=CandidateRule(scripted=short_reads),
         selection=SelectionRule(0.95, 0.95, 0.95),  # an untrained network is seldom sure of anything
         command_line="run_clair3.sh",
     )

@@ -13,7 +13,9 @@ from clair3.__main__ import main as clair3
 from shared.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
-IGNORED = shutil.ignore_patterns("*.so", "__pycache__", "build", "*.egg-info", ".venv", ".git", "sample", ".*_cache")
+IGNORED = shutil.ignore_patterns(
+    "*.so", "__pycache__", "build", "*.egg-info", ".venv", ".venv-tf", ".git", "demo", ".*_cache", ".hypothesis"
+)
 
 
 def pip(*arguments, **environment) -> subprocess.CompletedProcess:
@@ -21,10 +23,14 @@ def pip(*arguments, **environment) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
 
 
+def copy_of_checkout(folder: Path) -> Path:
+    """A copy of the project as a clean clone has it."""
+    return Path(shutil.copytree(ROOT, folder, ignore=IGNORED))
+
+
 @pytest.fixture
 def checkout(tmp_path) -> Path:
-    """A copy of the project as a clean clone has it."""
-    return Path(shutil.copytree(ROOT, tmp_path / "checkout", ignore=IGNORED))
+    return copy_of_checkout(tmp_path / "checkout")
 
 
 CALL = """
@@ -46,6 +52,10 @@ def test_wheel(checkout, sample_reads, tmp_path, htslib, library):
     """A wheel built in isolation, installed elsewhere, reads BAM through the htslib it was built with."""
     if htslib == "system" and subprocess.run(["pkg-config", "--exists", "htslib"]).returncode:
         pytest.skip("no htslib known to pkg-config here")
+    data = ("models.json", "default_models/one/model.json", "default_models/one/pileup.pt")
+    for name in data[1:]:
+        (checkout / "clair3" / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / "clair3" / "data" / name).write_text("{}")
     built = pip("wheel", "--no-deps", "-w", tmp_path, checkout, CLAIR3_HTSLIB=htslib)
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
     (wheel,) = tmp_path.glob("clair3_torch-*.whl")
@@ -59,6 +69,7 @@ def test_wheel(checkout, sample_reads, tmp_path, htslib, library):
     where, found, used = done.stdout.splitlines()
     assert Path(where).is_relative_to(target)
     assert int(found) > 50
+    assert all((target / "clair3" / "data" / name).is_file() for name in data)
     assert Path(used).name.startswith(library)
     assert {"clair3", "clair3-convert-tf", "run_clair3.sh"} <= {path.name for path in (target / "bin").iterdir()}
     (extension,) = (target / "clair3" / "core").glob("_core*.so")  # finds its library by its own path, too

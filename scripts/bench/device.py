@@ -1,8 +1,8 @@
 """Speed on a device: `python scripts/bench/device.py --device cuda [-- OPTIONS OF run_clair3.sh]`.
 
 First the networks alone, fed from one thread, then whole runs on the CPU and on the device: candidates/s, Mb/s and the
-share of time that the device computed. Without options of a run it is the README's sample (its model has random
-weights). Runs on any machine: `--device cpu` sends the same work through the device path on the processor.
+share of time that the device computed. Without options of a run it is the README's sample with the default model.
+Runs on any machine: `--device cpu` sends the same work through the device path on the processor.
 """
 
 import os
@@ -31,7 +31,6 @@ from clair3.device_queue import DeviceQueue
 from clair3.devices import DeviceNetwork, compute_exactly, make_inference, resolve
 from clair3.model import random_model
 from clair3.precision import lower_precision
-from scripts import make_sample
 from shared.cli import make_parser
 
 NETWORKS = (  # network, shape of a candidate, candidates of a request, sizes of a piece
@@ -39,6 +38,7 @@ NETWORKS = (  # network, shape of a candidate, candidates of a request, sizes of
     ("full_alignment", (89, 33, 8), 256, (64, 256, 1024)),
     ("full_alignment", (55, 33, 8), 256, (64, 256, 1024)),
 )
+SAMPLE = Path(__file__).resolve().parents[2] / "tests" / "data" / "sample"
 WAITING = 6
 """Requests on their way, as of two workers."""
 
@@ -127,11 +127,8 @@ def print_run(config: CallingConfig, name: str, through_devices: bool) -> None:
 def run_config(words: list[str], folder: Path, threads: int) -> CallingConfig:
     """The run that was asked for, else the sample."""
     if not words:
-        make_sample.make_reads(folder)
-        make_sample.make_model(folder / "model")
-        inputs = {"bam_fn": "reads.bam", "ref_fn": "ref.fa", "model_path": "model"}
-        words = [f"--{option}={folder / name}" for option, name in inputs.items()]
-        words += ["--platform=ont", f"--threads={threads}", "--var_pct_full=0.95", "--ref_pct_full=0.95"]  # untrained
+        words = [f"--bam_fn={SAMPLE / 'ont.bam'}", f"--ref_fn={SAMPLE / 'ref.fa'}", "--platform=ont"]
+        words += [f"--threads={threads}", "--var_pct_full=0.95", "--ref_pct_full=0.95"]  # more to compute
     args = make_parser(options, "", "run_clair3.sh").parse_args([*words, f"--output={folder / 'output'}"])
     args.command_line = None
     return options.config_from(args)
