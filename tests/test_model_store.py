@@ -275,10 +275,11 @@ def models(capfd):
 
 @pytest.fixture
 def registered(server, digest, tmp_path, monkeypatch):
-    """A registry of two models on the server: one with digests, one without."""
+    """A registry of two models on the server: one with digests, one without. No model comes with the package."""
     rows = [card(server, digest=digest).as_dict(), card(server).as_dict() | {"name": "bare", "purpose": "bacteria"}]
     (tmp_path / "models.json").write_text(json.dumps(rows))
     monkeypatch.setattr(model_registry.read_registry, "__defaults__", (tmp_path / "models.json",))
+    monkeypatch.setattr(model_registry, "BUNDLED", tmp_path / "bundled")
 
 
 def test_list_info_verify_fetch(models, registered, server, cache, digest):
