@@ -4,9 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from shared.process import cpu_count
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_HERE = "not speed and not (test_simulate and slow)"
@@ -62,17 +65,25 @@ def run(checkout: Path, *command: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *command], cwd=checkout, env=env, capture_output=True, text=True)
 
 
+CHECKED = (
+    *("ilmn_full_alignment", "realignment_reads", "scripted_pileup", "core_full_alignment", "full_alignment", "core"),
+    *("simulate", "damage", "realignment", "gvcf", "core_phasing", "haplotypes"),
+)
+"""Names of test files, those that take long first."""
+
+
 @pytest.mark.slow
 def test_core_under_sanitizers(sanitized):
-    files = (
-        *("core", "damage", "core_full_alignment", "full_alignment", "gvcf", "core_phasing", "haplotypes", "simulate"),
-        *("realignment", "realignment_reads"),
-    )
-    files += ("scripted_pileup", "ilmn_full_alignment")
-    tests = [f"tests/test_{name}.py" for name in files]
-    done = run(sanitized, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-k", NOT_HERE, *tests)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert " passed" in done.stdout
+    """One process a file, as many at a time as there are cores: the sanitizers make everything several times slower."""
+
+    def check(name: str) -> subprocess.CompletedProcess:
+        options = ("-q", "-s", "-p", "no:cacheprovider", "-k", NOT_HERE)
+        return run(sanitized, "-m", "pytest", *options, f"tests/test_{name}.py")
+
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        for name, done in zip(CHECKED, pool.map(check, CHECKED), strict=True):
+            assert done.returncode == 0, f"{name}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+            assert " passed" in done.stdout, name
 
 
 @pytest.mark.slow
