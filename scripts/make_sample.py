@@ -1,4 +1,4 @@
-"""Make the README's sample: a simulated genome whose variants are known, ONT and HiFi reads of it.
+"""Make the README's sample: a simulated genome whose variants are known, ONT, HiFi and Illumina reads of it.
 
     python scripts/make_sample.py tests/data/sample
 
@@ -14,12 +14,12 @@ if __package__ in (None, ""):  # started as `python scripts/make_sample.py`; "cl
 
 from clair3.__main__ import main as clair3
 
-CONTIGS = "chr20=180000"
+CONTIGS = "chr20=135000"
 DENSITY = "0.002"
 """Variants per base: twice as many as in a human genome, so that the figures of the sample say something."""
 DEPTH = 30
 SEED = 20
-PLATFORMS = ("ont", "hifi")
+PLATFORMS = ("ont", "hifi", "ilmn")
 
 
 def make_sample(folder: Path) -> None:

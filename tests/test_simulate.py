@@ -183,6 +183,27 @@ def test_variants_do_not_touch(seed, size):
     assert all(set(variant.genotype) & set(range(1, len(variant.alts) + 1)) for variant in drawer.found)
 
 
+def test_neighbouring_snps_are_records_of_their_own(genome):
+    """As one record only its first base would be labelled a variant; the networks learned to miss the others."""
+    whole = Variant(4, "ACG", ("TCA", "GTA"), (1, 2))
+    assert list(whole.apart()) == [
+        Variant(4, "A", ("G", "T"), (2, 1)),
+        Variant(5, "C", ("T",), (0, 1)),
+        Variant(6, "G", ("A",), (1, 1)),
+    ]
+    codes = encode("CATGACGTTA")
+    for copy in (0, 1):
+        assert decode(haplotype(codes, [whole], copy).bases) == decode(
+            haplotype(codes, list(whole.apart()), copy).bases
+        )
+    indel = Variant(4, "ACG", ("A", "TCG"), (1, 2))
+    assert list(indel.apart()) == [indel]
+    contigs = read_variants(genome / "truth.vcf.gz", np.random.default_rng(0)).values()
+    found = [one for variants in contigs for one in variants]
+    assert not [one for one in found if len(one.ref) > 1 and all(len(alt) == len(one.ref) for alt in one.alts)]
+    assert any(other.pos == one.end and other.genotype == one.genotype for one, other in pairwise(found))
+
+
 @pytest.mark.parametrize(
     "text, pos, bases, moved",
     [

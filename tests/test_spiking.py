@@ -111,13 +111,16 @@ def test_the_truth_holds_old_and_new(genome, tmp_path):
     with pysam.VariantFile(str(tmp_path / "out" / "truth.vcf.gz")) as truth:
         records = list(truth)
     own = known_places(genome)
-    assert len(records) == len(own) + number and own <= {(record.chrom, record.pos) for record in records}
+    assert own <= {(record.chrom, record.pos) for record in records}
     assert [(record.chrom, record.pos) for record in records] == sorted((one.chrom, one.pos) for one in records)
     new = [record for record in records if (record.chrom, record.pos) not in own]
+    behind = {(one.chrom, one.stop) for one in new if len(one.ref) == 1}
+    first = [record for record in new if (record.chrom, record.start) not in behind]  # bases of an MNP stand apart
+    assert len(first) == number < len(new)
     for record in new:
         assert record.samples[0].phased
         assert all(abs(pos - record.pos) > SpikeRule.gap for name, pos in own if name == record.chrom)
-    for one, other in pairwise(new):
+    for one, other in pairwise(first):
         assert one.chrom != other.chrom or other.start - one.stop >= SpikeRule.gap - 1
     regions = (genome / "confident.bed").read_text().split()
     assert (tmp_path / "out" / "confident.bed").read_text().split() == regions

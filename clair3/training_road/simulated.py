@@ -1,5 +1,5 @@
-"""A model from nothing but reference sequence: genomes and reads are simulated, then the whole road is walked with them
-(spec/training.md E.6). The default models are made so."""
+"""A model from reference sequence: genomes and reads are simulated, then the whole road is walked with them, and with
+real reads where there are some (spec/training.md E.6). The default models are made so."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from clair3 import training_road
 from clair3.pipeline import alone_in
 from clair3.task.main import FULL_ALIGNMENT
 from clair3.training.options import read_options
-from clair3.training_road.config import KINDS, read_lowest
+from clair3.training_road.config import KINDS, read_lowest, read_sample
 from clair3.training_road.networks import read_network
 from clair3.training_road.plan import STAGES
 from clair3.training_road.sections import Section, existing, flag, listing, mapping, text, texts, whole
@@ -71,7 +71,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is simulated, to train and to validate on, and the rest of the road's file."""
+    """What is simulated, to train and to validate on, and the rest of the road's file, with samples of real reads."""
 
     output: Path
     platform: str
@@ -81,6 +81,7 @@ class Recipe:
     validation_references: tuple[Reference, ...]
     runs: tuple[Run, ...]
     validation_runs: tuple[Run, ...]
+    samples: tuple[dict[str, Any], ...]
     road: dict[str, Any]
 
 
@@ -126,6 +127,7 @@ def read_recipe(path: Path) -> Recipe:
         validation_references=tuple(read_references(top, "validation_references")),
         runs=tuple(read_runs(top, "runs", genomes)),
         validation_runs=tuple(read_runs(top, "validation_runs", genomes)),
+        samples=tuple(read_real_samples(top, platform)),
         road={name: value for name in ("pileup", "full_alignment", "model") if (value := top.take(name, mapping, {}))},
     )
     top.finish()
@@ -175,6 +177,16 @@ def read_genomes(top: Section) -> Iterator[Genome]:
             raise ConfigError(f"{section.where}: seed {seed} is there twice; give each genome its own")
         seen.add(seed)
         yield Genome(seed, density, real)
+
+
+def read_real_samples(top: Section, platform: str) -> Iterator[dict[str, Any]]:
+    """The samples of real reads as the road takes them, looked at before hours of simulation."""
+    outer = Section({"platform": platform}, top.where)
+    for number, values in enumerate(top.take("samples", listing, ()), 1):
+        section = Section(values, f"{top.where}, samples, number {number}", outer)
+        read_sample(section, (), False)
+        section.finish()
+        yield values
 
 
 def span(value: Any) -> tuple[float, float]:
@@ -289,4 +301,4 @@ def road_of(recipe: Recipe) -> dict[str, Any]:
             said = {"name": bam.stem, "phased": True, "networks": list(run.networks), **contigs}
             samples.append(said | {name: str(path) for name, path in files.items()})
     top = {"platform": recipe.platform, "threads": recipe.threads, "seed": recipe.seed, "exclude_contigs": "none"}
-    return {"output": str(recipe.output / "road"), **top, "samples": samples, **recipe.road}
+    return {"output": str(recipe.output / "road"), **top, "samples": [*samples, *recipe.samples], **recipe.road}

@@ -84,8 +84,9 @@ def check_ref(variant: Variant, codes: np.ndarray, where: str) -> None:
 
 
 def write_variants(path: Path, contigs: Iterable[Contig], variants: Iterable[tuple[str, Variant]]) -> None:
-    """Write (contig, variant) in file order as a phased, bgzip-compressed and indexed VCF; complete or absent."""
-    write_rows(path, contigs, ((contig, variant.row) for contig, variant in variants))
+    """Write (contig, variant) in file order as a phased, bgzip-compressed and indexed VCF, MNPs as SNPs; complete or
+    absent."""
+    write_rows(path, contigs, ((contig, part.row) for contig, variant in variants for part in variant.apart()))
 
 
 def write_rows(path: Path, contigs: Iterable[Contig], rows: Iterable[tuple[str, str]]) -> None:

@@ -247,7 +247,7 @@ class ContigSpiker:
     def truth(self) -> list[tuple[int, str]]:
         """Known and written variants as (pos, fields of a VCF row behind the contig's name), by position."""
         rows = [(pos, text.partition("\t")[2]) for pos, _, text in self.known.rows]
-        return sorted(rows + [(site.variant.pos, site.variant.row) for site in self.sites])
+        return sorted(rows + [(part.pos, part.row) for site in self.sites for part in site.variant.apart()])
 
 
 def has_bases(read: pysam.AlignedSegment) -> bool:

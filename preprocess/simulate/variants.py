@@ -34,6 +34,19 @@ class Variant:
         number = self.genotype[copy]
         return self.alts[number - 1] if number else None
 
+    def apart(self) -> Iterator["Variant"]:
+        """What a truth file has of it: itself, or bases that are exchanged together one by one, as GIAB has them.
+        In one record all but the first would be labelled as reference (spec/training.md B.3)."""
+        if any(len(alt) != len(self.ref) for alt in self.alts):
+            yield self
+            return
+        for offset, base in enumerate(self.ref):
+            pair = [(self.allele(copy) or self.ref)[offset] for copy in (0, 1)]
+            alts = tuple(sorted({*pair} - {base}))
+            if alts:
+                first, second = (alts.index(one) + 1 if one != base else 0 for one in pair)
+                yield Variant(self.pos + offset, base, alts, (first, second))
+
     @property
     def row(self) -> str:
         """Its fields in a VCF, behind the contig."""
@@ -150,7 +163,7 @@ class Drawer:
         return variant
 
     def substitution(self, pos: int) -> Variant | None:
-        """A SNP with one or two alternative alleles, or several neighbouring SNPs in one record."""
+        """A SNP with one or two alternative alleles, or two or three neighbouring ones on the same copies."""
         if not 0 < pos < len(self.codes) - 3 or self.codes[pos : pos + 3].max() == N:
             return None
         size = int(self.rng.integers(2, 4)) if self.rng.random() < self.rule.mnps else 1
