@@ -71,7 +71,7 @@ def test_what_a_recipe_makes(recipe, tmp_path):
         ("genomes", [{"seed": 1, "density": [0, 0]}] * 2, "genomes, number 2: seed 1 is there twice"),
         ("platform", "clr", "platform is clr; expected one of ont"),
         ("sampels", [], "unknown name sampels"),
-        ("samples", [{"name": "real", "bam": "no.bam"}], "samples, number 1: bam is 'no.bam'"),
+        ("samples", [{"name": "real", "bam": "no.bam"}], "no.bam: no such file"),
         ("pileup", {"train": {"colour": 1}}, "recipe.yaml, pileup, train: unknown name colour"),
         ("full_alignment", {"candidates": {"ref_pct_full": 2}}, "ref_pct_full is 2; expected"),
     ],
