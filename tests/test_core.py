@@ -216,6 +216,21 @@ def test_reads_beyond_the_contigs_end(tmp_path):
     assert (found.candidates, found.alt_info) == ([69], ["5-"])
 
 
+def test_no_reference_behind_the_contig(tmp_path):
+    """A region that starts where the contig ends has no letters: no candidate, and N at known sites."""
+    ref, rule = "ACGT" * 20, {"snp_min_af": 0.08, "indel_min_af": 0.15, "snp_only": False, "head_and_tail": True}
+    reads = [Read(60, "60M", "C" * 60)] * 5
+    inside = core_pileup(tmp_path, ref, reads, 70, 130, **rule, min_mapq=5, min_coverage=2, max_indel_length=50)
+    assert inside.candidates[-1] == 79
+    found = core_pileup(tmp_path, ref, reads, 80, 130, **rule, min_mapq=5, min_coverage=2, max_indel_length=50)
+    assert found.candidates == [] and found.has_column[:40].all()
+    rule |= {"min_mapq": 5, "min_coverage": 2, "scripted": True, "known_sites": True}
+    bam, fasta = write_case(tmp_path, Case(ref, tuple(reads), 80, 130))
+    with core.Source(bam, fasta) as source:
+        sites = core.pileup(source, Region("chr1", 80, 130), CandidateRule(**rule), EVERYWHERE)
+    assert bytes(sites.ref) == b"N" * 40
+
+
 def test_too_deep_regions_are_halved(sample_reads, monkeypatch):
     """The same candidates and evidence, in parts."""
     chunk, rule, kept = Chunk("chr20", 0, 0, 60_000), CandidateRule(), []

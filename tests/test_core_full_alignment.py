@@ -1,15 +1,42 @@
 """Full-alignment features of the C core: agreement with the slow reference, and golden tensors."""
 
+import os
+
 import numpy as np
 import pytest
 from core_full_alignment import core_full_alignment
 from haplotag_reference import read_phased_snps
 from hypothesis import HealthCheck, given, settings
+from pileup_reference import Read
 from random_full_alignment import full_alignment_cases, random_full_alignment_case
+from random_reads import Case, write_case
 
 from clair3 import core
 from preprocess.full_alignment import BATCH, RowRule, iter_full_alignment
 from preprocess.phasing import read_phased
+from shared.errors import CoreError
+
+
+def test_letters_behind_the_contig_are_n(tmp_path):
+    """Reads that hang over the contig's end, where the codes are that of N, 100, and that of the last letter, T, 50."""
+    ref = "ACGT" * 20
+    reads = [Read(start, "40M", "C" * 40, name=str(start)) for start in (50, 60, 62, 70)]
+    found = core_full_alignment(tmp_path, ref, reads, [78], rows=55)
+    rows = found.tensors[0][found.tensors[0].any(axis=(1, 2))]
+    assert len(rows) == 4
+    assert (rows[:, 18:28, 0] == 100).all() and (rows[:, 17, 0] == 50).all()
+
+
+def test_a_reference_cut_short_is_an_error(tmp_path):
+    """Damage further on than what is read first."""
+    ref = "ACGT" * 75_000
+    reads = [Read(start, "40M", "C" * 40) for start in (100, 250_000)]
+    bam, fasta = write_case(tmp_path, Case(ref, tuple(reads), 0, len(ref)))
+    os.truncate(fasta, 180_000)
+    with core.Source(bam, fasta) as source:
+        assert len(core.full_alignment(source, "chr1", np.array([110]), RowRule(55))) == 1
+        with pytest.raises(CoreError, match="reference cannot be read here"):
+            core.full_alignment(source, "chr1", np.array([110, 250_010]), RowRule(55))
 
 
 def test_drawing_of_rows():

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clair3.core import CancelFlag, Cancelled
 from clair3.core.realignment import composed, haplotypes, local_alignment, shift
 from shared.errors import CoreError
 from tests import realignment_reference as reference
@@ -46,8 +47,10 @@ def test_nothing_aligns():
 
 
 def test_sequences_too_long_to_align():
-    with pytest.raises(CoreError, match="local alignment"):
-        local_alignment("A" * 8001, "ACGT")
+    for query, target in ((8001, 4), (4, 8001)):
+        words = f"local alignment of {query} bases to {target}: sequences of more than 8000 bases are not aligned"
+        with pytest.raises(CoreError, match=words):
+            local_alignment("A" * query, "A" * target)
 
 
 @st.composite
@@ -114,6 +117,15 @@ def test_repeats_need_larger_words():
     assert haplotypes(repeated, tiles(changed, 80) * 2) == sorted([repeated, changed])
     assert haplotypes("ACGT" * 30, []) == []  # no word length up to 101 makes this one a path
     assert haplotypes("ACGTACGT", []) == []  # too short for words of 10
+
+
+def test_assembly_looks_at_the_flag_between_reads():
+    flag = CancelFlag()
+    assert haplotypes(PLAIN, tiles(SNP), flag) == sorted([PLAIN, SNP])
+    flag.set()
+    assert haplotypes(PLAIN, [], flag) == [PLAIN]
+    with pytest.raises(Cancelled):
+        haplotypes(PLAIN, tiles(SNP)[:1], flag)
 
 
 def test_more_than_256_paths_are_none():

@@ -1,6 +1,9 @@
 """Whole streams of realigned reads: against the slow reference, on simulated reads with truth, and through the door."""
 
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -18,8 +21,9 @@ from shared.errors import ClairError
 from shared.records import Region
 from shared.reference import read_reference
 from tests import realignment_reference as reference
-from tests.random_short_reads import CONTIG, LENGTH, Sample, make_sample
+from tests.random_short_reads import CONTIG, LENGTH, Sample, make_sample, write_bam
 
+ROOT = Path(__file__).resolve().parent.parent
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ!#$%&()*+./:;<=>?[]^`{|}~"
 
 
@@ -204,6 +208,87 @@ def test_haplotype_tags_keep_their_first_digit(tmp_path):
     sample = make_sample(1, tmp_path / "tags")
     found = realigned(sample, Region(CONTIG, 0, LENGTH))
     assert {read.get_tag("HP") if read.has_tag("HP") else None for read in found} == {None, 1, 2, 3}
+
+
+@pytest.mark.parametrize("seed, start, deleted", [(17, 905, 6000), (38, 920, 10_200)])
+def test_long_deletions_are_evidence_to_their_end(tmp_path, seed, start, deleted):
+    """Under two of them, chunks further on too, windows are longer than 1000 and left alone (D.3)."""
+    sample, under = make_sample(seed, tmp_path / "long"), range(start + 50, start + 50 + deleted)
+    plain = sum(read.best is not None and read.start in under for read in agree(sample, Region(CONTIG, 0, LENGTH)))
+    letters = sample.reference[start : start + 50] + sample.reference[under.stop : under.stop + 50]
+    at = sum(read.start <= start for read in sample.reads)
+    cigar = [(50, "M"), (deleted, "D"), (50, "M")]
+    sample.reads[at:at] = [reference.Read(start, cigar, letters, [40] * 100) for _ in range(2)]
+    write_bam(random.Random(0), sample.bam, sample.reads)
+    found = agree(sample, Region(CONTIG, 0, LENGTH))
+    assert plain > 20
+    assert not any(read.best is not None and read.start in under for read in found)
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import numpy as np
+from clair3 import core
+from clair3.core.realignment import write_realigned
+from clair3.core.short_reads import iter_short_reads
+from preprocess.full_alignment import RowRule, bins_of
+from shared.records import Region
+
+bam, fasta, stream, *places = sys.argv[1:]
+
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+
+def realign(pos):
+    bins = bins_of(np.array(pos, np.int64))
+    if stream == "features":
+        rule = RowRule(55, haplotype_tags=True, min_coverage=2)
+        return sum(len(part) for part in iter_short_reads(source, "chr1", bins, rule))
+    write_realigned(source, Region("chr1", pos[0], pos[-1] + 1), bins, Path(bam).with_name("realigned.bam"))
+    return len(pos)
+
+pos = [int(place) for place in places]
+with core.Source(bam, fasta) as source:
+    realign(pos[:1])
+    before = peak()
+    assert realign(pos) >= len(pos)
+    print(peak() - before)
+"""
+"""Prints by how many bytes many places of a contig take more memory than one."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizers hold freed memory back")
+@pytest.mark.parametrize("stream", ["features", "file"])
+def test_far_apart_places_keep_memory_flat(tmp_path, stream):
+    """No letters are held of what lies between the places, no evidence of what lies under a deletion of 34 Mb."""
+    rng, fasta, bam = random.Random(1), tmp_path / "ref.fa", tmp_path / "reads.bam"
+    block = "".join(rng.choices("ACGT", k=50_000))
+    length, places = 800 * len(block), [k * 2_000_000 + 1_000 for k in range(20)]
+    fasta.write_text(">chr1\n" + block * 800 + "\n")
+    pysam.faidx(str(fasta))
+    header = pysam.AlignmentHeader.from_references(["chr1"], [length])
+    with pysam.AlignmentFile(str(bam), "wb", header=header) as out:
+        for place in places:
+            for k in range(8):
+                start = place - 60 + 5 * k
+                letters = (block * 2)[start % len(block) :][:100]
+                at = place - start
+                letters = letters[:at] + {"A": "C", "C": "G", "G": "T", "T": "A"}[letters[at]] + letters[at + 1 :]
+                cigar = "50M34000000D50M" if stream == "file" and place == places[0] and k == 7 else "100M"
+                fields = {"name": f"{place}_{k}", "flag": "0", "ref_name": "chr1", "ref_pos": str(start + 1)}
+                fields |= {"map_quality": "60", "cigar": cigar, "next_ref_name": "*", "next_ref_pos": "0"}
+                fields |= {"length": "0", "seq": letters, "qual": "I" * 100, "tags": []}
+                out.write(pysam.AlignedSegment.from_dict(fields, header))
+    pysam.index(str(bam))
+    command = [sys.executable, "-c", PEAK, str(bam), str(fasta), stream, *map(str, places)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 12_000_000
 
 
 # ---- the door --------------------------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ REASONS = {
     lib.C3_CANCELLED: "cancelled",
     lib.C3_TOO_LARGE: "too many insertions and deletions to hold",
     lib.C3_UNSORTED: 'is not sorted by coordinate; run "samtools sort"',
+    lib.C3_TOO_LONG: f"sequences of more than {lib.C3_LOCAL_LONGEST} bases are not aligned; cut them",
+    lib.C3_NO_PATH: "realigning its reads went wrong, which is a fault of this program; please report the region",
 }
 
 

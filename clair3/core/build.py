@@ -18,8 +18,9 @@ CSRC = Path(__file__).resolve().parent / "csrc"
 HEADERS = tuple(
     f"{name}.h"
     for name in (
-        *("codes", "alignments", "alleles", "support", "columns", "pileup", "shuffle", "haplotag", "full_alignment"),
-        *("gvcf", "phase_alleles", "haplotypes", "lifeline", "sim_read", "sim_align", "sim_bam"),
+        *("codes", "alignments", "stretch", "alleles", "support", "mpileup", "columns", "pileup", "shuffle"),
+        *("haplotag", "full_alignment", "gvcf", "phase_alleles", "haplotypes", "lifeline"),
+        *("sim_read", "sim_align", "sim_bam"),
         *("realign_cigar", "realign_local", "realign_graph", "realign_read", "realign_evidence", "realign_window"),
         *("realign", "full_reads", "full_tally", "ilmn_columns", "ilmn_tally", "ilmn_alignment"),
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clair3.core import CancelFlag, Source, _check, _copy, ffi, lib
+from clair3.core import CancelFlag, Source, _copy, ffi, lib
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,8 @@ def phase_alleles(source: Source, contig: str, pos: np.ndarray, alt: np.ndarray)
     pos, alt = np.ascontiguousarray(pos, np.int64), np.ascontiguousarray(alt, np.uint8)
     out = ffi.new("c3_phase_alleles **")
     buffers = ffi.from_buffer("int64_t[]", pos), ffi.from_buffer("uint8_t[]", alt)
-    _check(
-        lib.c3_phase_alleles_read(source.opened(), contig.encode(), *buffers, len(pos), 0, ffi.NULL, out),
-        f"{source.name} {contig}",
-    )
+    code = lib.c3_phase_alleles_read(source.opened(), contig.encode(), *buffers, len(pos), 0, ffi.NULL, out)
+    source.check(code, contig)
     found = ffi.gc(out[0], lib.c3_phase_alleles_free)
     n, edges = found.reads, found.reads + 1 if found.reads else 0
     pool = bytes(ffi.buffer(found.names, found.n_names)).decode("latin-1") if found.n_names else ""
@@ -94,8 +92,3 @@ def haplotypes(source: Source, contig: str, snps, cancel: CancelFlag | None = No
     )
     source.check(code, contig)
     return Haplotypes(ffi.gc(out[0], lib.c3_haplotypes_free))
-
-
-def end_with(pipe: int) -> None:
-    """End this process as soon as the other end of a pipe closes, whatever the process does then."""
-    _check(lib.c3_end_with(pipe), "waiting for the end of the run")

@@ -37,7 +37,8 @@ def write_realigned(
     out = ffi.new("c3_realigner **")
     flag = ffi.NULL if cancel is None else cancel.cell
     n = 0 if intervals is None else len(intervals)
-    place = (source.opened(), region.contig.encode(), region.start, region.end)
+    contig = ffi.new("char[]", region.contig.encode())  # lives as long as the realigner, like the intervals
+    place = (source.opened(), contig, region.start, region.end)
     source.check(lib.c3_realign_start(*place, places, n, ffi.NULL, flag, out), str(region))
     realigner = ffi.gc(out[0], lib.c3_realign_end)
     code = lib.c3_realign_write(realigner, os.fsencode(path), sam)
@@ -61,18 +62,23 @@ def local_alignment(query: str, target: str) -> LocalAlignment | None:
     """The best local alignment of a query to a target (D.5), or None. Raises CoreError when one is too long."""
     local = ffi.gc(ffi.new("c3_local *"), lib.c3_local_free)
     sequences = query.encode(), len(query), target.encode(), len(target)
-    _check(lib.c3_local_align(*sequences, local), "local alignment")
+    where = f"local alignment of {len(query)} bases to {len(target)}"
+    _check(lib.c3_local_align(*sequences, local), where)
     return LocalAlignment(local.score, local.start, _text(local.cigar)) if local.score else None
 
 
-def haplotypes(reference: str, reads: list[tuple[str, bytes]]) -> list[str]:
-    """The haplotypes that reads, letters and qualities, show of a piece of reference (D.4), in alphabetical order."""
+def haplotypes(reference: str, reads: list[tuple[str, bytes]], cancel: CancelFlag | None = None) -> list[str]:
+    """The haplotypes that reads, letters and qualities, show of a piece of reference (D.4), in alphabetical order.
+
+    Raises Cancelled when the flag was set.
+    """
     found = ffi.gc(ffi.new("c3_assembly *"), lib.c3_assembly_free)
     kept = [(ffi.new("char[]", letters.encode()), ffi.new("uint8_t[]", quality)) for letters, quality in reads]
     sequences = ffi.new("c3_sequence[]", len(reads))
     for sequence, (letters, quality) in zip(sequences, kept, strict=True):
         sequence.letters, sequence.quality, sequence.length = letters, quality, len(quality)
-    _check(lib.c3_assemble(reference.encode(), len(reference), sequences, len(reads), found), "haplotypes")
+    flag = ffi.NULL if cancel is None else cancel.cell
+    _check(lib.c3_assemble(reference.encode(), len(reference), sequences, len(reads), flag, found), "haplotypes")
     text = ffi.unpack(found.letters, found.first[found.n]).decode() if found.n else ""
     return [text[found.first[h] : found.first[h + 1]] for h in range(found.n)]
 

@@ -79,11 +79,25 @@ int c3_is_used(const bam1_t *read, int reads, int min_mapq)
 
 int c3_reference(c3_source *source, const char *contig, int64_t start, int64_t end, char **out, int64_t *length)
 {
+    const int64_t contig_length = faidx_seq_len(source->fasta, contig);
+    *out = NULL;
+    *length = 0;
+    if (contig_length < 0) return C3_NO_CONTIG;
+    if (start < 0) start = 0;
+    if (end > contig_length) end = contig_length;
+    if (start >= end) { /* htslib would give the last letter, or the one at `start` */
+        *out = calloc(1, 1);
+        return *out ? C3_OK : C3_NO_MEMORY;
+    }
     hts_pos_t got = 0;
     *out = faidx_fetch_seq64(source->fasta, contig, start, end - 1, &got);
-    *length = got;
-    if (got == -2) return C3_NO_CONTIG;
-    return *out ? C3_OK : C3_NO_SEQUENCE;
+    if (*out && got == end - start) {
+        *length = got;
+        return C3_OK;
+    }
+    free(*out);
+    *out = NULL;
+    return C3_NO_SEQUENCE;
 }
 
 const char *c3_htslib_path(void)

@@ -42,7 +42,8 @@ int c3_is_used(const bam1_t *read, int reads, int min_mapq);
 /* Next read into source->record: 1, at the end 0, on a damaged file C3_BAD_RECORD. */
 int c3_next_read(c3_source *source, hts_itr_t *reads);
 
-/* Reference letters of [start, end), case preserved, clipped at the contig's end. *out is the caller's to free. */
+/* Reference letters of [start, end), case preserved, clipped at the contig's ends: none behind them. *out is the
+ * caller's to free. */
 int c3_reference(c3_source *source, const char *contig, int64_t start, int64_t end, char **out, int64_t *length);
 
 #endif

@@ -16,6 +16,8 @@
 #define C3_CANCELLED -10
 #define C3_UNSORTED -11
 #define C3_TOO_LARGE -12
+#define C3_TOO_LONG -13
+#define C3_NO_PATH -14
 /* cdef: end */
 
 #endif

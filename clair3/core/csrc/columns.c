@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mpileup.h"
+
 /* Most indels held at a time, 100 MB with their sorted copy; a longer or deeper region is to be asked for in parts. */
 enum { MOST_INDELS = 2000000, SMALLEST_REGION = 2000 };
 
-/* mpileup holds so many reads at a time (B.12); what it would leave out depends on the reads before, of which LEAD
- * bases more are looked at. */
-enum { MOST_READS = 8000, LEAD = 1000 };
+/* What mpileup leaves out (B.12) depends on the reads before, of which so many bases more are looked at. */
+enum { LEAD = 1000 };
 
 /* The scripted engine lists indels of any length (B.12); nobody has longer ones than these. */
 enum { LONGEST_LISTED = 100000 };
@@ -57,50 +58,19 @@ static int add_insertion(c3_columns *p, const bam1_t *read, int64_t x, int32_t l
     return add_indel(p, x, added);
 }
 
-/* Bases inserted behind op i, by the op that follows; pads (P) let the insertions behind them through as one (B.2). */
-static int32_t inserted_behind(const bam1_t *read, uint32_t i)
+/* The insertion as mpileup writes it: lower case on the reverse strand. It counts as reverse by its first letter, which
+ * sends IUPAC codes there (B.12.3-4). */
+static int add_written_insertion(c3_columns *p, const bam1_t *read, uint32_t i, int64_t x, int32_t length,
+                                 int64_t query)
 {
-    const uint32_t *cigar = bam_get_cigar(read), n = read->core.n_cigar;
-    int32_t length = 0;
-    if (bam_cigar_op(cigar[i + 1]) == BAM_CINS) return bam_cigar_oplen(cigar[i + 1]);
-    if (bam_cigar_op(cigar[i + 1]) != BAM_CPAD) return 0;
-    for (uint32_t j = i + 2; j < n && !(bam_cigar_type(bam_cigar_op(cigar[j])) & 2); j++)
-        if (bam_cigar_op(cigar[j]) == BAM_CINS) length += bam_cigar_oplen(cigar[j]);
-    return length;
-}
-
-static int attach_deletion(c3_columns *p, const bam1_t *read, uint32_t op, int64_t x, const c3_pileup_rule *rule)
-{
-    if (op >= read->core.n_cigar || bam_cigar_op(bam_get_cigar(read)[op]) != BAM_CDEL) return C3_OK;
-    int32_t length = bam_cigar_oplen(bam_get_cigar(read)[op]);
-    return length ? add_deletion(p, read, x, length, rule) : C3_OK;
-}
-
-/* The insertion as mpileup writes it: all insertions and pads that follow, lower case and '#' for pads on the reverse
- * strand. It counts as reverse by its first letter, which sends IUPAC codes there (B.12.3-4). *op becomes the one
- * behind. */
-static int add_written_insertion(c3_columns *p, const bam1_t *read, uint32_t *op, int64_t x, int64_t query)
-{
-    const uint32_t *cigar = bam_get_cigar(read);
-    const uint8_t *seq = bam_get_seq(read);
-    int64_t first = p->n_pool;
-    int32_t pads = C3_LONGEST_PAD;
-    for (; *op < read->core.n_cigar; ++*op) {
-        int pad = bam_cigar_op(cigar[*op]) == BAM_CPAD;
-        int32_t length = bam_cigar_oplen(cigar[*op]);
-        if (!pad && bam_cigar_op(cigar[*op]) != BAM_CINS) break;
-        if (pad && length > pads) length = pads;
-        if (pad) pads -= length;
-        int code = c3_grow(&p->pool, &p->pool_room, p->n_pool + length, 1);
-        if (code != C3_OK) return code;
-        for (int32_t k = 0; k < length; k++) {
-            char letter = pad ? '*' : seq_nt16_str[bam_seqi(seq, query + k)];
-            p->pool[p->n_pool++] = !bam_is_rev(read) ? letter : pad ? '#' : tolower(letter);
-        }
-        if (!pad) query += length;
-    }
-    int reverse = p->n_pool > first && !strchr("ACGTN*", p->pool[first]);
-    return add_indel(p, x, (c3_indel){.length = p->n_pool - first, .bases = first, .reverse = reverse});
+    const int64_t first = p->n_pool;
+    int code = c3_grow(&p->pool, &p->pool_room, first + length, 1);
+    if (code != C3_OK) return code;
+    p->n_pool += length;
+    c3_write_inserted(read, i, query, length, p->pool + first);
+    for (int64_t k = first; k < p->n_pool && bam_is_rev(read); k++) p->pool[k] = tolower(p->pool[k]);
+    int reverse = !strchr("ACGTN*", p->pool[first]);
+    return add_indel(p, x, (c3_indel){.length = length, .bases = first, .reverse = reverse});
 }
 
 /* The indel attached to the last column of op i, if any (B.2): only the op that follows counts and neighbouring ops are
@@ -109,17 +79,18 @@ static int add_written_insertion(c3_columns *p, const bam1_t *read, uint32_t *op
 static int attach_indel(c3_columns *p, const bam1_t *read, uint32_t i, int64_t x, int64_t query,
                         const c3_pileup_rule *rule)
 {
-    uint32_t behind = i + 1;
-    if (behind >= read->core.n_cigar || x < p->start || x >= p->end) return C3_OK;
-    int32_t length = inserted_behind(read, i);
-    if (length > 0 && rule->scripted) {
-        int code = add_written_insertion(p, read, &behind, x, query);
-        if (code != C3_OK) return code;
-    } else if (length > 0) {
-        if (query + length > read->core.l_qseq) length = read->core.l_qseq - query;
-        return length > 0 ? add_insertion(p, read, x, length, query) : C3_OK;
+    const uint32_t *next = bam_get_cigar(read) + i + 1;
+    if (i + 1 >= read->core.n_cigar || x < p->start || x >= p->end) return C3_OK;
+    if (rule->scripted) {
+        const c3_attached attached = c3_attached_to(read, i);
+        int code = attached.inserted ? add_written_insertion(p, read, i, x, attached.inserted, query) : C3_OK;
+        return code == C3_OK && attached.deleted ? add_deletion(p, read, x, attached.deleted, rule) : code;
     }
-    return attach_deletion(p, read, behind, x, rule);
+    if (bam_cigar_op(*next) == BAM_CDEL && bam_cigar_oplen(*next))
+        return add_deletion(p, read, x, bam_cigar_oplen(*next), rule);
+    int32_t length = c3_inserted_behind(read, i);
+    if (query + length > read->core.l_qseq) length = read->core.l_qseq - query;
+    return length > 0 ? add_insertion(p, read, x, length, query) : C3_OK;
 }
 
 /* Group the indels by column; inside a column they stay in read order, which the allele tables depend on. */
@@ -199,45 +170,29 @@ static int count_read(c3_columns *p, const bam1_t *read, const c3_pileup_rule *r
     return C3_OK;
 }
 
-/* The reads that mpileup holds while it reads on: those that do not end before the last read began. */
-typedef struct {
-    int64_t from, end; /* of the region */
-    int64_t last, passed;
-    int64_t n;
-    int32_t *ending; /* reads by the position they end at, from `from` on; NULL: there is no limit */
-} held_reads;
-
-/* Is there room for this read? The first of a position always has some. */
-static int has_room(held_reads *held, const bam1_t *read)
-{
-    int64_t pos = read->core.pos, end = bam_endpos(read);
-    int is_first = pos != held->last;
-    if (!held->ending) return 1;
-    for (; held->passed < pos; held->passed++) held->n -= held->ending[held->passed - held->from];
-    held->last = pos;
-    if (!is_first && held->n >= MOST_READS) return 0;
-    held->n++;
-    if (end < held->end) held->ending[end - held->from]++;
-    return 1;
-}
-
 static int count_reads(c3_columns *p, c3_source *source, const char *contig, const c3_pileup_rule *rule,
-                       held_reads *held, const volatile int32_t *cancel)
+                       const volatile int32_t *cancel)
 {
     hts_itr_t *reads;
     const bam1_t *read = source->record;
-    int64_t last = -1;
-    int code = c3_reads_of(source, contig, held->from, p->end, &reads);
+    c3_held_reads held = {.last = -1};
+    int64_t last = -1, from = !rule->scripted ? p->start : p->start > LEAD ? p->start - LEAD : 0;
+    int code = c3_reads_of(source, contig, from, p->end, &reads), taken = 1;
     while (code == C3_OK) {
         int got = c3_next_read(source, reads);
         if (got <= 0) { code = got; break; }
         if (read->core.pos < last) { code = C3_UNSORTED; break; }
         last = read->core.pos;
         if (cancel && *cancel) { code = C3_CANCELLED; break; }
-        if (!is_used(read, rule) || !has_room(held, read)) continue;
+        if (!is_used(read, rule)) continue;
+        if (rule->scripted && (taken = c3_mpileup_takes(&held, read)) <= 0) {
+            code = taken;
+            continue;
+        }
         p->reads++;
         code = count_read(p, read, rule);
     }
+    c3_held_free(&held);
     if (reads) hts_itr_destroy(reads);
     return code;
 }
@@ -245,24 +200,15 @@ static int count_reads(c3_columns *p, c3_source *source, const char *contig, con
 int c3_columns_count(c3_source *source, const char *contig, int64_t start, int64_t end, const c3_pileup_rule *rule,
                      const volatile int32_t *cancel, c3_columns *out)
 {
-    int64_t n = end - start, from = !rule->scripted ? start : start > LEAD ? start - LEAD : 0;
-    held_reads held = {.from = from, .end = end, .last = -1, .passed = from};
-    int code = C3_NO_MEMORY;
+    int64_t n = end - start;
     *out = (c3_columns){.start = start, .end = end, .n = n, .reference_end = end};
     out->counts = calloc(n * C3_CHANNELS + 1, sizeof *out->counts);
     out->other = calloc(n + 1, sizeof *out->other);
     out->skipped = calloc(n + 1, 1);
-    if (rule->scripted) {
-        out->first = calloc(n * 4 + 1, sizeof *out->first);
-        held.ending = calloc(end - from + 1, sizeof *held.ending);
-        if (!out->first || !held.ending) goto out;
-    }
-    if (!out->counts || !out->other || !out->skipped) goto out;
-    if ((code = count_reads(out, source, contig, rule, &held, cancel)) == C3_OK) code = sort_indels(out);
-
-out:
-    free(held.ending);
-    return code;
+    if (rule->scripted) out->first = calloc(n * 4 + 1, sizeof *out->first);
+    if (!out->counts || !out->other || !out->skipped || (rule->scripted && !out->first)) return C3_NO_MEMORY;
+    int code = count_reads(out, source, contig, rule, cancel);
+    return code == C3_OK ? sort_indels(out) : code;
 }
 
 void c3_columns_free(c3_columns *columns)

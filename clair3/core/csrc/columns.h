@@ -30,9 +30,6 @@ enum { C3_INS = 4, C3_DEL = 6, C3_DELETED = 8, C3_REVERSE = 9, C3_SPILL = 17 };
 /* With a BED the scripted engine has columns so near its intervals only (A.6). */
 enum { C3_TARGET_REACH = 33 };
 
-/* Pads (P) that the scripted rules write out in one insertion: nobody has more. */
-enum { C3_LONGEST_PAD = 1000 };
-
 /* An insertion or deletion that starts right after a column. Insertions have their bases in the pool. */
 typedef struct {
     int32_t column, length;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ilmn_columns.h"
+#include "mpileup.h"
 
 enum { REFERENCE_STEP = 100000, BEHIND = 19 };
 
@@ -158,25 +159,17 @@ static int add_insertion(reader *r, int64_t x, int32_t length, int64_t query)
     return code;
 }
 
-/* The indel that mpileup attaches to the last column of an operation, x; pads are among its symbols. */
+/* The indel that mpileup attaches to the last column of an operation, x: a deletion, else an insertion with pads. */
 static int add_attached(reader *r, uint32_t operation, int64_t x, int64_t query)
 {
     c3_attached attached = c3_attached_to(r->read, operation);
-    const uint32_t *next = bam_get_cigar(r->read) + operation + 1;
     int64_t place;
     char *bases;
     if (attached.deleted) return add_deletion(r, x, attached.deleted);
     if (!attached.inserted) return C3_OK;
     int code = add_event(r, x, attached.inserted, &bases, &place);
-    if (code != C3_OK || !bases) return code;
-    for (int32_t k = 0, pads = C3_LONGEST_PAD; k < attached.inserted; next++) {
-        int is_pad = bam_cigar_op(*next) == BAM_CPAD;
-        for (uint32_t l = bam_cigar_oplen(*next); l > 0 && !(is_pad && pads-- <= 0); l--, k++) {
-            if (is_pad) bases[k] = bam_is_rev(r->read) ? '#' : '*';
-            else bases[k] = seq_nt16_str[bam_seqi(bam_get_seq(r->read), query)], query++;
-        }
-    }
-    return C3_OK;
+    if (code == C3_OK && bases) c3_write_inserted(r->read, operation, query, attached.inserted, bases);
+    return code;
 }
 
 static int walk_read(reader *r)
@@ -207,10 +200,9 @@ static int reach(c3_full_state *s, c3_source *source, const char *contig, int64_
     char *more = NULL;
     if (end <= have) return C3_OK;
     int code = c3_reference(source, contig, have, end + REFERENCE_STEP, &more, &got);
-    if (code != C3_OK) return s->reference_length ? C3_OK : code; /* the contig ends here */
-    code = c3_grow(&s->reference, &s->reference_room, s->reference_length + got + 1, 1);
+    if (code == C3_OK) code = c3_grow(&s->reference, &s->reference_room, s->reference_length + got + 1, 1);
     if (code == C3_OK) memcpy(s->reference + s->reference_length, more, got);
-    s->reference_length += got;
+    if (code == C3_OK) s->reference_length += got; /* nothing when the contig ended before */
     free(more);
     return code;
 }

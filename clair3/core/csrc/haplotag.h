@@ -4,6 +4,8 @@
 
 #include <htslib/sam.h>
 
+#include "stretch.h"
+
 /* cdef: begin */
 /* Phased SNPs of a contig, sorted by position: haplotype 1 when the first haplotype carries REF (GT 0|1), else 2. */
 typedef struct {
@@ -14,12 +16,6 @@ typedef struct {
     const int64_t *phase_set;
 } c3_phased_snps;
 /* cdef: end */
-
-/* Letters of [start, start + length) of the contig, case preserved. */
-typedef struct {
-    int64_t start, length;
-    const char *letters;
-} c3_stretch;
 
 #define C3_PHASING_MAPQ 20 /* reads mapped with less neither phase nor are phased */
 

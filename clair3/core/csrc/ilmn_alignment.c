@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "ilmn_columns.h"
+#include "mpileup.h"
 #include "pileup.h"
-
-enum { MOST_DEPTH = 8000 }; /* reads over a base that mpileup takes */
 
 struct c3_ilmn {
     c3_source *source;
@@ -21,29 +20,9 @@ struct c3_ilmn {
     int64_t next;     /* candidates before are done */
     int64_t complete; /* windows of candidates before are complete */
     int64_t reach; /* the furthest end of a read */
-    int64_t *ends; /* of the reads that lie under the last one, for the depth */
-    int64_t n_ends, end_room;
-    int64_t last; /* start of the last read */
+    c3_held_reads held;
     int ended;
 };
-
-/* mpileup takes the first read of each start; of the others none while so many lie there, those that end right before it
- * among them (A.2). */
-static int is_taken(c3_ilmn *s, const bam1_t *read, int *code)
-{
-    int64_t kept = 0, pos = read->core.pos, end = bam_endpos(read);
-    if (pos == s->last && s->n_ends >= MOST_DEPTH) return 0;
-    if (pos != s->last) {
-        for (int64_t i = 0; i < s->n_ends; i++)
-            if (s->ends[i] >= pos) s->ends[kept++] = s->ends[i];
-        s->n_ends = kept;
-    }
-    *code = c3_grow(&s->ends, &s->end_room, s->n_ends + 1, sizeof *s->ends);
-    if (*code != C3_OK) return 0;
-    s->last = pos;
-    s->ends[s->n_ends++] = end;
-    return 1;
-}
 
 static int hold(c3_ilmn *s, const bam1_t *read)
 {
@@ -67,10 +46,8 @@ static int fill(c3_ilmn *s)
         s->ended = got == 0;
         if (s->ended || !c3_is_used(read, C3_SCRIPTED_READS, s->rule.min_mapq)) continue;
         if (!bam_cigar2rlen(read->core.n_cigar, bam_get_cigar(read))) continue;
-        if (!is_taken(s, read, &code)) {
-            if (code != C3_OK) return code;
-            continue;
-        }
+        if ((code = c3_mpileup_takes(&s->held, read)) < 0) return code;
+        if (!code) continue;
         if (!s->n_reads && read->core.pos - C3_FLANK > s->next) s->next = read->core.pos;
         int64_t complete = read->core.pos - C3_FLANK;
         if ((code = hold(s, read)) != C3_OK) return code;
@@ -142,12 +119,12 @@ int c3_ilmn_start(c3_source *source, const char *contig, int64_t start, int64_t 
         s->rule.haplotype_tags = rule->haplotype_tags || haplotypes;
         s->first = before + C3_FLANK;
         s->end = end + C3_REALIGN_MARGIN - C3_FLANK + 1;
-        s->last = -1;
+        s->held.last = -1;
         s->contig = strdup(contig);
         if (!s->contig) code = C3_NO_MEMORY;
     }
     if (code == C3_OK)
-        code = c3_realign_start(source, contig, start, end, intervals, n, haplotypes, cancel, &s->realigner);
+        code = c3_realign_start(source, s->contig, start, end, intervals, n, haplotypes, cancel, &s->realigner);
     if (code == C3_OK) { /* reads may hang over the contig's end, where no letter is */
         const int64_t length = faidx_seq_len(source->fasta, contig);
         if (length < s->end) s->end = length;
@@ -164,7 +141,7 @@ void c3_ilmn_end(c3_ilmn *s)
     c3_realign_end(s->realigner);
     for (int64_t i = 0; i < s->n_reads; i++) bam_destroy1(s->reads[i]);
     free(s->reads);
-    free(s->ends);
+    c3_held_free(&s->held);
     free(s->contig);
     free(s);
 }

@@ -4,29 +4,10 @@
 #include <string.h>
 
 #include "codes.h"
-#include "columns.h"
+#include "mpileup.h"
 #include "support.h"
 
 static const double SNP_FRACTION = 0.08, INDEL_FRACTION = 0.15; /* whatever the user says: v2.0.2 does not hand them on */
-
-c3_attached c3_attached_to(const bam1_t *read, uint32_t operation)
-{
-    const uint32_t *cigar = bam_get_cigar(read), n = read->core.n_cigar;
-    uint32_t next = operation + 1;
-    int64_t inserted = 0, symbols = 0, pads = 0;
-    if (next == n) return (c3_attached){0, 0};
-    if (bam_cigar_op(cigar[next]) == BAM_CDEL) return (c3_attached){(int32_t)bam_cigar_oplen(cigar[next]), 0};
-    if (bam_cigar_op(cigar[next]) == BAM_CINS) inserted = bam_cigar_oplen(cigar[next]);
-    else if (bam_cigar_op(cigar[next]) == BAM_CPAD)
-        for (uint32_t k = next + 1; k < n && !(bam_cigar_type(bam_cigar_op(cigar[k])) & 2); k++)
-            if (bam_cigar_op(cigar[k]) == BAM_CINS) inserted += bam_cigar_oplen(cigar[k]);
-    if (!inserted) return (c3_attached){0, 0};
-    for (; next < n && (bam_cigar_op(cigar[next]) == BAM_CINS || bam_cigar_op(cigar[next]) == BAM_CPAD); next++)
-        *(bam_cigar_op(cigar[next]) == BAM_CPAD ? &pads : &symbols) += bam_cigar_oplen(cigar[next]);
-    symbols += pads < C3_LONGEST_PAD ? pads : C3_LONGEST_PAD;
-    int32_t deleted = next < n && bam_cigar_op(cigar[next]) == BAM_CDEL ? (int32_t)bam_cigar_oplen(cigar[next]) : 0;
-    return (c3_attached){deleted, deleted ? 0 : (int32_t)symbols};
-}
 
 int c3_is_token(uint8_t base)
 {
@@ -58,8 +39,8 @@ static void count_read(const bam1_t *read, int64_t start, int64_t end, column *c
             }
             if (last >= start && last < end) {
                 c3_attached attached = c3_attached_to(read, i);
-                columns[last - start].deletions += attached.deleted > 0;
-                columns[last - start].insertions += attached.inserted > 0;
+                columns[last - start].deletions += attached.deleted > 0; /* the last indel of a read wins (C.13.2) */
+                columns[last - start].insertions += attached.inserted > 0 && !attached.deleted;
             }
             x += length;
         }

@@ -8,7 +8,6 @@
 
 enum {
     MARGIN = 16,           /* reference bases beside a read that a comparison may reach */
-    STRETCH = 1024 * 1024, /* bases of reference held at a time, at least */
     LEFT_OUT = BAM_FUNMAP | BAM_FSECONDARY | BAM_FSUPPLEMENTARY
 };
 
@@ -53,47 +52,31 @@ static int close_read(c3_phase_alleles *out, const bam1_t *read)
     return C3_OK;
 }
 
-/* Make the stretch reach over a read and its margins, in upper case; reads come in order, so it moves on. */
-static int cover(c3_source *source, const char *contig, const bam1_t *read, c3_stretch *stretch, char **letters,
-                 int64_t *covered)
-{
-    int64_t start = read->core.pos > MARGIN ? read->core.pos - MARGIN : 0, end = bam_endpos(read) + MARGIN;
-    if (end <= *covered) return C3_OK;
-    free(*letters);
-    if (end < start + STRETCH) end = start + STRETCH;
-    *covered = end; /* or to the contig's end */
-    int code = c3_reference(source, contig, start, end, letters, &stretch->length);
-    if (code != C3_OK) return code;
-    for (int64_t k = 0; k < stretch->length; k++)
-        if ((*letters)[k] >= 'a' && (*letters)[k] <= 'z') (*letters)[k] -= 'a' - 'A';
-    stretch->start = start;
-    stretch->letters = *letters;
-    return C3_OK;
-}
-
 static int read_all(c3_source *source, const char *contig, const c3_snps *snps, int duplicates,
                     const volatile int32_t *cancel, c3_phase_alleles *out)
 {
     hts_itr_t *reads = NULL;
-    char *letters = NULL;
-    c3_stretch stretch = {0, 0, NULL};
+    c3_moving_stretch reference;
     const bam1_t *read = source->record;
     int64_t before = snps->pos[0] ? snps->pos[0] - 1 : 0; /* an insertion at a read's end shows the SNP behind it */
-    int64_t covered = 0, last = 0;
+    int64_t last = 0;
     int left_out = duplicates ? LEFT_OUT : LEFT_OUT | BAM_FDUP;
-    int code = c3_reads_of(source, contig, before, snps->pos[snps->n - 1] + 1, &reads), got = 0;
+    int code = c3_stretch_begin(&reference, source, contig, 0, HTS_POS_MAX), got = 0;
+    if (code != C3_OK || (code = c3_reads_of(source, contig, before, snps->pos[snps->n - 1] + 1, &reads)) != C3_OK)
+        return code;
     while (code == C3_OK && (got = c3_next_read(source, reads)) > 0) {
         collecting c = {out, C3_OK};
         if (cancel && *cancel) { code = C3_CANCELLED; break; }
         if (read->core.pos < last) { code = C3_UNSORTED; break; }
         last = read->core.pos;
         if (read->core.flag & left_out || read->core.qual < C3_PHASING_MAPQ || !read->core.l_qseq) continue;
-        if ((code = cover(source, contig, read, &stretch, &letters, &covered)) != C3_OK) break;
-        c3_alleles_shown(read, snps, &stretch, 1, collect, &c);
+        code = c3_stretch_move(&reference, last - MARGIN, bam_endpos(read) + MARGIN);
+        if (code != C3_OK) break;
+        c3_alleles_shown(read, snps, &reference.held, 1, collect, &c);
         if ((code = c.code) == C3_OK) code = close_read(out, read);
     }
-    free(letters);
-    if (reads) hts_itr_destroy(reads);
+    c3_stretch_free(&reference);
+    hts_itr_destroy(reads);
     return code ? code : got;
 }
 

@@ -207,54 +207,84 @@ static int count_indels(piler *p, int64_t column, int32_t *row)
     return C3_OK;
 }
 
+/* How far the scan of the columns is. */
+typedef struct {
+    int64_t allowed, target; /* the first place and target that a column may be in or near */
+    int64_t run_first;       /* of the run of consecutive columns, as candidates know them */
+    int64_t run, last;       /* columns before the last one in its run, and that column; -1: none yet */
+    int64_t emitted;         /* the last column that v2.0.2 gives out; -1: none yet */
+} scanned;
+
+static int is_allowed(const c3_places *places, int64_t pos, int64_t *at)
+{
+    while (*at < places->n && places->allowed[2 * *at + 1] <= pos) ++*at;
+    return *at < places->n && places->allowed[2 * *at] <= pos;
+}
+
+/* A column more: of the last run or of a new one. */
+static void extend_run(scanned *at, int64_t column, int64_t pos, candidate_list *list)
+{
+    if (at->last < 0 || at->last != column - 1) {
+        close_run(list, at->last);
+        at->run_first = column;
+        at->run = 0;
+    } else {
+        at->run = pos == 1 ? 0 : at->run + 1; /* the column after position 0 restarts the count: kept (E-K5) */
+    }
+    at->last = column;
+}
+
+static int add_candidate(candidate_list *list, candidate added)
+{
+    int code = c3_grow(&list->items, &list->room, list->n + 1, sizeof *list->items);
+    if (code == C3_OK) list->items[list->n++] = added;
+    return code;
+}
+
+/* Finish a column and list it if it is a candidate. */
+static int scan_column(piler *p, int64_t c, int32_t depth, scanned *at, candidate_list *list, c3_pileup *out)
+{
+    const c3_pileup_rule *rule = p->rule;
+    const int64_t pos = p->columns.start + c;
+    const char letter = c < p->reference_length ? p->reference[c] : 'N';
+    int32_t *row = p->columns.counts + c * C3_CHANNELS;
+    const column_summary s = summarise(row, depth, letter);
+    int may_be = is_allowed(p->places, pos, &at->allowed), is_hit = 0;
+    int exists = !rule->scripted || is_near_target(p->places, pos, &at->target);
+    if (may_be && exists)
+        is_hit = rule->scripted ? is_wanted(p, c, row, &s, letter, at->target) : is_candidate(&s, rule);
+    negate_reference(row, s.ref);
+    if (out->n_ref) {
+        out->n_ref[c] = s.n_ref;
+        out->n_total[c] = s.n_ref + (rule->scripted ? s.others : s.acc) + s.n_del + s.n_ins;
+    }
+    if (!exists) return C3_OK;
+    extend_run(at, c, pos, list);
+    if (!is_hit || (!rule->scripted && !rule->head_and_tail && at->run < C3_FLANK)) return C3_OK;
+    return add_candidate(list, (candidate){.column = c, .run_first = at->run_first, .depth = depth, .n_ref = s.n_ref,
+                                           .ref_channel = s.ref, .ref = toupper(letter)});
+}
+
 /* Finish every column in order and list the candidates, not yet restricted to windows that can be cut. */
 static int scan_columns(piler *p, candidate_list *list, c3_pileup *out)
 {
-    const c3_pileup_rule *rule = p->rule;
-    const c3_places *places = p->places;
     const c3_columns *columns = &p->columns;
-    int64_t run_first = -1, run = 0, before = -1, emitted = -1, at = 0, target = 0;
-    for (int64_t c = 0; c < columns->n; c++) {
+    scanned at = {.run_first = -1, .last = -1, .emitted = -1};
+    int code = C3_OK;
+    for (int64_t c = 0; c < columns->n && code == C3_OK; c++) {
         int32_t *row = columns->counts + c * C3_CHANNELS, depth = depth_of(p, c);
-        int64_t pos = columns->start + c;
         if (!depth && !columns->other[c] && !columns->skipped[c]) continue;
-        int code = columns->indel_start[c] < columns->indel_start[c + 1] ? count_indels(p, c, row) : C3_OK;
+        if (columns->indel_start[c] < columns->indel_start[c + 1]) code = count_indels(p, c, row);
         if (code != C3_OK) return code;
         /* letters outside ACGT land in the last channel of the column before: kept (E-K1), none before the first */
-        if (emitted >= 0 && !rule->scripted) columns->counts[emitted * C3_CHANNELS + C3_SPILL] += columns->other[c];
-        emitted = c;
-
-        char letter = c < p->reference_length ? p->reference[c] : 'N';
-        column_summary s = summarise(row, depth, letter);
-        int is_hit = 0;
-        while (at < places->n && places->allowed[2 * at + 1] <= pos) at++;
-        int is_allowed = at < places->n && places->allowed[2 * at] <= pos;
-        int exists = !rule->scripted || is_near_target(places, pos, &target);
-        if (is_allowed && exists)
-            is_hit = rule->scripted ? is_wanted(p, c, row, &s, letter, target) : is_candidate(&s, rule);
-        negate_reference(row, s.ref);
-        if (out->n_ref) {
-            out->n_ref[c] = s.n_ref;
-            out->n_total[c] = s.n_ref + (rule->scripted ? s.others : s.acc) + s.n_del + s.n_ins;
-        }
-        if (!exists) continue;
-        if (before < 0 || before != c - 1) {
-            close_run(list, before);
-            run_first = c;
-            run = 0;
-        } else {
-            run = pos == 1 ? 0 : run + 1; /* the column after position 0 restarts the count: kept (E-K5) */
-        }
-        before = c;
-        if (!is_hit || (!rule->scripted && !rule->head_and_tail && run < C3_FLANK)) continue;
-        code = c3_grow(&list->items, &list->room, list->n + 1, sizeof *list->items);
-        if (code != C3_OK) return code;
-        list->items[list->n++] = (candidate){.column = c, .run_first = run_first, .depth = depth, .n_ref = s.n_ref,
-                                             .ref_channel = s.ref, .ref = toupper(letter)};
+        if (at.emitted >= 0 && !p->rule->scripted)
+            columns->counts[at.emitted * C3_CHANNELS + C3_SPILL] += columns->other[c];
+        at.emitted = c;
+        code = scan_column(p, c, depth, &at, list, out);
     }
-    close_run(list, before);
-    list->last = before;
-    return C3_OK;
+    close_run(list, at.last);
+    list->last = at.last;
+    return code;
 }
 
 /* ---- candidates -> windows and support ------------------------------------------------------------------------ */

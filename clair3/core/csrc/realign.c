@@ -26,8 +26,7 @@ struct c3_realigner {
     int64_t n_intervals, next_interval;
     const c3_haplotypes *haplotypes; /* or NULL: HP tags */
     const volatile int32_t *cancel;
-    char *letters;
-    c3_stretch reference;
+    c3_moving_stretch reference;
     c3_evidence evidence;
     int64_t chunk, last_pos, n_records;
     int has_chunk, is_at_end;
@@ -83,7 +82,7 @@ static int realign_split(c3_realigner *r)
             if (r->owner[i] == w) code = append(&r->assigned, r->waiting.items[i]);
         if (code == C3_OK)
             code = c3_window_realign(&r->room, &r->reference, window, r->assigned.items, r->assigned.n,
-                                     r->waiting.items, r->waiting.n, r->settled);
+                                     r->waiting.items, r->waiting.n, r->settled, r->cancel);
     }
     return code;
 }
@@ -126,15 +125,13 @@ static void settle(c3_realigner *r, int64_t pos)
 static int realign_chunk(c3_realigner *r)
 {
     const int64_t limit = r->chunk - FORGOTTEN;
-    int candidates = 0, code = C3_OK;
+    int code = c3_evidence_find(&r->evidence, r->chunk - C3_CHUNK_EDGE - 1, r->chunk + C3_CHUNK + C3_CHUNK_EDGE);
     for (int k = 0; k < SPLITS && code == C3_OK; k++) {
         int64_t start = r->chunk + k * SPLIT, end = start + SPLIT;
         code = c3_windows_of(&r->evidence, start - C3_CHUNK_EDGE - 1, end + C3_CHUNK_EDGE, &r->windows);
-        if (code != C3_OK) return code;
-        candidates |= r->windows.n > 0;
-        if (r->windows.n) code = realign_split(r);
+        if (code == C3_OK && r->windows.n) code = realign_split(r);
     }
-    if (code == C3_OK) code = finish_reads(r, limit, !candidates);
+    if (code == C3_OK) code = finish_reads(r, limit, !r->evidence.n_found);
     if (code == C3_OK) settle(r, limit - HELD);
     c3_evidence_forget(&r->evidence, limit);
     return code;
@@ -207,16 +204,10 @@ int c3_realign_next(c3_realigner *r, const bam1_t **read)
 
 static int start_on(c3_realigner *r, const char *contig, int64_t start, int64_t end)
 {
-    int64_t first = start > REFERENCE_MARGIN ? start - REFERENCE_MARGIN : 0;
-    int code = c3_reference(r->source, contig, first, end + REFERENCE_MARGIN, &r->letters, &r->reference.length);
-    if (code != C3_OK) return code;
-    for (int64_t i = 0; i < r->reference.length; i++)
-        if (r->letters[i] >= 'a' && r->letters[i] <= 'z') r->letters[i] -= 'a' - 'A';
-    r->reference.start = first;
-    r->reference.letters = r->letters;
-    if ((code = c3_evidence_start(&r->evidence, &r->reference)) != C3_OK) return code;
+    int code = c3_stretch_begin(&r->reference, r->source, contig, start - REFERENCE_MARGIN, end + REFERENCE_MARGIN);
+    if (code != C3_OK || (code = c3_evidence_start(&r->evidence, &r->reference)) != C3_OK) return code;
     if (!(r->record = bam_init1())) return C3_NO_MEMORY;
-    first = start > C3_REALIGN_MARGIN ? start - C3_REALIGN_MARGIN : 0;
+    int64_t first = start > C3_REALIGN_MARGIN ? start - C3_REALIGN_MARGIN : 0;
     return c3_reads_of(r->source, contig, first, end + C3_REALIGN_MARGIN, &r->records);
 }
 
@@ -251,7 +242,7 @@ void c3_realign_end(c3_realigner *r)
     free(r->assigned.items);
     free(r->owner);
     free(r->windows.items);
-    free(r->letters);
+    c3_stretch_free(&r->reference);
     c3_window_free(&r->room);
     c3_evidence_end(&r->evidence);
     if (r->record) bam_destroy1(r->record);

@@ -44,13 +44,16 @@ int c3_cigar_copy(const c3_cigar *cigar, c3_cigar *into)
     return C3_OK;
 }
 
+static int is_gap(int op)
+{
+    return op == BAM_CINS || op == BAM_CDEL;
+}
+
 int64_t c3_cigar_gaps(const c3_cigar *cigar)
 {
     int64_t gaps = 0;
-    for (int64_t i = 0; i < cigar->n; i++) {
-        int op = bam_cigar_op(cigar->ops[i]);
-        if (op == BAM_CINS || op == BAM_CDEL) gaps += bam_cigar_oplen(cigar->ops[i]);
-    }
+    for (int64_t i = 0; i < cigar->n; i++)
+        if (is_gap(bam_cigar_op(cigar->ops[i]))) gaps += bam_cigar_oplen(cigar->ops[i]);
     return gaps;
 }
 
@@ -118,48 +121,56 @@ static void drop(rest *r, int64_t bases)
     if (r->op == BAM_CDEL) advance(r);
 }
 
-/* What the two heads make of the next bases: an operation and its length, with the heads moved on; 0 if they do not fit
- * together. `unread` is how many bases of the read are left. */
-static int join(rest *read, rest *haplotype, int64_t unread, int *op, int64_t *length)
+/* The length of the head, which is taken off. */
+static int64_t take(rest *r)
+{
+    int64_t length = r->left;
+    advance(r);
+    return length;
+}
+
+/* What two heads have in common, which is taken off both. */
+static int64_t take_common(rest *a, rest *b)
+{
+    int64_t length = a->left < b->left ? a->left : b->left;
+    shorten(a, length);
+    shorten(b, length);
+    return length;
+}
+
+static int is_along(int op)
+{
+    return op == BAM_CMATCH || op == BAM_CSOFT_CLIP;
+}
+
+/* What the two heads make of the next bases: an operation and its length, with the heads moved on; -1 if they do not
+ * fit together. `unread` is how many bases of the read are left. */
+static int join(rest *read, rest *haplotype, int64_t unread, int64_t *length)
 {
     const int a = read->op, b = haplotype->op;
-    const int a_along = a == BAM_CMATCH || a == BAM_CSOFT_CLIP, b_along = b == BAM_CMATCH || b == BAM_CSOFT_CLIP;
     if (b < 0) {
-        *op = a;
-        *length = read->left;
-        advance(read);
-    } else if (a_along && b_along) {
-        *op = a == BAM_CSOFT_CLIP ? a : b;
-        *length = read->left < haplotype->left ? read->left : haplotype->left;
-        shorten(read, *length);
-        shorten(haplotype, *length);
-    } else if (a == BAM_CDEL && b == BAM_CMATCH) {
-        *op = BAM_CDEL;
-        *length = read->left;
-        advance(read);
-        shorten(haplotype, *length);
-    } else if (a == BAM_CMATCH && b == BAM_CDEL) {
-        *op = BAM_CDEL;
-        *length = haplotype->left;
-        advance(haplotype);
-    } else if (a == b && (a == BAM_CDEL || a == BAM_CINS)) {
-        *op = a;
-        *length = read->left + haplotype->left;
-        advance(read);
-        advance(haplotype);
-    } else if (a == BAM_CINS && b == BAM_CMATCH) {
-        *op = BAM_CINS;
-        *length = read->left < unread ? read->left : unread;
-        advance(read);
-    } else if (a == BAM_CMATCH && b == BAM_CINS) {
-        *op = BAM_CINS;
-        *length = haplotype->left < unread ? haplotype->left : unread;
-        advance(haplotype);
-        shorten(read, *length);
-    } else {
-        return 0;
+        *length = take(read);
+        return a;
     }
-    return 1;
+    if (is_along(a) && is_along(b)) {
+        *length = take_common(read, haplotype);
+        return a == BAM_CSOFT_CLIP ? a : b;
+    }
+    if (is_gap(a) && a == b) {
+        *length = take(read) + take(haplotype);
+        return a;
+    }
+    if (is_gap(a) && b == BAM_CMATCH) {
+        *length = take(read);
+        if (a == BAM_CDEL) shorten(haplotype, *length);
+        return a;
+    }
+    if (a == BAM_CMATCH && is_gap(b)) {
+        *length = take(haplotype);
+        if (b == BAM_CINS) shorten(read, *length < unread ? *length : unread);
+        return b;
+    }
+    return -1;
 }
 
 static int64_t query_length(const c3_cigar *cigar)
@@ -171,7 +182,7 @@ int c3_cigar_compose(const c3_cigar *read, int64_t place, const c3_cigar *haplot
 {
     rest a = rest_of(read), b = rest_of(haplotype);
     int64_t unread = query_length(read), length;
-    int op, code = C3_OK;
+    int code = C3_OK;
     into->n = 0;
     drop(&b, place);
     if (a.op == BAM_CSOFT_CLIP) {
@@ -180,7 +191,8 @@ int c3_cigar_compose(const c3_cigar *read, int64_t place, const c3_cigar *haplot
         advance(&a);
     }
     while (code == C3_OK && unread > 0 && a.op >= 0) {
-        if (!join(&a, &b, unread, &op, &length)) break;
+        const int op = join(&a, &b, unread, &length);
+        if (op < 0) break;
         if (op != BAM_CDEL) length = length < unread ? length : unread;
         if (op != BAM_CDEL) unread -= length;
         code = c3_cigar_add(into, op, length);

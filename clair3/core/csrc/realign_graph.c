@@ -28,6 +28,7 @@ typedef struct {
     c3_assembly *to; /* its scratch */
     int64_t k, n, walks;
     uint64_t leading; /* what the first letter of a k-mer stands for in its hash */
+    const volatile int32_t *cancel; /* or NULL */
 } graph;
 
 /* ---- vertices -------------------------------------------------------------------------------------------------- */
@@ -135,6 +136,7 @@ static int build(graph *g, int64_t k, const char *reference, int64_t length, con
     int code = add_stretch(g, reference, length, 1);
     for (int64_t r = 0, from = *first; r < n_reads && code == C3_OK; r++) {
         int64_t read = from + r < n_reads ? from + r : from + r - n_reads;
+        if (g->cancel && *g->cancel) return C3_CANCELLED;
         code = add_read(g, &reads[read]);
         if (code == CYCLE) *first = read;
     }
@@ -244,9 +246,9 @@ static int haplotypes_at(graph *g, int64_t length)
 }
 
 int c3_assemble(const char *reference, int64_t length, const c3_sequence *reads, int64_t n_reads,
-                c3_assembly *haplotypes)
+                const volatile int32_t *cancel, c3_assembly *haplotypes)
 {
-    graph g = {.to = haplotypes};
+    graph g = {.to = haplotypes, .cancel = cancel};
     int64_t largest = length - 1 < LARGEST_K ? length - 1 : LARGEST_K;
     int code = CYCLE;
     haplotypes->n = 0;

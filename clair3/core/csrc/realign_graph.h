@@ -27,9 +27,10 @@ typedef struct {
 } c3_assembly;
 
 /* Assemble the reads with the reference, upper-case letters. n is 0 when there is no acyclic graph, or one with too
- * many paths. The n_reads reads are whole; bases of low quality and letters other than A, C, G, T are not used. */
+ * many paths. The n_reads reads are whole; bases of low quality and letters other than A, C, G, T are not used.
+ * `cancel` (may be NULL) is looked at between reads. */
 int c3_assemble(const char *reference, int64_t length, const c3_sequence *reads, int64_t n_reads,
-                c3_assembly *haplotypes);
+                const volatile int32_t *cancel, c3_assembly *haplotypes);
 void c3_assembly_free(c3_assembly *haplotypes);
 /* cdef: end */
 

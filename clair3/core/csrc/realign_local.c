@@ -84,7 +84,7 @@ static cell highest(const int16_t *query, int64_t n, const int16_t *reversed, in
 /* Code both sequences: the query, its reverse, the target and its reverse, then room for `highest`. */
 static int prepare(const char *query, int64_t n, const char *target, int64_t m, c3_local *local)
 {
-    if (n > C3_LOCAL_LONGEST || m > C3_LOCAL_LONGEST) return C3_TOO_LARGE;
+    if (n > C3_LOCAL_LONGEST || m > C3_LOCAL_LONGEST) return C3_TOO_LONG;
     int code = c3_grow(&local->codes, &local->codes_room, 2 * (n + m) + 8 * (n + 1), sizeof *local->codes);
     if (code != C3_OK) return code;
     int16_t *forward = local->codes, *backward = forward + n, *ahead = backward + n, *reversed = ahead + m;
@@ -146,7 +146,7 @@ static int trace(const int16_t *query, int64_t n, const int16_t *target, int64_t
     int state = ALIGNED, code = C3_OK;
     while (i > 0 && code == C3_OK) {
         int64_t across = j - i + half;
-        if (j < 0 || across < 0 || across >= width) return C3_TOO_LARGE;
+        if (j < 0 || across < 0 || across >= width) return C3_NO_PATH;
         uint8_t step = steps[i * width + across];
         if (state == ALIGNED) state = step & STEP;
         if (state == ALIGNED) {
@@ -163,7 +163,7 @@ static int trace(const int16_t *query, int64_t n, const int16_t *target, int64_t
             j--;
         }
     }
-    if (j < 0) return C3_TOO_LARGE;
+    if (j < 0) return C3_NO_PATH;
     return code == C3_OK ? c3_cigar_add(path, equal_or_not(query[0], target[j]), 1) : code;
 }
 

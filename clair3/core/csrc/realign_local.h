@@ -28,7 +28,7 @@ typedef struct {
 } c3_local;
 
 /* Align the n letters of query to the m of target. Sequences are upper case and at most C3_LOCAL_LONGEST long
- * (C3_TOO_LARGE); letters other than A, C, G, T never match. */
+ * (C3_TOO_LONG); letters other than A, C, G, T never match. */
 int c3_local_align(const char *query, int64_t n, const char *target, int64_t m, c3_local *local);
 
 /* The score, and where the alignment ends; the rest is not set. */

@@ -12,12 +12,18 @@ enum { WORD = 32, MOST_MISMATCHES = 2, MARGIN = 20, ASSEMBLED_MAPQ = 14 };
 /* What is being realigned: reads to haplotypes of [start, end), in which the window lies. */
 typedef struct {
     c3_window_room *room;
-    const c3_stretch *reference;
+    const c3_stretch *reference; /* over [start, end) */
     c3_interval window;
     int64_t start, end;
     c3_short_read **reads;
     int64_t n;
+    const volatile int32_t *cancel; /* or NULL */
 } job;
+
+static int is_cancelled(const job *j)
+{
+    return j->cancel && *j->cancel;
+}
 
 static const char *letters_at(const c3_stretch *reference, int64_t pos)
 {
@@ -38,7 +44,7 @@ static int assemble(job *j, c3_short_read **around, int64_t n_around)
             room->sequences[n++] = read->sequence;
     }
     return c3_assemble(letters_at(j->reference, j->window.start), j->window.end - j->window.start,
-                            room->sequences, n, &room->haplotypes);
+                       room->sequences, n, j->cancel, &room->haplotypes);
 }
 
 static int spell_texts(job *j)
@@ -226,6 +232,7 @@ static int align_rest(job *j)
     int code = c3_grow(&room->is_slow, &room->slow_room, j->n, 1);
     for (int64_t r = 0; r < j->n && code == C3_OK; r++) {
         const c3_sequence *bases = &j->reads[r]->sequence;
+        if (is_cancelled(j)) return C3_CANCELLED;
         room->is_slow[r] = 1;
         for (int64_t h = 0; h < room->n_texts && room->is_slow[r]; h++)
             room->is_slow[r] = !room->placements[h * j->n + r].score;
@@ -291,9 +298,10 @@ static int align_read(job *j, int64_t r, int32_t h, const c3_cigar **cigar, int6
     return c3_cigar_add(&room->whole, BAM_CEQUAL, bases->length);
 }
 
-/* Put a read where its best haplotype lies on the reference. */
-static int put_read(job *j, const int32_t *order, int64_t r, int64_t earliest)
+/* Put a read where its best haplotype lies on the reference, if that is within [earliest, last). */
+static int put_read(job *j, const int32_t *order, int64_t r, int64_t earliest, int64_t last)
 {
+    if (is_cancelled(j)) return C3_CANCELLED;
     c3_window_room *room = j->room;
     const c3_cigar *own;
     int32_t h;
@@ -305,22 +313,23 @@ static int put_read(job *j, const int32_t *order, int64_t r, int64_t earliest)
     if ((code = c3_cigar_compose(own, place, &text->cigar, &room->composed)) != C3_OK) return code;
     int64_t start = j->start + text->start + place + c3_cigar_shift(&text->cigar, place);
     int64_t end = start + bam_cigar2rlen((int)room->composed.n, room->composed.ops);
-    if (!room->composed.n || start < earliest || end > j->reference->start + j->reference->length) return C3_OK;
+    if (!room->composed.n || start < earliest || end > last) return C3_OK;
     return c3_short_read_put(j->reads[r], start, &room->composed);
 }
 
 /* The stretch that the window and its reads reach, and some more. */
-static void set_bounds(job *j)
+static int set_bounds(job *j, c3_moving_stretch *reference)
 {
-    int64_t last = j->reference->start + j->reference->length;
     j->start = j->window.start;
     j->end = j->window.end;
     for (int64_t r = 0; r < j->n; r++) {
         if (j->reads[r]->start < j->start) j->start = j->reads[r]->start;
         if (j->reads[r]->end > j->end) j->end = j->reads[r]->end;
     }
-    j->start = j->start - MARGIN > j->reference->start ? j->start - MARGIN : j->reference->start;
-    j->end = j->end + MARGIN < last ? j->end + MARGIN : last;
+    j->start = j->start - MARGIN > reference->start ? j->start - MARGIN : reference->start;
+    j->end = j->end + MARGIN < reference->end ? j->end + MARGIN : reference->end;
+    j->reference = &reference->held;
+    return c3_stretch_move(reference, j->start, j->end);
 }
 
 /* Can all haplotypes, and the reference, be aligned? */
@@ -331,28 +340,27 @@ static int are_short_enough(const job *j)
     return j->end - j->start <= C3_LOCAL_LONGEST;
 }
 
-int c3_window_realign(c3_window_room *room, const c3_stretch *reference, c3_interval window, c3_short_read **reads,
-                      int64_t n, c3_short_read **around, int64_t n_around, int64_t earliest)
+int c3_window_realign(c3_window_room *room, c3_moving_stretch *reference, c3_interval window, c3_short_read **reads,
+                      int64_t n, c3_short_read **around, int64_t n_around, int64_t earliest,
+                      const volatile int32_t *cancel)
 {
-    job j = {.room = room, .reference = reference, .window = window, .reads = reads, .n = n};
-    int64_t last = reference->start + reference->length;
+    job j = {.room = room, .window = window, .reads = reads, .n = n, .cancel = cancel};
     int32_t order[C3_HAPLOTYPES];
     int code = C3_OK;
     if (j.window.start < reference->start) j.window.start = reference->start;
-    if (j.window.end > last) j.window.end = last;
+    if (j.window.end > reference->end) j.window.end = reference->end;
     if (j.n > C3_WINDOW_READS) j.n = C3_WINDOW_READS;
     if (!n || j.window.end <= j.window.start) return C3_OK;
-    if ((code = assemble(&j, around, n_around)) != C3_OK) return code;
+    if ((code = set_bounds(&j, reference)) != C3_OK || (code = assemble(&j, around, n_around)) != C3_OK) return code;
     if (room->haplotypes.n < 2) return C3_OK; /* one alone is the reference */
-    set_bounds(&j);
     if ((code = spell_texts(&j)) != C3_OK || !are_short_enough(&j)) return code;
     if ((code = index_words(&j)) != C3_OK) return code;
     code = c3_grow(&room->placements, &room->placement_room, room->n_texts * j.n, sizeof *room->placements);
     for (int64_t h = 0; h < room->n_texts && code == C3_OK; h++)
-        code = place_reads(&j, &room->texts[h], room->placements + h * j.n);
+        code = is_cancelled(&j) ? C3_CANCELLED : place_reads(&j, &room->texts[h], room->placements + h * j.n);
     if (code == C3_OK) code = align_rest(&j);
     order_texts(room, order);
-    for (int64_t r = 0; r < j.n && code == C3_OK; r++) code = put_read(&j, order, r, earliest);
+    for (int64_t r = 0; r < j.n && code == C3_OK; r++) code = put_read(&j, order, r, earliest, reference->end);
     return code;
 }
 

@@ -69,12 +69,36 @@ static int resolved(builder *b, int operation, int64_t length, int64_t between, 
     return then - (rest ? gap_cost(rest) : 0) >= now;
 }
 
+/* Move an indel left through the matches before it, as far as it goes: 1 when it goes on before them, else 0. Where it
+ * comes near one of the other kind and of its length it cancels against that, and *length is 0. *after: matches behind
+ * it. */
+static int slide(builder *b, int operation, int64_t *length, int64_t *after)
+{
+    int64_t size = LENGTH(b->runs[b->n - 1]), way = way_left(b, operation, *length, size), between = size - way;
+    *after += way;
+    if (!between) {
+        take(b);
+        return 1;
+    }
+    b->runs[b->n - 1] -= RUN(way, 0);
+    b->q -= way;
+    b->r -= way;
+    uint32_t before = b->n > 1 ? b->runs[b->n - 2] : RUN(0, operation);
+    if (between <= NEAR && OPERATION(before) != (uint32_t)operation && LENGTH(before) == *length &&
+        resolved(b, operation, *length, between, *length)) {
+        take(b);
+        take(b);
+        *after += between + *length;
+        *length = 0;
+    }
+    return 0;
+}
+
 /* Put an indel as far left as it goes; it joins one of its kind and cancels against one of the other. */
 static void add_indel(builder *b, int operation, int64_t length)
 {
     int64_t after = 0; /* matches that come behind it */
-    while (length) {
-        if (!b->n) break;
+    while (length && b->n) {
         int top = OPERATION(b->runs[b->n - 1]);
         int64_t size = LENGTH(b->runs[b->n - 1]);
         if (top == operation) {
@@ -87,24 +111,7 @@ static void add_indel(builder *b, int operation, int64_t length)
             operation = length > size ? operation : top;
             length = length + size - 2 * common;
             after += common;
-        } else {
-            int64_t way = way_left(b, operation, length, size);
-            after += way;
-            if (way == size) {
-                take(b);
-                continue;
-            }
-            b->runs[b->n - 1] -= RUN(way, 0);
-            b->q -= way;
-            b->r -= way;
-            uint32_t before = b->n > 1 ? b->runs[b->n - 2] : RUN(0, operation);
-            if (size - way <= NEAR && OPERATION(before) != (uint32_t)operation && LENGTH(before) == length &&
-                resolved(b, operation, length, size - way, length)) {
-                take(b);
-                take(b);
-                after += size - way + length;
-                length = 0;
-            }
+        } else if (!slide(b, operation, &length, &after)) {
             break;
         }
     }

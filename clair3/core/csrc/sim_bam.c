@@ -132,12 +132,15 @@ static uint32_t flags_of(const part *p, const neighbours *beside)
     return flags;
 }
 
-/* The clips on one side as runs of a CIGAR: at most a hard and a soft one, the outer first. */
-static int clips(int64_t hard, int64_t soft, uint32_t *runs)
+/* The clips on one side of an alignment in the order of the reference: bases that the record lacks, hard, outside of
+ * those that it has, soft. Returns how many there are. */
+static int clips(int64_t hard, int64_t soft, int is_left, uint32_t runs[2])
 {
+    const uint32_t outer = (uint32_t)hard << 4 | BAM_CHARD_CLIP, inner = (uint32_t)soft << 4 | BAM_CSOFT_CLIP;
     int n = 0;
-    if (hard) runs[n++] = (uint32_t)hard << 4 | BAM_CHARD_CLIP;
-    if (soft) runs[n++] = (uint32_t)soft << 4 | BAM_CSOFT_CLIP;
+    if (hard && is_left) runs[n++] = outer;
+    if (soft) runs[n++] = inner;
+    if (hard && !is_left) runs[n++] = outer;
     return n;
 }
 
@@ -226,64 +229,106 @@ static void put_bases(uint8_t **at, const part *p, const neighbours *beside, int
     *at = qualities + n;
 }
 
+/* Clips left and right of the operations of an alignment. */
+typedef struct {
+    uint32_t left[2], right[2];
+    int n_left, n_right;
+} clipping;
+
+/* The other part of a chimera is clipped with the part's own ends: hard where the record does not have its bases. */
+static clipping clipping_of(const part *p, const neighbours *beside)
+{
+    clipping c;
+    int64_t foreign = beside->other ? beside->other->n : 0, left = beside->other_left ? foreign : 0;
+    int64_t right = foreign - left;
+    int is_hard = beside->supplementary;
+    c.n_left = clips(is_hard ? left : 0, p->left + (is_hard ? 0 : left), 1, c.left);
+    c.n_right = clips(is_hard ? right : 0, p->right + (is_hard ? 0 : right), 0, c.right);
+    return c;
+}
+
+static void put_cigar(uint8_t **at, const c3_sim_alignment *a, const clipping *c)
+{
+    for (int i = 0; i < c->n_left; i++) put_u32(at, c->left[i]);
+    for (int64_t i = 0; i < a->n; i++) put_u32(at, a->cigar[i]);
+    for (int i = 0; i < c->n_right; i++) put_u32(at, c->right[i]);
+}
+
+/* Where the mate lies, and the length of the template: from the first base of both to the last. */
+static void put_place(uint8_t **at, const c3_sim_run *run, const part *p, const part *mate)
+{
+    int64_t span = 0;
+    if (mate) {
+        int64_t start = p->alignment.pos < mate->alignment.pos ? p->alignment.pos : mate->alignment.pos;
+        int64_t end = end_of(p) > end_of(mate) ? end_of(p) : end_of(mate);
+        span = p->segment->reverse ? start - end : end - start;
+    }
+    put_u32(at, (uint32_t)(mate ? run->contig : -1));
+    put_u32(at, (uint32_t)(mate ? mate->alignment.pos : -1));
+    put_u32(at, (uint32_t)span);
+}
+
+static void put_tags(uint8_t **at, const c3_sim_profile *profile, const c3_sim_run *run, const part *p,
+                     const neighbours *beside, int64_t bases, c3_sim_random *random)
+{
+    const c3_sim_segment *s = p->segment;
+    const uint8_t *qualities = *at - bases; /* which end the fields before */
+    put_int_tag(at, "NM", p->alignment.mismatches + p->alignment.gap_bases);
+    if (s->tag) {
+        put_int_tag(at, "HP", s->tag);
+        put_int_tag(at, "PS", s->phase_set);
+    }
+    *at += sprintf((char *)*at, "RGZ%s", run->read_group) + 1;
+    if (beside->other) {
+        int turned = s->reverse != beside->other->segment->reverse;
+        put_other_place(at, run, p, beside->other, beside->other_left == turned);
+    }
+    if (profile->stride && !beside->supplementary) put_moves(at, profile, qualities, bases, s->reverse, random);
+}
+
+/* Enter the record that ends at `end`, and its length in front of it. */
+static void close_record(c3_sim_records *out, int64_t pos, int64_t bases, const uint8_t *end)
+{
+    uint8_t *start = out->bytes + out->n_bytes;
+    int64_t bytes = end - start;
+    put_u32(&start, (uint32_t)(bytes - 4));
+    out->pos[out->n] = pos;
+    out->first[out->n++] = out->n_bytes;
+    out->n_bytes += bytes;
+    out->first[out->n] = out->n_bytes;
+    out->n_bases += bases;
+}
+
 static int put_record(const c3_sim_profile *profile, const c3_sim_run *run, const part *p, const neighbours *beside,
                       c3_sim_random *random, c3_sim_records *out)
 {
     const c3_sim_segment *s = p->segment;
     const c3_sim_alignment *a = &p->alignment;
-    int64_t foreign = beside->other ? beside->other->n : 0, bases = p->n + (beside->supplementary ? 0 : foreign);
+    int64_t bases = p->n + (beside->other && !beside->supplementary ? beside->other->n : 0);
     if (a->n + 4 > MOST_OPERATIONS) return C3_TOO_LARGE;
     if (reserve_record(out) || reserve_bytes(out, largest_record(profile, run, p, beside->other, bases)))
         return C3_NO_MEMORY;
-    uint32_t before[2], after[2];
-    int64_t aside = beside->other_left ? foreign : 0, behind = foreign - aside;
-    int n_before = beside->supplementary ? clips(aside, p->left, before) : clips(0, aside + p->left, before);
-    int n_after = beside->supplementary ? clips(behind, p->right, after) : clips(0, behind + p->right, after);
+    const clipping clipped = clipping_of(p, beside);
     char name[64];
     int copy = (beside->supplementary ? beside->other->segment : s)->haplotype + 1; /* of the first part of a chimera */
     int name_bytes = sprintf(name, "c%d_%lld_h%d", run->contig, (long long)s->read, copy) + 1;
 
-    uint8_t *start = out->bytes + out->n_bytes, *at = start + 4;
+    uint8_t *at = out->bytes + out->n_bytes + 4;
     put_u32(&at, (uint32_t)run->contig);
     put_u32(&at, (uint32_t)a->pos);
     *at++ = (uint8_t)name_bytes;
     *at++ = (uint8_t)s->mapq;
     put_u16(&at, end_of(p) < MAX_BIN ? (uint32_t)hts_reg2bin(a->pos, end_of(p), 14, 5) : 0);
-    put_u16(&at, (uint32_t)(a->n + n_before + n_after));
+    put_u16(&at, (uint32_t)(clipped.n_left + a->n + clipped.n_right));
     put_u16(&at, flags_of(p, beside));
     put_u32(&at, (uint32_t)bases);
-    put_u32(&at, (uint32_t)(beside->mate ? run->contig : -1));
-    put_u32(&at, (uint32_t)(beside->mate ? beside->mate->alignment.pos : -1));
-    int64_t span = 0;
-    if (beside->mate) {
-        int64_t low = a->pos < beside->mate->alignment.pos ? a->pos : beside->mate->alignment.pos;
-        int64_t high = end_of(p) > end_of(beside->mate) ? end_of(p) : end_of(beside->mate);
-        span = s->reverse ? low - high : high - low;
-    }
-    put_u32(&at, (uint32_t)span);
+    put_place(&at, run, p, beside->mate);
     memcpy(at, name, (size_t)name_bytes);
     at += name_bytes;
-    for (int i = 0; i < n_before; i++) put_u32(&at, before[i]);
-    for (int64_t i = 0; i < a->n; i++) put_u32(&at, a->cigar[i]);
-    for (int i = 0; i < n_after; i++) put_u32(&at, after[i == 0 && n_after == 2 ? 1 : i == 1 ? 0 : i]);
+    put_cigar(&at, a, &clipped);
     put_bases(&at, p, beside, bases);
-    const uint8_t *qualities = at - bases;
-    put_int_tag(&at, "NM", a->mismatches + a->gap_bases);
-    if (s->tag) {
-        put_int_tag(&at, "HP", s->tag);
-        put_int_tag(&at, "PS", s->phase_set);
-    }
-    at += sprintf((char *)at, "RGZ%s", run->read_group) + 1;
-    if (beside->other) put_other_place(&at, run, p, beside->other, beside->other_left == (s->reverse != beside->other->segment->reverse));
-    if (profile->stride && !beside->supplementary) put_moves(&at, profile, qualities, bases, s->reverse, random);
-
-    int64_t bytes = at - start;
-    put_u32(&start, (uint32_t)(bytes - 4));
-    out->pos[out->n] = a->pos;
-    out->first[out->n++] = out->n_bytes;
-    out->n_bytes += bytes;
-    out->first[out->n] = out->n_bytes;
-    out->n_bases += bases;
+    put_tags(&at, profile, run, p, beside, bases, random);
+    close_record(out, a->pos, bases, at);
     return C3_OK;
 }
 
