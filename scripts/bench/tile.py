@@ -22,14 +22,15 @@ def tile(bam: Path, fasta: Path, contig: str, copies: int, folder: Path) -> None
         with pysam.AlignmentFile(str(folder / "reads.bam"), "wb", header=header) as written:
             for copy in range(copies):
                 for read in given.fetch(contig):
-                    values = read.to_dict() | {
+                    start = copy * len(sequence) + 1
+                    near = read.next_reference_id == read.reference_id
+                    moved = {
                         "name": f"{read.query_name}.{copy}",
-                        "next_ref_name": "*",
-                        "next_ref_pos": "0",
+                        "ref_pos": str(read.reference_start + start),
+                        "next_ref_name": "=" if near else "*",
+                        "next_ref_pos": str(read.next_reference_start + start if near else 0),
                     }
-                    moved = pysam.AlignedSegment.from_dict(
-                        values | {"ref_pos": str(read.reference_start + 1 + copy * len(sequence))}, written.header
-                    )
+                    moved = pysam.AlignedSegment.from_dict(read.to_dict() | moved, written.header)
                     written.write(moved)
     pysam.index(str(folder / "reads.bam"))
 
