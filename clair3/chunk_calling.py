@@ -5,7 +5,6 @@ The work is the run's own stage (clair3.stages) with a ledger in a temporary fol
 
 import importlib
 import logging
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from clair3.ledger import Ledger
 from clair3.rows import StageRows
 from clair3.selection import Block
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
-from clair3.vcf import header_of
+from clair3.vcf import header_of, write_calls
 from preprocess.environment import Environment, check_moves, examine
 from preprocess.full_alignment import bins_of
 from preprocess.phasing import read_phased
@@ -32,7 +31,7 @@ from shared.platforms import PLATFORMS
 from shared.records import Task
 from shared.reference import Contig
 from shared.regions import clip, pad, plan_chunks
-from shared.whole_files import write_lines
+from shared.whole_files import require_folder, write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +102,7 @@ class ChunkCall:
         """The checked inputs; the result of an earlier call goes first."""
         config = self.config
         if self.output:
+            require_folder(self.output)
             self.output.unlink(missing_ok=True)
         found = examine(config.bam, config.reference, bed=config.bed, sites=config.sites, names=config.ctg_names)
         if config.dwell:
@@ -122,16 +122,9 @@ class ChunkCall:
             self.write(environment, StageRows(ledger, tasks))
 
     def write(self, environment: Environment, rows: StageRows) -> None:
-        """Write the VCF, or no file when there are no rows (spec/calling.md 4)."""
         config = self.config
         header = header_of(environment.reference, config.sample_name, config.command_line).splitlines()
-        if self.output is None:
-            sys.stdout.writelines(f"{line}\n" for line in (*header, *(row for _, row in rows.all())))
-            return
-        if next(rows.all(), None) is None:
-            logger.info("No vcf output for file %s, remove empty file", self.output)
-            return
-        write_lines(self.output, (line for part in (header, (row for _, row in rows.all())) for line in part))
+        write_calls(self.output, header, (row for _, row in rows.all()))
 
     def write_blocks(
         self, environment: Environment, tasks: Sequence[Task], ledger: Ledger, contig: Contig, cell: Cell, folder: Path
@@ -182,19 +175,19 @@ def bounds(contig: Contig, targets: dict | None, part: Part, sites: bool) -> tup
     return Cell(start, end), (0 if index == 0 else start, contig.length if last else end)
 
 
-def read_candidates(path: Path, contig: str, short_reads: bool = False) -> np.ndarray:
+def read_candidates(path: Path, contig: str, short_reads: bool = False, training: bool = False) -> np.ndarray:
     """The candidates of a contig in a file that SelectCandidates wrote: (n,) int64, 0-based, ascending, distinct; for
-    those of short reads the middle of their bins.
+    those of short reads the middle of their bins. training: or SelectHetSnp, whose rows are alike for all platforms.
 
     Raises InputError when the file is missing, a row is none, or not of such a bin.
     """
     rows = read_block_rows(path, contig)
-    if short_reads:
+    starts, ends = rows.T
+    if short_reads and not (training and (ends - starts <= 2 * ROW_REACH).all()):
         pos = np.unique(rows.sum(axis=1) // 2)
         if not np.array_equal(bins_of(pos), np.unique(rows, axis=0)):
             raise InputError(f"{path}: not made by SelectCandidates --platform=ilmn, whose rows are bins of 1 kb")
         return pos
-    starts, ends = rows.T
     middle = np.where(starts > 0, starts + (ends - starts) // 2, ends - ROW_REACH)
     return np.unique(middle) - 1
 

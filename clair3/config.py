@@ -13,7 +13,6 @@ from preprocess.full_alignment import RowRule
 from preprocess.phasing import LONGPHASE, WHATSHAP
 from shared.cli import check_range
 from shared.errors import ConfigError
-from shared.platforms import PLATFORMS
 from shared.process import uninterrupted
 
 PROGRAM_NAMES = {WHATSHAP: "WhatsHap", LONGPHASE: "LongPhase"}
@@ -117,8 +116,7 @@ class CallingConfig:
     @property
     def rows(self) -> RowRule:
         """How reads become rows of full-alignment tensors."""
-        rule, rows = self.candidates, PLATFORMS[self.platform].rows
-        return RowRule(rows, rule.min_mapq, rule.max_indel_length, self.dwell, self.haplotype_tags, rule.min_coverage)
+        return RowRule.of(self.candidates, self.platform, self.dwell, self.haplotype_tags)
 
     @property
     def decoding(self) -> DecodeRule:

@@ -63,11 +63,12 @@ def evaluation(text: str) -> tuple[str, Path]:
 
 def read_figures(path: Path) -> dict[str, dict]:
     """Counts and shares of SNPs and indels, of what `clair3 evaluate --json` wrote. Raises InputError."""
+    remedy = 'write it again with "clair3 evaluate --json"'
     try:
-        kinds = read_json(path)["strata"]["type"]
+        kinds = read_json(path, remedy)["strata"]["type"]
         return {kind: {name: kinds[kind][name] for name in FIGURES} for kind in kinds if kind != "all"}
     except (TypeError, LookupError):
-        raise InputError(f"{path}: not what clair3 evaluate --json writes") from None
+        raise InputError(f"{path}: not an evaluation; {remedy}") from None
 
 
 def assemble(
@@ -89,13 +90,8 @@ def assemble(
     load_model(pileup, PILEUP)
     network = load_model(full_alignment, FULL_ALIGNMENT, heads=4)
     cards = {Path(name).stem: card for name, path in files.items() if (card := read_card(path.parent))}
-    platforms = {card.platform for card in cards.values()} | ({platform} if platform else set())
-    if len(platforms) != 1:
-        raise ConfigError(
-            f"--platform: {' and '.join(sorted(platforms)) or 'not known'}; give the one of both checkpoints"
-        )
-    known = what_is_known(cards)
-    known |= {"name": folder.resolve().name, "platform": platforms.pop(), "metrics": known["metrics"] | (figures or {})}
+    platform, known = platform_of(cards, platform), what_is_known(cards)
+    known |= {"name": folder.resolve().name, "platform": platform, "metrics": known["metrics"] | (figures or {})}
     if network.channels > CHANNEL_COUNT:
         known["dwell"] = True
     card = card_from(known | said, "--" + ", --".join(said) if said else str(folder))
@@ -106,6 +102,16 @@ def assemble(
     write_card(folder, card)
     logger.info("%s: a model for --platform=%s; call with --model_path=%s", folder, card.platform, folder)
     return card
+
+
+def platform_of(cards: dict[str, ModelCard], said: str | None) -> str:
+    """The platform of both networks. Raises ConfigError when nobody says it, or two are said."""
+    platforms = {card.platform for card in cards.values()} | ({said} if said else set())
+    if len(platforms) != 1:
+        raise ConfigError(
+            f"--platform: {' and '.join(sorted(platforms)) or 'not known'}; give the one of both checkpoints"
+        )
+    return platforms.pop()
 
 
 def what_is_known(cards: dict[str, ModelCard]) -> dict:

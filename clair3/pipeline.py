@@ -63,22 +63,7 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
         config = config.resolved()
         for line in iter_banner(config):
             logger.info(line)
-        models = {
-            PILEUP: find_checkpoint(config.model_dir, PILEUP, config.pileup_model_prefix),
-            # v2.0.2 asks for it with --pileup_only too
-            FULL_ALIGNMENT: find_checkpoint(config.model_dir, FULL_ALIGNMENT, config.fa_model_prefix),
-        }
-        environment = examine(
-            config.bam,
-            config.reference,
-            bed=config.bed,
-            sites=config.sites,
-            names=config.ctg_names,
-            include_all=config.include_all_ctgs,
-            min_contig_size=config.min_contig_size,
-        )
-        if config.dwell:
-            check_moves(environment.alignments, environment.reference)
+        models, environment = models_of(config), environment_of(config)
         remove_final_files(config.output)
         spans = gvcf_spans(config, environment)
         chunks = plan_chunks(environment.contigs, environment.allowed, config.chunk_size, spans)
@@ -94,6 +79,28 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
         logger.info("Total time of the run: %.2f s", time.monotonic() - began)
         logger.info("Finish calling, output file: %s", path)
         return path
+
+
+def models_of(config: CallingConfig) -> dict[str, Path]:
+    """The file of each network; v2.0.2 asks for both with --pileup_only too. Raises InputError when one is missing."""
+    prefixes = {PILEUP: config.pileup_model_prefix, FULL_ALIGNMENT: config.fa_model_prefix}
+    return {kind: find_checkpoint(config.model_dir, kind, prefix) for kind, prefix in prefixes.items()}
+
+
+def environment_of(config: CallingConfig) -> Environment:
+    """The checked inputs. Raises InputError."""
+    environment = examine(
+        config.bam,
+        config.reference,
+        bed=config.bed,
+        sites=config.sites,
+        names=config.ctg_names,
+        include_all=config.include_all_ctgs,
+        min_contig_size=config.min_contig_size,
+    )
+    if config.dwell:
+        check_moves(environment.alignments, environment.reference)
+    return environment
 
 
 def keep_inputs(config: CallingConfig) -> None:

@@ -1,7 +1,6 @@
 """Calling from tensors that come as text: the second half of v2.0.2's scripted pipeline (spec/cli.md 8)."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -24,9 +23,6 @@ from preprocess.tensor_text import find_files, parse_support, read_files, read_t
 from preprocess.training_tensors import Candidates
 from shared.cli import add_switch, required_text
 from shared.process import usable_threads
-from shared.whole_files import write_lines
-
-logger = logging.getLogger(__name__)
 
 SWITCHES = ("gvcf", "enable_long_indel", "keep_iupac_bases", "add_indel_length")
 FLAGS = ("pileup", "enable_dwell_time", "haploid_precise", "haploid_sensitive", "showRef")
@@ -99,14 +95,9 @@ def call(
 
 
 def write(args: argparse.Namespace, lines: Iterator[str]) -> None:
-    """Write the VCF; no file without calls (spec/calling.md 4)."""
+    """Write the VCF; the result of an earlier call goes first."""
     header = header_without_files(args.ref_fn, args.sampleName, submodules.command_of(args.cmd_fn))
-    if args.call_fn == chunk_options.STDOUT:
-        sys.stdout.writelines(f"{line}\n" for part in (header, lines) for line in part)
-        return
-    path = Path(args.call_fn)
-    path.unlink(missing_ok=True)
-    if (first := next(lines, None)) is None:
-        logger.info("No vcf output for file %s, remove empty file", path)
-        return
-    write_lines(path, (line for part in (header, (first,), lines) for line in part))
+    path = None if args.call_fn == chunk_options.STDOUT else Path(args.call_fn)
+    if path:
+        path.unlink(missing_ok=True)
+    vcf.write_calls(path, header, lines)

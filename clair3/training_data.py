@@ -18,7 +18,7 @@ from preprocess.candidates import CandidateRule
 from preprocess.confident_regions import check_contig, intersection, is_within, read_extended, read_intervals
 from preprocess.environment import check_header, check_moves, examine
 from preprocess.full_alignment import RowRule
-from preprocess.phasing import read_phased
+from preprocess.phasing import PhasedSnps, read_phased
 from preprocess.pileup import iter_pileup
 from preprocess.tensor_text import iter_lines
 from preprocess.training_tensors import (
@@ -100,9 +100,7 @@ class TensorJob:
     @property
     def rows(self) -> RowRule:
         """How reads become rows of a full-alignment tensor."""
-        rule, rows = self.candidates, PLATFORMS[self.platform].rows
-        tags = self.haplotype_tags and self.phased is None
-        return RowRule(rows, rule.min_mapq, rule.max_indel_length, self.dwell, tags, rule.min_coverage)
+        return RowRule.of(self.candidates, self.platform, self.dwell, self.haplotype_tags and self.phased is None)
 
 
 def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
@@ -122,36 +120,49 @@ def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
     indices = {"index": alignments.index, "fai": reference.index, "block_index": reference.block_index}
     fasta = pysam.FastaFile(str(reference.path), filepath_index=str(reference.index))
     with fasta, core.Source(alignments.path, reference.path, **indices) as source:
+        chunks = plan_chunks([contig], {contig.name: allowed}, CHUNK_SIZE)
+        if job.kind == PILEUP:
+            yield from iter_pileup_candidates(source, fasta, chunks, job.candidates)
+            return
         if job.regions is None:
-            chunks = plan_chunks([contig], {contig.name: clip(allowed, *owned(job, contig))}, CHUNK_SIZE)
-            if job.kind == PILEUP:
-                yield from iter_pileup_candidates(source, fasta, chunks, job.candidates)
-                return
             batches = (batch for chunk in chunks for batch in iter_pileup(source, chunk, job.candidates))
             pos = np.concatenate([np.empty(0, np.int64), *(batch.pos for batch in batches)])
         else:
-            pos = read_candidates(job.regions, contig.name, job.short_reads)
-            if not len(pos):
-                logger.warning("%s: no candidates on %s", job.regions, contig.name)
-            pos = pos if job.short_reads else pos[is_within(pos, allowed)]
-        # haplotypes are those of heterozygous SNPs (spec/training.md A.2); calling takes every phased record
-        snps = read_phased(job.phased, contig.name, heterozygous=True) if job.phased else None
-        if snps is not None and not len(snps):
-            needed = "0|1 or 1|0, with the phase set as last value"
-            logger.warning("%s: no phased SNP on %s (%s): no read has a haplotype", job.phased, contig.name, needed)
-        found = source, fasta, contig.name, pos, job.rows
+            pos = listed_positions(job, allowed)
+        snps, found = phased_snps(job), (source, fasta, contig.name, pos, job.rows)
         if not job.short_reads:
             yield from iter_full_alignment_candidates(*found, snps, job.unphased_copies)
             return
-        # realigned reads show candidates around `pos` that are not in it
-        if job.regions is None:
-            allowed = clip(allowed, *owned(job, contig))
         tagged = haplotypes(source, contig.name, snps) if snps is not None else None
+        # realigned reads show candidates around `pos` that are not in it
         yield from iter_realigned_candidates(*found, tagged, allowed, job.unphased_copies)
 
 
+def listed_positions(job: TensorJob, allowed: np.ndarray) -> np.ndarray:
+    """The candidates of the file of a job: (n,) int64, 0-based, ascending; of short reads, the middles of their bins.
+
+    Raises InputError when it cannot be read.
+    """
+    pos = read_candidates(job.regions, job.contig, job.short_reads, training=True)
+    if not len(pos):
+        logger.warning("%s: no candidates on %s", job.regions, job.contig)
+    return pos if job.short_reads else pos[is_within(pos, allowed)]
+
+
+def phased_snps(job: TensorJob) -> PhasedSnps | None:
+    """The SNPs that give reads their haplotypes; None without phased VCF. Raises InputError when it cannot be read."""
+    if job.phased is None:
+        return None
+    # haplotypes are those of heterozygous SNPs (spec/training.md A.2); calling takes every phased record
+    snps = read_phased(job.phased, job.contig, heterozygous=True)
+    if not len(snps):
+        needed = "0|1 or 1|0, with the phase set as last value"
+        logger.warning("%s: no phased SNP on %s (%s): no read has a haplotype", job.phased, job.contig, needed)
+    return snps
+
+
 def allowed_positions(job: TensorJob, contig: Contig) -> np.ndarray:
-    """Where candidates may lie: (k, 2) int64, 0-based [start, end), sorted and disjoint.
+    """Where candidates of the job may lie: (k, 2) int64, 0-based [start, end), sorted and disjoint.
 
     Raises InputError when a BED or VCF cannot be read or calls the contig differently.
     """
@@ -167,7 +178,7 @@ def allowed_positions(job: TensorJob, contig: Contig) -> np.ndarray:
         check_contig(job.sites, contig.name, known)
         sites = known.get(contig.name, np.empty(0, np.int64))
         allowed = intersection(allowed, merge(np.stack([sites, sites + 1], axis=1)))
-    return allowed
+    return allowed if job.regions else clip(allowed, *owned(job, contig))
 
 
 def owned(job: TensorJob, contig: Contig) -> tuple[int, int]:

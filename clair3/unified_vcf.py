@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pysam
 
+from clair3.chunk_calling import Part
+from clair3.chunk_options import part_of
 from clair3.vcf import header_of
 from preprocess.confident_regions import read_intervals
 from preprocess.environment import check_header, check_lengths, open_alignments, read_alignments
@@ -73,25 +75,14 @@ def rule_of(args: argparse.Namespace) -> UnifyRule:
     return UnifyRule(distance, args.max_calculate_count, partition, args.minimum_allele_gap, args.platform == "ilmn")
 
 
-def part_of(args: argparse.Namespace) -> tuple[int, int]:
-    """Number of the part, from 0, and of parts. Raises UsageError or ConfigError."""
-    if (args.chunk_id is None) != (args.chunk_num is None):
-        raise UsageError("--chunk_id and --chunk_num go together")
-    if args.chunk_id is None:
-        return 0, 1
-    check_range("chunk_num", args.chunk_num, 1)
-    check_range("chunk_id", args.chunk_id, 1, args.chunk_num)
-    return args.chunk_id - 1, args.chunk_num
-
-
-def range_of(args: argparse.Namespace, whole: Range, part: tuple[int, int]) -> Range:
+def range_of(args: argparse.Namespace, whole: Range, part: Part) -> Range:
     """The 0-based [start, end) to work on: --ctgStart to --ctgEnd or else the whole, of that the part."""
     start = whole[0] if args.ctgStart is None else args.ctgStart - 1
     end = whole[1] if args.ctgEnd is None else args.ctgEnd
     if start < 0 or end < start:
         raise UsageError(f"--ctgStart and --ctgEnd ask for {start + 1} to {end}; expected positions from 1, ascending")
-    size = -(-(end - start) // part[1])
-    first = min(start + size * part[0], end)
+    size = -(-(end - start) // part.count)
+    first = min(start + size * part.index, end)
     return first, min(first + size, end)
 
 

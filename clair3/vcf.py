@@ -1,9 +1,12 @@
 """VCF text: the header, a call's row, the filters that the user asked for, and a writer that leaves all or nothing."""
 
+import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import pysam
@@ -13,6 +16,9 @@ from shared.errors import ClairError, ConfigError, InputError, unwritable
 from shared.records import Call
 from shared.reference import Reference
 from shared.version import COMPATIBLE_VERSION
+from shared.whole_files import write_lines
+
+logger = logging.getLogger(__name__)
 
 PILEUP_INFO, FULL_ALIGNMENT_INFO = "P", "F"
 
@@ -172,6 +178,16 @@ def unfinished_of(path: Path) -> Iterator[Path]:
     """What VcfWriters that were killed left beside `path`: their temporary files and indices. None may be at work."""
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.tmp\.gz(\.tbi|\.csi)?")
     return (found for found in path.parent.iterdir() if pattern.fullmatch(found.name) and found.is_file())
+
+
+def write_calls(output: Path | None, header: Sequence[str], rows: Iterator[str]) -> None:
+    """Write a plain VCF, which is complete or absent; None: to stdout. No file without rows (spec/calling.md 4)."""
+    if output is None:
+        sys.stdout.writelines(f"{line}\n" for line in chain(header, rows))
+    elif (first := next(rows, None)) is None:
+        logger.info("No vcf output for file %s, remove empty file", output)
+    else:
+        write_lines(output, chain(header, (first,), rows))
 
 
 class VcfWriter:

@@ -10,7 +10,9 @@ import numpy as np
 from clair3 import core
 from clair3.core.phasing import Haplotypes
 from clair3.core.short_reads import iter_short_reads, window_reads
+from preprocess.candidates import CandidateRule
 from preprocess.phasing import PhasedSnps
+from shared.platforms import PLATFORMS
 from shared.records import TensorBatch
 from shared.regions import PADDING, merge
 
@@ -32,6 +34,12 @@ class RowRule:
     dwell: bool = False
     haplotype_tags: bool = False
     min_coverage: int = 2
+
+    @classmethod
+    def of(cls, candidates: CandidateRule, platform: str, dwell: bool, haplotype_tags: bool) -> "RowRule":
+        """The rows of a platform, of the reads that are looked at for candidates."""
+        rule, rows = candidates, PLATFORMS[platform].rows
+        return cls(rows, rule.min_mapq, rule.max_indel_length, dwell, haplotype_tags, rule.min_coverage)
 
 
 def iter_full_alignment(

@@ -24,7 +24,7 @@ from shared.cli import check_range
 from shared.param_f import CHANNELS
 from shared.param_p import FLANK, WINDOW
 from shared.records import TensorBatch, TrainingRows
-from shared.regions import Chunk
+from shared.regions import Chunk, merge
 from shared.sequence import BASES
 
 BLOCK_SIZE = 10_000
@@ -143,8 +143,9 @@ def iter_realigned_candidates(
         phased += found.pos[np.isin(found.tensors[..., HAPLOTYPE], PHASED).any(axis=(1, 2))].tolist()
         yield found
     if unphased_copies and phased:
+        copied = merge(np.array(phased)[:, None] + [0, 1])
         for batch in iter_realigned(source, contig, pos, replace(rule, haplotype_tags=False)):
-            yield Candidates.of(batch, fasta).only(np.isin(batch.pos, phased))
+            yield Candidates.of(batch, fasta).only(is_within(batch.pos, copied))
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """The C core with the interface of the slow reference, so that one test can ask both."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,25 @@ from shared.records import Region
 from shared.regions import target_intervals
 
 EVERYWHERE = np.array([[0, 2**40]])
+ANYTHING = {
+    "min_mapq": 5,
+    "min_coverage": 2,
+    "snp_min_af": 0.0,
+    "indel_min_af": 0.0,
+    "snp_only": False,
+    "head_and_tail": False,
+    "max_indel_length": 50,
+}
+"""Options with which each column with two reads is a candidate, where its flanks allow it."""
+
+
+def with_defaults(engine: Callable[..., ReferencePileup]) -> Callable[..., ReferencePileup]:
+    """The engine with options that may be left out, as ANYTHING has them, and so the end, that of the contig."""
+
+    def run(ref: str, reads: list[Read], start0: int = 0, end0: int | None = None, **options) -> ReferencePileup:
+        return engine(ref, reads, start0, len(ref) if end0 is None else end0, **(ANYTHING | options))
+
+    return run
 
 
 def core_pileup(

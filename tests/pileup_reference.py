@@ -74,34 +74,36 @@ class ReferencePileup:
     alt_info: list[str]
 
 
+@dataclass(frozen=True)
+class Rule:
+    """The options that decide which reads count and which columns are candidates, as preprocess.candidates has them."""
+
+    min_mapq: int
+    min_coverage: int
+    snp_min_af: float
+    indel_min_af: float
+    snp_only: bool
+    head_and_tail: bool
+    max_indel_length: int
+
+
 def reference_pileup(
-    ref: str,
-    reads: list[Read],
-    start0: int,
-    end0: int,
-    *,
-    min_mapq: int,
-    min_coverage: int,
-    snp_min_af: float,
-    indel_min_af: float,
-    snp_only: bool,
-    head_and_tail: bool,
-    max_indel_length: int,
-    allowed: list[tuple[int, int]] | None = None,
+    ref: str, reads: list[Read], start0: int, end0: int, *, allowed: list[tuple[int, int]] | None = None, **options
 ) -> ReferencePileup:
     """Pileup columns, candidates and windows of [start0, end0) (B.1-B.9).
 
     ref is the whole contig, case kept; every read must lie inside it. end0 may be past its end.
     Reads of one start position count in list order, as in a BAM file. allowed, if given, are the
-    intervals a candidate must lie in (`bed_positions`, `site_positions`).
+    intervals a candidate must lie in (`bed_positions`, `site_positions`). options are those of a Rule.
     """
+    rule = Rule(**options)
     n = max(0, end0 - start0)
     columns = np.zeros((n, len(CHANNELS)), np.int32)
     has_column = np.zeros(n, bool)
     n_ref, n_total = np.zeros(n, np.int32), np.zeros(n, np.int32)
     hits: dict[int, str] = {}
     previous, run = None, 0
-    for pos, events in sorted(events_by_position(reads, start0, end0, min_mapq).items()):
+    for pos, events in sorted(events_by_position(reads, start0, end0, rule.min_mapq).items()):
         column = count_column(events, ref[pos])
         row = pos - start0
         columns[row] = column.channels
@@ -112,22 +114,27 @@ def reference_pileup(
         # B.5: the counter restarts at each gap, and once more after the first base of the contig
         run = run + 1 if previous is not None and pos == previous + 1 and previous != 0 else 0
         if (
-            is_hit(column, snp_min_af, indel_min_af, snp_only)
-            and max(1, column.depth) >= min_coverage
+            is_hit(column, rule.snp_min_af, rule.indel_min_af, rule.snp_only)
+            and max(1, column.depth) >= rule.min_coverage
             and column.ref in BASES
-            and (head_and_tail or run >= FLANK)
+            and (rule.head_and_tail or run >= FLANK)
         ):
-            hits[pos] = alt_info(column, ref, pos, max_indel_length)
+            hits[pos] = alt_info(column, ref, pos, rule.max_indel_length)
         previous = pos
 
     windows = {}
     for pos in hits:
         if allowed is None or any(start <= pos < end for start, end in allowed):
-            window = cut_window(columns, has_column, pos - start0, head_and_tail)
+            window = cut_window(columns, has_column, pos - start0, rule.head_and_tail)
             if window is not None:
                 windows[pos] = window
-    tensors = np.array(list(windows.values()), np.int32).reshape(-1, WINDOW, len(CHANNELS))
-    return ReferencePileup(columns, has_column, n_ref, n_total, list(windows), tensors, [hits[pos] for pos in windows])
+    texts = [hits[pos] for pos in windows]
+    return ReferencePileup(columns, has_column, n_ref, n_total, list(windows), as_tensors(windows.values()), texts)
+
+
+def as_tensors(windows: Iterable[np.ndarray]) -> np.ndarray:
+    """(n, 33, 18) int32 of n windows, none too."""
+    return np.array(list(windows), np.int32).reshape(-1, WINDOW, len(CHANNELS))
 
 
 # -- reads to events ---------------------------------------------------------------------------------

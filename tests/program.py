@@ -29,3 +29,9 @@ def start(config: CallingConfig, *more: str, **streams) -> subprocess.Popen:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     command = [sys.executable, "-m", "clair3", "run", *options]
     return subprocess.Popen(command, text=True, cwd=ROOT, env=environment, **streams)
+
+
+def clair3(*arguments, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    """`clair3` with these words, to its end."""
+    command = [sys.executable, "-m", "clair3", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, text=True, capture_output=True)

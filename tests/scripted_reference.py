@@ -18,6 +18,8 @@ from pileup_reference import (
     WINDOW,
     Read,
     ReferencePileup,
+    Rule,
+    as_tensors,
     parse_cigar,
 )
 
@@ -166,16 +168,16 @@ class Column:
             channels[strand + r] = -sum(channels[strand : strand + 4])
         return channels
 
-    def is_candidate(self, min_coverage: int, snp_min_af: float, indel_min_af: float, snp_only: bool) -> bool:
+    def is_candidate(self, rule: Rule) -> bool:
         """B.12.7; fractions in double precision."""
         fraction = {name: n / max(1, self.depth) for name, n in self.classes.items()}
-        snp = any(fraction[name] >= snp_min_af for name in fraction if name in BASES and name != self.base)
-        indel = any(fraction[name] >= indel_min_af for name in fraction if name in "ID")
+        snp = any(fraction[name] >= rule.snp_min_af for name in fraction if name in BASES and name != self.base)
+        indel = any(fraction[name] >= rule.indel_min_af for name in fraction if name in "ID")
         ranked = sorted(self.classes, key=self.classes.get, reverse=True)  # stable: first appearance
         top = bool(ranked) and ranked[0] != self.base
-        hit = snp if snp_only else snp or indel or top
-        hit = hit or (self.depth > 0 and 0 in (snp_min_af, indel_min_af))
-        return hit and self.ref in BASES and self.depth >= min_coverage
+        hit = snp if rule.snp_only else snp or indel or top
+        hit = hit or (self.depth > 0 and 0 in (rule.snp_min_af, rule.indel_min_af))
+        return hit and self.ref in BASES and self.depth >= rule.min_coverage
 
     def alt_info(self) -> str:
         """B.12.5, but with the reference letter as it stands where v2.0.2 writes A for other letters than ACGT."""
@@ -195,26 +197,21 @@ def scripted_pileup(
     start0: int,
     end0: int,
     *,
-    min_mapq: int,
-    min_coverage: int,
-    snp_min_af: float,
-    indel_min_af: float,
-    snp_only: bool,
-    head_and_tail: bool,
-    max_indel_length: int,
     known_sites: bool = False,
     allowed: list[tuple[int, int]] | None = None,
     targets: list[tuple[int, int]] | None = None,
+    **options,
 ) -> ReferencePileup:
     """As pileup_reference.reference_pileup, by the rules of B.12. targets are the intervals of a BED.
 
     max_indel_length has no effect: indels of any length are listed.
     """
+    rule = Rule(**options)
     n = max(0, end0 - start0)
     columns = np.zeros((n, len(CHANNELS)), np.int32)
     n_ref, n_total = np.zeros(n, np.int32), np.zeros(n, np.int32)
     exists, found = np.zeros(n, bool), {}
-    for pos, texts in mpileup(reads, start0, end0, min_mapq).items():
+    for pos, texts in mpileup(reads, start0, end0, rule.min_mapq).items():
         column = Column(texts, ref, pos)
         columns[pos - start0] = column.negated()
         n_ref[pos - start0] = column.classes[column.base]
@@ -226,17 +223,16 @@ def scripted_pileup(
             wanted = column.ref in IUPAC
         else:  # A.6: the interval from one base to the left to the end of the longest deletion
             touched = targets is None or any(start < pos + column.longest + 2 and end > pos for start, end in targets)
-            wanted = touched and column.is_candidate(min_coverage, snp_min_af, indel_min_af, snp_only)
+            wanted = touched and column.is_candidate(rule)
         if wanted and (allowed is None or any(start <= pos < end for start, end in allowed)):
             found[pos] = column
     windows = {}
     for pos in found:
-        window = cut_window(columns, exists, pos - start0, head_and_tail)
+        window = cut_window(columns, exists, pos - start0, rule.head_and_tail)
         if window is not None:
             windows[pos] = window
-    tensors = np.array(list(windows.values()), np.int32).reshape(-1, WINDOW, len(CHANNELS))
     texts = [found[pos].alt_info() for pos in windows]
-    return ReferencePileup(columns, exists, n_ref, n_total, list(windows), tensors, texts)
+    return ReferencePileup(columns, exists, n_ref, n_total, list(windows), as_tensors(windows.values()), texts)
 
 
 def cut_window(columns: np.ndarray, exists: np.ndarray, row: int, head_and_tail: bool) -> np.ndarray | None:

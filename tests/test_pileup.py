@@ -8,22 +8,11 @@ import numpy as np
 import pileup_reference as reference
 import pysam
 import pytest
-from core_pileup import core_pileup
+from core_pileup import core_pileup, with_defaults
 from hypothesis import given, settings
 from khash_reference import khash_order
 from pileup_reference import Event, Read, count_column, events_by_position, is_hit, read_events, reference_pileup
 from random_reads import cases, draw, read_bam, reference_span, rules
-
-ANYTHING = {
-    "min_mapq": 5,
-    "min_coverage": 2,
-    "snp_min_af": 0.0,
-    "indel_min_af": 0.0,
-    "snp_only": False,
-    "head_and_tail": False,
-    "max_indel_length": 50,
-}
-"""Options with which each column with two reads is a candidate, where its flanks allow it."""
 
 CHANNEL = {name: i for i, name in enumerate(reference.CHANNELS)}
 
@@ -31,12 +20,7 @@ CHANNEL = {name: i for i, name in enumerate(reference.CHANNELS)}
 @pytest.fixture(params=["reference", "core"])
 def pileup(request, tmp_path):
     """pileup(ref, reads, start, end, **options) by the slow reference and by the C core."""
-    engine = reference_pileup if request.param == "reference" else partial(core_pileup, tmp_path)
-
-    def run(ref, reads, start=0, end=None, **options):
-        return engine(ref, reads, start, len(ref) if end is None else end, **(ANYTHING | options))
-
-    return run
+    return with_defaults(reference_pileup if request.param == "reference" else partial(core_pileup, tmp_path))
 
 
 def alt_info_at(ref, reads, pos, max_indel_length=50):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from core_pileup import EVERYWHERE, core_pileup
+from core_pileup import ANYTHING, EVERYWHERE, core_pileup, with_defaults
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pileup_reference import CHANNELS, Read
@@ -37,27 +37,13 @@ from shared.regions import Chunk, allowed_in_bed, clip, target_intervals
 
 SCRIPTED = CandidateRule(indel_min_af=0.08, scripted=True)
 CHANNEL = {name: i for i, name in enumerate(CHANNELS)}
-ANYTHING = {
-    "min_mapq": 5,
-    "min_coverage": 2,
-    "snp_min_af": 0.0,
-    "indel_min_af": 0.0,
-    "snp_only": False,
-    "head_and_tail": False,
-    "max_indel_length": 50,
-}
-"""Options with which each column with two reads is a candidate, where its flanks allow it."""
 
 
 @pytest.fixture(params=["reference", "core"])
 def pileup(request, tmp_path):
     """pileup(ref, reads, **options) by the slow reference and by the C core."""
-    engine = scripted_pileup if request.param == "reference" else partial(core_pileup, tmp_path, scripted=True)
-
-    def run(ref, reads, start=0, end=None, **options):
-        return engine(ref, reads, start, len(ref) if end is None else end, **(ANYTHING | options))
-
-    return run
+    core_engine = partial(core_pileup, tmp_path, scripted=True)
+    return with_defaults(scripted_pileup if request.param == "reference" else core_engine)
 
 
 # -- golden data -------------------------------------------------------------------------------------
@@ -239,6 +225,18 @@ def test_gvcf_changes_no_candidate(tmp_path):
         plain, gvcf = (core.pileup(source, Region("chr1", 0, 200), rule, EVERYWHERE, gvcf) for gvcf in (False, True))
     assert plain.pos.tolist() == gvcf.pos.tolist() == [*range(26, 64), *range(106, 124)]
     assert gvcf.gvcf_evidence().sum() == 2 * 3 * 120
+
+
+def test_a_bed_changes_no_gvcf_evidence(tmp_path):
+    """Between intervals the blocks say what the reads show, as with other platforms (G6)."""
+    ref, reads = covered(300, (0, 300))
+    bam, fasta = write_case(tmp_path, Case(ref, tuple(reads), 0, 300))
+    some = target_intervals(np.array([[100, 110], [220, 221]]))
+    with core.Source(bam, fasta) as source:
+        found = [core.pileup(source, Region("chr1", 0, 300), SCRIPTED, EVERYWHERE, True, None, t) for t in (None, some)]
+    whole, bed = (pileup.gvcf_evidence() for pileup in found)
+    np.testing.assert_array_equal(whole, bed)
+    assert bed[:, 160].min() > 0
 
 
 def test_bed(pileup):  # A.6: one base to the left, and deletions that reach the interval

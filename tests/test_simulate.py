@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from clair3.core.simulate import RUN, short_repeats
 from preprocess.simulate.error_counts import Runs, contexts, counted
+from preprocess.simulate.estimation import estimate
 from preprocess.simulate.genome import decode, encode, make_sequence, read_contigs, write_fasta
 from preprocess.simulate.haplotypes import fitting, haplotype, read_variants, to_reference
-from preprocess.simulate.learning import count, estimate
+from preprocess.simulate.learning import count
 from preprocess.simulate.mapping import unique_places
 from preprocess.simulate.mixtures import factor_quantiles, site_rates
 from preprocess.simulate.profile import STATES, check_profile, kmer_code, kmer_text, profile_text, read_profile
@@ -30,49 +31,23 @@ from preprocess.simulate.reads import simulate_reads
 from preprocess.simulate.strangers import draw_conditions
 from preprocess.simulate.variants import Drawer, Variant, VariantRule, left_aligned
 from shared.errors import InputError
+from tests.program import clair3
+from tests.simulated import NO_STRANGERS, SOFT, aligned, check_alignments, make_genome, spelled_copies
 
 ROOT = Path(__file__).resolve().parent.parent
 PLATFORM_NAMES = ("ont", "hifi", "ilmn")
-MATCH, INSERTION, DELETION, SOFT, HARD = 0, 1, 2, 4, 5
-NO_STRANGERS = {"contamination": 0.0, "misplaced": 0.0, "adapters": 0.0}
-
-
-def clair3(*arguments, cwd=None) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "clair3", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd or ROOT, text=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
 def genome(tmp_path_factory) -> Path:
-    """A folder with ref.fa, truth.vcf.gz and confident.bed of a dense little genome."""
-    folder = tmp_path_factory.mktemp("genome")
-    options = ("--contigs", "chr20=150000,chr21=30000", "--density", 0.004, 0.008, "--indels", 0.4, "--seed", 7)
-    done = clair3("simulate", "genome", *options, "--output", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+    """A dense one."""
+    options = ("--density", 0.004, 0.008, "--indels", 0.4, "--seed", 7)
+    return make_genome(tmp_path_factory.mktemp("genome"), "chr20=150000,chr21=30000", *options)
 
 
 @pytest.fixture(scope="module")
 def copies(genome) -> dict[tuple[str, int], str]:
     return spelled_copies(genome / "truth.vcf.gz", genome / "ref.fa")
-
-
-def spelled_copies(truth: Path, ref: Path) -> dict[tuple[str, int], str]:
-    """The letters of both copies, spelled by a simple reading of the truth: (contig, copy)."""
-    spelled = {}
-    with pysam.FastaFile(str(ref)) as fasta, pysam.VariantFile(str(truth)) as truth:
-        for contig in fasta.references:
-            text = fasta.fetch(contig).upper()
-            for copy in (0, 1):
-                done, pieces = 0, []
-                for record in truth.fetch(contig):
-                    assert record.samples[0].phased and text[record.start : record.stop] == record.ref
-                    number = record.samples[0]["GT"][copy]
-                    if number:
-                        pieces += [text[done : record.start], record.alleles[number]]
-                        done = record.stop
-                spelled[contig, copy] = "".join(pieces) + text[done:]
-    return spelled
 
 
 @pytest.fixture(scope="module")
@@ -239,11 +214,6 @@ def test_short_repeats():
 # ---- reads ----
 
 
-def aligned(bam: Path):
-    with pysam.AlignmentFile(str(bam)) as file:
-        yield from file
-
-
 @pytest.mark.parametrize("platform", PLATFORM_NAMES)
 def test_reads_without_errors_spell_the_copies(genome, copies, tmp_path, platform):
     profile = load(platform, platform, np.random.default_rng(0))
@@ -260,34 +230,6 @@ def test_reads_without_errors_spell_the_copies(genome, copies, tmp_path, platfor
 @pytest.mark.parametrize("platform", PLATFORM_NAMES)
 def test_alignments_are_sound(genome, reads, platform):
     check_alignments(reads[platform], genome / "ref.fa")
-
-
-def check_alignments(bam: Path, ref: Path) -> None:
-    """Sorted, complete, with true NM; indels cannot move left, ends are matches."""
-    pysam.quickcheck(str(bam))
-    fasta = pysam.FastaFile(str(ref))
-    texts = {name: fasta.fetch(name).upper() for name in fasta.references}
-    before = (0, 0)
-    for read in aligned(bam):
-        assert (read.reference_id, read.reference_start) >= before
-        before = read.reference_id, read.reference_start
-        inner = [(kind, size) for kind, size in read.cigartuples if kind not in (SOFT, HARD)]
-        assert inner[0][0] == inner[-1][0] == MATCH
-        assert all(one[0] != other[0] for one, other in pairwise(inner))
-        text, letters = texts[read.reference_name], read.query_sequence
-        pos, base, differing = read.reference_start, read.query_alignment_start, 0
-        for i, (kind, size) in enumerate(inner):
-            side, at = (letters, base) if kind == INSERTION else (text, pos)
-            if kind != MATCH and inner[i - 1][0] == MATCH:
-                assert side[at - 1] != side[at + size - 1], (read.query_name, read.cigarstring)
-            if kind == MATCH:
-                pairs = zip(text[pos : pos + size], letters[base : base + size], strict=True)
-                differing += sum(one != other for one, other in pairs)
-            else:
-                differing += size
-            pos += size * (kind != INSERTION)
-            base += size * (kind != DELETION)
-        assert read.get_tag("NM") == differing
 
 
 def test_long_reads_cover_evenly(reads):

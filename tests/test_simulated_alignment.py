@@ -13,18 +13,16 @@ from preprocess.simulate.aligner import error_rate, fastq_of, preset
 from preprocess.simulate.profile_choice import load
 from preprocess.simulate.read_plan import ReadRule
 from preprocess.simulate.reads import simulate_reads
-from tests.test_simulate import clair3
+from tests.program import clair3
+from tests.simulated import make_genome
 
 needs_minimap2 = pytest.mark.skipif(not shutil.which("minimap2"), reason="minimap2 is not installed")
 
 
 @pytest.fixture(scope="module")
 def genome(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("genome")
-    options = ("--contigs", "chr20=40000,chr21=20000", "--density", 0.001, 0.002, "--seed", 5)
-    done = clair3("simulate", "genome", *options, "--output", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+    options = ("--density", 0.001, 0.002, "--seed", 5)
+    return make_genome(tmp_path_factory.mktemp("genome"), "chr20=40000,chr21=20000", *options)
 
 
 def simulated(genome: Path, output: Path, platform: str, *options):

@@ -13,27 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocess.simulate import commands
+from preprocess.simulate.contig_spiker import SpikeRule
 from preprocess.simulate.profile_choice import load
 from preprocess.simulate.read_edits import Change, Moves, ReadEdit, change_of
 from preprocess.simulate.read_plan import ReadRule
 from preprocess.simulate.reads import simulate_reads
-from preprocess.simulate.spiking import Sample, SpikeRule, Wanted, spike
+from preprocess.simulate.spiking import Sample, Wanted, spike
 from preprocess.simulate.variants import VariantRule
 from shared.cli import make_parser
 from shared.errors import ClairError
-from tests.test_simulate import NO_STRANGERS, aligned, check_alignments, clair3, spelled_copies
+from tests.simulated import NO_STRANGERS, aligned, check_alignments, make_genome, spelled_copies
 
 DENSE = VariantRule(density=(0.004, 0.006), indels=0.5, structural=0)
 
 
 @pytest.fixture(scope="module")
 def genome(tmp_path_factory) -> Path:
-    """A folder with ref.fa and a truth that is what real reads have of their own."""
-    folder = tmp_path_factory.mktemp("genome")
-    options = ("--contigs", "chr20=60000,chr21=20000", "--density", 0.001, 0.002, "--indels", 0.1, "--seed", 5)
-    done = clair3("simulate", "genome", *options, "--output", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+    """Its truth is what real reads have of their own."""
+    options = ("--density", 0.001, 0.002, "--indels", 0.1, "--seed", 5)
+    return make_genome(tmp_path_factory.mktemp("genome"), "chr20=60000,chr21=20000", *options)
 
 
 def reads_of(genome: Path, folder: Path, platform: str, **rule) -> Path:
@@ -105,6 +103,12 @@ def known_places(genome: Path) -> set[tuple[str, int]]:
         return {(record.chrom, record.pos) for record in truth}
 
 
+def first_bases(records: list[pysam.VariantRecord]) -> list[pysam.VariantRecord]:
+    """One record of each variant: the bases of an MNP stand apart."""
+    behind = {(record.chrom, record.stop) for record in records if len(record.ref) == 1}
+    return [record for record in records if (record.chrom, record.start) not in behind]
+
+
 def test_the_truth_holds_old_and_new(genome, tmp_path):
     bam = reads_of(genome, tmp_path, "hifi", depth=8)
     number = spiked(genome, bam, tmp_path / "out")
@@ -114,8 +118,7 @@ def test_the_truth_holds_old_and_new(genome, tmp_path):
     assert own <= {(record.chrom, record.pos) for record in records}
     assert [(record.chrom, record.pos) for record in records] == sorted((one.chrom, one.pos) for one in records)
     new = [record for record in records if (record.chrom, record.pos) not in own]
-    behind = {(one.chrom, one.stop) for one in new if len(one.ref) == 1}
-    first = [record for record in new if (record.chrom, record.start) not in behind]  # bases of an MNP stand apart
+    first = first_bases(new)
     assert len(first) == number < len(new)
     for record in new:
         assert record.samples[0].phased
@@ -137,7 +140,7 @@ def test_tags_tell_the_copies_when_no_truth_does(genome, tmp_path):
     tags, both = Counter(), 0
     with pysam.VariantFile(str(tmp_path / "out" / "truth.vcf.gz")) as truth:
         records = list(truth)
-    assert len(records) == number > 50
+    assert len(first_bases(records)) == number > 50
     file = pysam.AlignmentFile(str(tmp_path / "out" / "reads.bam"))
     for record in records:
         if len(record.ref) == 1 and len(record.alts[0]) == 1 and sum(map(bool, record.samples[0]["GT"])) == 1:
@@ -149,6 +152,35 @@ def test_tags_tell_the_copies_when_no_truth_does(genome, tmp_path):
                         tags[record.alleles[copy] == base] += 1
                         both += 1
     assert tags[True] > 0.97 * both > 0
+
+
+def test_what_is_left_out_is_told(genome, tmp_path, caplog):
+    """Reads in pieces, where a variant would contradict another piece; reads on a contig that the FASTA lacks."""
+    old, bam = reads_of(genome, tmp_path, "hifi", depth=8), tmp_path / "odd.bam"
+    with pysam.AlignmentFile(str(old)) as source:
+        header = source.header.to_dict()
+        header["SQ"].append({"SN": "decoy", "LN": 90000})
+        with pysam.AlignmentFile(str(bam), "wb", header=header) as target:
+            reads = [read.to_dict() for read in source.fetch("chr20")]
+            for values in (*reads, *(dict(values, ref_name="decoy") for values in reads[:3])):
+                target.write(pysam.AlignedSegment.from_dict(values, target.header))
+    pysam.index(str(bam))
+    spiked(genome, bam, tmp_path / "plain")
+    lost = f"{bam}: left out the reads on 1 contigs that are not in {genome / 'ref.fa'}: decoy"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [lost]
+    caplog.clear()
+    with pysam.AlignmentFile(str(bam)) as source, pysam.AlignmentFile(str(old), "wb", template=source) as target:
+        for number, read in enumerate(source.fetch("chr20")):
+            if number % 4 == 0:
+                read.set_tag("SA", "chr21,1,+,50M,60,0;")
+            target.write(read)
+    pysam.index(str(old))
+    spiked(genome, old, tmp_path / "out")
+    left = len(list(aligned(old))) - len(list(aligned(tmp_path / "out" / "reads.bam")))
+    told = f"{tmp_path / 'out' / 'reads.bam'}: left out {left} alignments over variants: of reads in pieces (tag SA), "
+    assert left > 0 and [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{told}or without bases or qualities"
+    ]
 
 
 def test_the_same_bytes_again_and_others_by_another_seed(genome, tmp_path):

@@ -492,7 +492,7 @@ def test_nothing_to_unify_is_an_empty_vcf(small):
         ({"candidate_details_fn": None}, "no such file, nor files that start so"),
         ({"bam_fn": "EMPTY"}, "--bam_fn or --candidate_details_fn is needed"),
         ({"chunk_id": 1}, "--chunk_id and --chunk_num go together"),
-        ({"chunk_id": 4, "chunk_num": 3}, "--chunk_id=4 (maximum:3) out of range"),
+        ({"chunk_id": 4, "chunk_num": 3}, "--chunk_id=4: expected a number from 1 to --chunk_num=3"),
         ({"ctgStart": 10, "ctgEnd": 5}, "--ctgStart and --ctgEnd ask for 10 to 5"),
         ({"minimum_allele_gap": 2}, "--minimum_allele_gap=2.0 (maximum:0.5) out of range"),
         ({"partition_size": 0}, "--partition_size=0 (minimum:1) out of range"),

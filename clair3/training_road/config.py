@@ -19,7 +19,7 @@ from clair3.training import options as training
 from clair3.training_road.depths import Depth, depths_of
 from clair3.training_road.networks import Network, read_network
 from clair3.training_road.sections import Section, existing, flag, listing, mapping, numbers, text, texts, whole
-from preprocess.environment import check_moves, examine
+from preprocess.environment import Environment, check_moves, examine
 from preprocess.truth import iter_records
 from shared.errors import ConfigError, InputError
 from shared.platforms import PLATFORMS
@@ -159,17 +159,41 @@ def read_sample(section: Section, excluded: Sequence[str], dwell: bool) -> Sampl
     name = section.take("name", text)
     if not NAME.fullmatch(name):
         raise ConfigError(f"{section.where}: name is {name!r}; expected letters, digits and . _ + - only")
+    platform = read_platform(section, dwell)
+    bam, truth, reference = (section.take(key, existing) for key in ("bam", "truth", "reference"))
+    bed, phased = section.take("bed", existing, None), section.take("phased", flag, False)
+    train, validate = read_contig_names(section, name, excluded)
+    wanted = (*train, *validate)
+    known = {contig.name: contig for contig in read_reference(reference).contigs}
+    check_contigs(wanted, known, reference)
+    environment = examine(bam, reference, names=wanted)
+    check_contigs(wanted, [contig.name for contig in environment.contigs], bam)
+    if dwell:
+        check_moves(environment.alignments, environment.reference)
+    check_contigs(wanted, contigs_of_vcf(truth), truth)
+    if bed is not None:
+        check_contigs(wanted, read_bed(bed), bed)
+    contigs, validation = (tuple(known[one] for one in known if one in chosen) for chosen in (train, validate))
+    depths, networks = read_depths(section, environment, (*contigs, *validation)), read_networks(section)
+    return Sample(name, platform, bam, truth, bed, phased, reference, contigs, validation, depths, networks)
+
+
+def read_platform(section: Section, dwell: bool) -> str:
+    """The platform of a sample. Raises ConfigError for one that there is not, or that has no dwell time."""
     platform = section.take("platform", text, "ont")
     if platform not in PLATFORMS:
         raise ConfigError(f"{section.where}: platform is {platform!r}; expected one of {', '.join(PLATFORMS)}")
     submodules.refuse(argparse.Namespace(platform=platform))
     if dwell and platform != "ont":
         raise ConfigError(f"{section.where}: dwell is for platform ont, this sample is {platform}")
-    bam, truth, reference = (section.take(key, existing) for key in ("bam", "truth", "reference"))
-    bed, phased = section.take("bed", existing, None), section.take("phased", flag, False)
+    return platform
+
+
+def read_contig_names(section: Section, sample: str, excluded: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Contigs to train and to validate on. Raises ConfigError when there are none, or one must not be among them."""
     train, validate = (section.take(key, texts_or_none, ()) for key in ("contigs", "validation_contigs"))
     if not train and not validate:
-        raise ConfigError(f"{section.where}: contigs is missing: which contigs of {name} are trained on?")
+        raise ConfigError(f"{section.where}: contigs is missing: which contigs of {sample} are trained on?")
     if both := set(train) & set(validate):
         raise ConfigError(f"{section.where}: {min(both)} is in contigs and in validation_contigs; keep it in one")
     if held_out := set(train) & set(excluded):
@@ -177,27 +201,24 @@ def read_sample(section: Section, excluded: Sequence[str], dwell: bool) -> Sampl
             f"{section.where}: {min(held_out)} is in contigs, but held out for tests by exclude_contigs "
             f"({', '.join(excluded)}); leave it out, or write exclude_contigs: none"
         )
-    known = {contig.name: contig for contig in read_reference(reference).contigs}
-    check_contigs((*train, *validate), known, reference)
-    environment = examine(bam, reference, names=(*train, *validate))
-    check_contigs((*train, *validate), [contig.name for contig in environment.contigs], bam)
-    if dwell:
-        check_moves(environment.alignments, environment.reference)
-    check_contigs((*train, *validate), contigs_of_vcf(truth), truth)
-    if bed is not None:
-        check_contigs((*train, *validate), read_bed(bed), bed)
-    contigs, validation = (tuple(known[one] for one in known if one in chosen) for chosen in (train, validate))
-    fractions, coverages = (
-        section.take("fractions", numbers(1), None),
-        section.take("coverages", numbers(math.inf), None),
-    )
+    return train, validate
+
+
+def read_depths(section: Section, environment: Environment, contigs: Sequence[Contig]) -> tuple[Depth, ...]:
+    """The depths of a sample, as shares of its reads or as coverages. Raises ConfigError or InputError."""
+    fractions = section.take("fractions", numbers(1), None)
+    coverages = section.take("coverages", numbers(math.inf), None)
     if len(own := {"fractions", "coverages"} & section.values.keys()) == 1:  # overrules either of them at the top
         fractions, coverages = (fractions, None) if own == {"fractions"} else (None, coverages)
-    depths = depths_of(environment, (*contigs, *validation), fractions, coverages, section.where)
+    return depths_of(environment, contigs, fractions, coverages, section.where)
+
+
+def read_networks(section: Section) -> tuple[str, ...]:
+    """Kinds of networks that something is for, all unless it says so. Raises ConfigError for other words."""
     networks = section.take("networks", texts, KINDS)
     if unknown := set(networks) - set(KINDS):
         raise ConfigError(f"{section.where}: networks has {min(unknown)}; known are {', '.join(KINDS)}")
-    return Sample(name, platform, bam, truth, bed, phased, reference, contigs, validation, depths, networks)
+    return networks
 
 
 def check_contigs(wanted: Iterable[str], known: Iterable[str], path: Path) -> None:

@@ -13,14 +13,17 @@ from clair3 import training_road
 from clair3.pipeline import alone_in
 from clair3.task.main import FULL_ALIGNMENT
 from clair3.training.options import read_options
-from clair3.training_road.config import KINDS, read_lowest, read_sample
-from clair3.training_road.networks import read_network
+from clair3.training_road.config import KINDS, read_lowest, read_networks, read_sample
+from clair3.training_road.networks import Parser, named, read_network
 from clair3.training_road.plan import STAGES
 from clair3.training_road.sections import Section, existing, flag, listing, mapping, text, texts, whole
 from clair3.training_road.steps import Road, Step
+from preprocess.simulate import commands
+from preprocess.simulate.aligner import find_aligner
+from preprocess.simulate.spiking import REGIONS, TRUTH
 from shared import log
 from shared.cli import add_switch, required_text
-from shared.errors import ConfigError
+from shared.errors import ConfigError, InputError
 from shared.platforms import PLATFORMS
 from shared.process import usable_threads
 from shared.whole_files import make_folder, write_whole
@@ -31,6 +34,9 @@ GENOMES, READS = "genomes", "reads"
 
 RUN_SEED, GENOME_SEED = 1000, 100
 """Distances between the seeds of runs, and of the genomes of one seed on several references."""
+
+OWN_OPTIONS = ("ref_fn", "truth", "output", "platform", "depth", "seed")
+"""Options of `clair3 simulate reads` that follow from the rest of the recipe."""
 
 ROAD_FILE = "road.yaml"
 """JSON is YAML, too, and keeps numbers as they are."""
@@ -125,8 +131,8 @@ def read_recipe(path: Path) -> Recipe:
         seed=top.take("seed", whole(0), 1),
         references=tuple(read_references(top, "references")),
         validation_references=tuple(read_references(top, "validation_references")),
-        runs=tuple(read_runs(top, "runs", genomes)),
-        validation_runs=tuple(read_runs(top, "validation_runs", genomes)),
+        runs=tuple(read_runs(top, "runs", genomes, platform)),
+        validation_runs=tuple(read_runs(top, "validation_runs", genomes, platform)),
         samples=tuple(read_real_samples(top, platform)),
         road={name: value for name in ("pileup", "full_alignment", "model") if (value := top.take(name, mapping, {}))},
     )
@@ -198,17 +204,41 @@ def span(value: Any) -> tuple[float, float]:
     return float(value[0]), float(value[1])
 
 
-def read_runs(top: Section, name: str, genomes: dict[int, Genome]) -> Iterator[Run]:
+def read_runs(top: Section, name: str, genomes: dict[int, Genome], platform: str) -> Iterator[Run]:
     for number, values in enumerate(top.take(name, listing), 1):
         section = Section(values, f"{top.where}, {name}, number {number}")
         genome, depth = section.take("genome", whole(1)), section.take("depth", whole(1))
-        options, networks = section.take("reads", texts, ()), section.take("networks", texts, KINDS)
+        options, networks = section.take("reads", texts, ()), read_networks(section)
         section.finish()
         if genome not in genomes:
             raise ConfigError(f"{section.where}: no genome has the seed {genome}")
-        if unknown := set(networks) - set(KINDS):
-            raise ConfigError(f"{section.where}: networks has {min(unknown)}; known are {', '.join(KINDS)}")
+        check_reads(f"{section.where}, reads", options, depth, platform)
         yield Run(number, genomes[genome], depth, tuple(f"--{option}" for option in options), networks)
+
+
+def check_reads(where: str, options: tuple[str, ...], depth: int, platform: str) -> None:
+    """Raises ConfigError, or InputError for a file, for words that `clair3 simulate reads` would refuse, which it would
+    do only after the genomes are made."""
+    parser = Parser()
+    commands.add_reads_arguments(parser)
+    known = {action.dest for action in parser._actions if action.dest not in ("help", *OWN_OPTIONS)}
+    for option in options:
+        word = option.partition("=")[0]
+        if word in OWN_OPTIONS:
+            raise ConfigError(f"{where}: {option}: {word} follows from the rest of the recipe; leave it out")
+        if word not in known:
+            raise ConfigError(f"{where}: unknown word {option}; known are {', '.join(sorted(known))}")
+    files = [f"--{name}=x" for name in ("ref_fn", "truth", "output")]
+    try:
+        with named(where):
+            words = (f"--{option}" for option in options)
+            args = parser.parse_args([*files, f"--platform={platform}", f"--depth={depth}", *words])
+            commands.chosen_rule(args)
+            commands.chosen_profile(args)
+            if args.aligner:
+                find_aligner(args.aligner)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 # Steps
@@ -225,55 +255,53 @@ class Place:
 
     @property
     def fasta(self) -> Path:
-        return self.reference.fasta or self.folder / "ref.fa"
+        return self.reference.fasta or self.folder / commands.REFERENCE
 
     @property
     def truth(self) -> Path:
-        return self.folder / "truth.vcf.gz"
+        return self.folder / TRUTH
 
     @property
     def bed(self) -> Path:
-        return self.folder / "confident.bed"
+        return self.folder / REGIONS
 
 
-def parts(recipe: Recipe) -> Iterator[tuple[str, Run, tuple[Reference, ...]]]:
-    """Every run with the references that it is on; what it is for: train or validate."""
-    for run in recipe.runs:
-        yield "train", run, recipe.references
-    for run in recipe.validation_runs:
-        yield "validate", run, recipe.validation_references
+@dataclass(frozen=True)
+class Reads:
+    """Those of a run on one reference; validation: to validate on, not to train."""
+
+    run: Run
+    place: Place
+    bam: Path
+    validation: bool
 
 
-def places(recipe: Recipe, genome: Genome, what: str, references: tuple[Reference, ...]) -> list[Place]:
-    return [
-        Place(
-            recipe.output / GENOMES / f"{what}_{genome.seed}_{one.contig}", one, genome, genome.seed + GENOME_SEED * i
-        )
-        for i, one in enumerate(references)
-    ]
-
-
-def bam_of(recipe: Recipe, what: str, run: Run, place: Place) -> Path:
-    return recipe.output / READS / f"{what}_{run.number}_{place.reference.contig}.bam"
+def iter_reads(recipe: Recipe) -> Iterator[Reads]:
+    """The reads of every run on each of its references."""
+    for what, runs, references in (
+        ("train", recipe.runs, recipe.references),
+        ("validate", recipe.validation_runs, recipe.validation_references),
+    ):
+        for run in runs:
+            for i, reference in enumerate(references):
+                folder = recipe.output / GENOMES / f"{what}_{run.genome.seed}_{reference.contig}"
+                place = Place(folder, reference, run.genome, run.genome.seed + GENOME_SEED * i)
+                bam = recipe.output / READS / f"{what}_{run.number}_{reference.contig}.bam"
+                yield Reads(run, place, bam, what == "validate")
 
 
 def steps(recipe: Recipe) -> Iterator[Step]:
     """The genomes, then the reads of every run."""
-    made = {}
-    for what, run, references in parts(recipe):
-        for place in places(recipe, run.genome, what, references):
-            made.setdefault(place.folder, place)
-    yield from map(genome_step, made.values())
-    for what, run, references in parts(recipe):
-        for place in places(recipe, run.genome, what, references):
-            bam = bam_of(recipe, what, run, place)
-            options = (
-                *(f"--ref_fn={place.fasta}", f"--truth={place.truth}", f"--platform={recipe.platform}"),
-                *(f"--depth={run.depth}", *run.options, f"--output={bam}"),
-                f"--seed={recipe.seed - 1 + RUN_SEED * run.number + run.genome.seed}",
-            )
-            command = ("simulate", "reads", *options)
-            yield Step(READS, f"{READS}_{bam.stem}", (command,), (place.fasta, place.truth), (bam, Path(f"{bam}.bai")))
+    yield from map(genome_step, dict.fromkeys(reads.place for reads in iter_reads(recipe)))
+    for reads in iter_reads(recipe):
+        run, place, bam = reads.run, reads.place, reads.bam
+        options = (
+            *(f"--ref_fn={place.fasta}", f"--truth={place.truth}", f"--platform={recipe.platform}"),
+            *(f"--depth={run.depth}", *run.options, f"--output={bam}"),
+            f"--seed={recipe.seed - 1 + RUN_SEED * run.number + run.genome.seed}",
+        )
+        command = ("simulate", "reads", *options)
+        yield Step(READS, f"{READS}_{bam.stem}", (command,), (place.fasta, place.truth), (bam, Path(f"{bam}.bai")))
 
 
 def genome_step(place: Place) -> Step:
@@ -293,12 +321,11 @@ def road_of(recipe: Recipe) -> dict[str, Any]:
     """The file of the road: a sample for each BAM. Nothing is held out by its name, for what is held out was not
     simulated."""
     samples = []
-    for what, run, references in parts(recipe):
-        for place in places(recipe, run.genome, what, references):
-            bam = bam_of(recipe, what, run, place)
-            files = {"bam": bam, "reference": place.fasta, "truth": place.truth, "bed": place.bed}
-            contigs = {"contigs" if what == "train" else "validation_contigs": [place.reference.contig]}
-            said = {"name": bam.stem, "phased": True, "networks": list(run.networks), **contigs}
-            samples.append(said | {name: str(path) for name, path in files.items()})
+    for reads in iter_reads(recipe):
+        place = reads.place
+        files = {"bam": reads.bam, "reference": place.fasta, "truth": place.truth, "bed": place.bed}
+        contigs = {"validation_contigs" if reads.validation else "contigs": [place.reference.contig]}
+        said = {"name": reads.bam.stem, "phased": True, "networks": list(reads.run.networks), **contigs}
+        samples.append(said | {name: str(path) for name, path in files.items()})
     top = {"platform": recipe.platform, "threads": recipe.threads, "seed": recipe.seed, "exclude_contigs": "none"}
     return {"output": str(recipe.output / "road"), **top, "samples": [*samples, *recipe.samples], **recipe.road}

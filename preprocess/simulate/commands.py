@@ -9,19 +9,20 @@ import numpy as np
 
 from preprocess.confident_regions import refuse_other_name
 from preprocess.simulate.aligner import align, find_aligner, version_of
+from preprocess.simulate.contig_spiker import SpikeRule
 from preprocess.simulate.genome import check_sizes, decode, make_sequence, read_contigs, soft_masked, write_fasta
 from preprocess.simulate.haplotypes import fitting, read_variants, write_variants
 from preprocess.simulate.profile import Profile
 from preprocess.simulate.profile_choice import RANDOM, load, varied
 from preprocess.simulate.read_plan import ReadRule
 from preprocess.simulate.reads import simulate_reads
-from preprocess.simulate.spiking import READS, REGIONS, TRUTH, Sample, SpikeRule, Wanted, spike
+from preprocess.simulate.spiking import READS, REGIONS, TRUTH, Sample, Wanted, spike
 from preprocess.simulate.variants import Drawer, VariantRule, confident
 from shared.cli import add_switch, required_text
 from shared.errors import UsageError
 from shared.platforms import PLATFORMS
 from shared.process import usable_threads
-from shared.whole_files import make_folder, unfinished_in_folder, write_whole
+from shared.whole_files import make_folder, unfinished_in_folder, write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ def run_genome(args: argparse.Namespace) -> None:
     fasta = Path(args.ref_fn) if args.ref_fn else folder / REFERENCE
     if sizes:
         rng = np.random.default_rng([args.seed, 3])
-        texts = ((name, soft_masked(rng, decode(make_sequence(rng, size)), 0.05)) for name, size in sizes)
+        texts = ((name, soft_masked(rng, decode(make_sequence(rng, size)))) for name, size in sizes)
         write_fasta(fasta, texts)
     known = read_variants(Path(args.variants), np.random.default_rng([args.seed, 4])) if args.variants else {}
     contigs, truth, regions = [], [], []
@@ -171,15 +172,11 @@ def run_genome(args: argparse.Namespace) -> None:
         drawer.draw()
         contigs.append(contig)
         truth += [(contig.name, variant) for variant in sorted(drawer.found + drawer.structural)]
-        regions += [(contig.name, *region) for region in confident(codes, drawer.found, drawer.structural)]
+        known_fully = confident(codes, drawer.found, drawer.structural)
+        regions += [f"{contig.name}\t{start}\t{end}" for start, end in known_fully]
     write_variants(folder / TRUTH, contigs, truth)
-    write_bed(folder / REGIONS, regions)
+    write_lines(folder / REGIONS, regions)
     logger.info("%s: %d variants in %d contigs", folder / TRUTH, len(truth), len(contigs))
-
-
-def write_bed(path: Path, regions: list[tuple[str, int, int]]) -> None:
-    """Write (contig, start, end) rows; the file is complete or absent."""
-    write_whole({path: "".join(f"{name}\t{start}\t{end}\n" for name, start, end in regions).encode()})
 
 
 def chosen_profile(args: argparse.Namespace) -> Profile:
@@ -188,8 +185,8 @@ def chosen_profile(args: argparse.Namespace) -> Profile:
     return varied(profile, rng) if args.vary else profile
 
 
-def run_reads(args: argparse.Namespace) -> None:
-    """Write the BAM."""
+def chosen_rule(args: argparse.Namespace) -> ReadRule:
+    """How reads are drawn. Raises ConfigError for options that do not fit each other or the platform."""
     if args.moves and args.platform != "ont":
         raise UsageError("--moves: only ONT reads have move tables; leave it out")
     if args.adapters and args.platform != "ilmn":
@@ -198,6 +195,13 @@ def run_reads(args: argparse.Namespace) -> None:
         args.depth, args.error_free, args.tagged, args.wrong_tags, moves=args.moves, sample=args.sample,
         contamination=args.contamination, misplaced=args.misplaced, adapters=args.adapters,
     )  # fmt: skip
+    rule.conditions(np.random.default_rng(0), args.platform)  # raises for a share that is none
+    return rule
+
+
+def run_reads(args: argparse.Namespace) -> None:
+    """Write the BAM."""
+    rule = chosen_rule(args)
     program = find_aligner(args.aligner) if args.aligner else None
     output, ref, profile = Path(args.output), Path(args.ref_fn), chosen_profile(args)
     make_folder(output.parent)

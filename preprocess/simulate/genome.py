@@ -29,7 +29,7 @@ LETTERS = np.frombuffer(b"ACGTN", np.uint8)
 
 @dataclass(frozen=True)
 class GenomeRule:
-    """Repeats of a made-up reference, as shares of its bases (spec/training.md E.2)."""
+    """What a made-up reference is like; repeats and soft masks as shares of its bases (spec/training.md E.2)."""
 
     gc: tuple[float, float] = (0.35, 0.55)
     runs: float = 0.002
@@ -37,6 +37,7 @@ class GenomeRule:
     interspersed: float = 0.30
     duplications: float = 0.03
     unknown: int = 2
+    soft_masked: float = 0.05
 
 
 def encode(text: str) -> np.ndarray:
@@ -46,6 +47,11 @@ def encode(text: str) -> np.ndarray:
 
 def decode(codes: np.ndarray) -> str:
     return LETTERS[codes].tobytes().decode()
+
+
+def intervals_of(marked: np.ndarray) -> np.ndarray:
+    """Stretches of marked positions, (n,) bool, as [start, end): (k, 2) int64, sorted, none touching the next."""
+    return np.flatnonzero(np.diff(np.r_[False, marked, False].astype(np.int8))).reshape(-1, 2)
 
 
 def read_contigs(fasta: Path, names: tuple[str, ...] | None = None) -> Iterator[tuple[int, Contig, np.ndarray]]:
@@ -157,7 +163,7 @@ def write_fasta(path: Path, contigs: Iterator[tuple[str, str]]) -> None:
     pysam.faidx(str(path))
 
 
-def soft_masked(rng: np.random.Generator, text: str, share: float) -> str:
+def soft_masked(rng: np.random.Generator, text: str, share: float = GenomeRule.soft_masked) -> str:
     """The same letters with some stretches of 300 in lower case."""
     starts = rng.integers(0, len(text), int(share * len(text) / 300))
     letters = np.frombuffer(text.encode(), np.uint8).copy()

@@ -1,7 +1,7 @@
 """The two copies of a contig that a phased truth describes, and the VCF it is read from and written to."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,17 @@ logger = logging.getLogger(__name__)
 FIELDS = 10
 
 
+def iter_rows(path: Path) -> Iterator[list[str]]:
+    """The fields of the rows of a VCF. Raises InputError when a row is none, or its first sample has no genotype."""
+    for number, line in read_rows(path):
+        if not line or line.startswith("#"):
+            continue
+        fields = line.split("\t")
+        if len(fields) < FIELDS or not is_number(fields[1]) or fields[8].split(":")[0] != "GT":
+            raise InputError(f"{path}: row {number}, {line[:60]!r}, is not a VCF row with a genotype (GT first)")
+        yield fields
+
+
 def read_variants(path: Path, rng: np.random.Generator) -> dict[str, list[Variant]]:
     """Variants of a VCF's first sample by contig, by position; those without phase get one at random.
 
@@ -30,12 +41,7 @@ def read_variants(path: Path, rng: np.random.Generator) -> dict[str, list[Varian
     Raises InputError when a row is none, or has no genotype.
     """
     found: dict[str, dict[int, Variant]] = {}
-    for number, line in read_rows(path):
-        if not line or line.startswith("#"):
-            continue
-        fields = line.split("\t")
-        if len(fields) < FIELDS or not is_number(fields[1]) or fields[8].split(":")[0] != "GT":
-            raise InputError(f"{path}: row {number}, {line[:60]!r}, is not a VCF row with a genotype (GT first)")
+    for fields in iter_rows(path):
         variant = variant_of(fields, rng)
         if variant:
             found.setdefault(fields[0], {}).setdefault(variant.pos, variant)

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.simulate.haplotypes import FIELDS
-from shared.compressed import is_number, read_rows
-from shared.errors import InputError
+from preprocess.simulate.haplotypes import iter_rows
 from shared.sequence import BASES
 
 
@@ -29,12 +27,7 @@ class KnownVariants:
 def read_known(path: Path) -> dict[str, KnownVariants]:
     """The variants of a VCF's first sample by contig. Raises InputError when a row is none, or has no genotype."""
     rows, snps = defaultdict(list), defaultdict(list)
-    for number, line in read_rows(path):
-        if not line or line.startswith("#"):
-            continue
-        fields = line.split("\t")
-        if len(fields) < FIELDS or not is_number(fields[1]) or fields[8].split(":")[0] != "GT":
-            raise InputError(f"{path}: row {number}, {line[:60]!r}, is not a VCF row with a genotype (GT first)")
+    for fields in iter_rows(path):
         values = dict(zip(fields[8].split(":"), fields[9].split(":"), strict=False))
         pos = int(fields[1]) - 1
         text = "\t".join((*fields[:5], ".", "PASS", ".", "GT", values["GT"]))  # the header knows no other words

@@ -155,44 +155,22 @@ def read_profile(path: Path) -> Profile:
     return profile
 
 
+LIMITS = {
+    "mismatch": (0, 0.5), "insertion": (0, 0.5), "deletion": (0, 0.5), "chimeras": (0, 1), "dwell": (1, 100),
+    "stride": (1, 100), "read_share": (0, 1), "smoothness": (0, 0.9999), "rise": (-1, 100), "decline": (-10, 10),
+}  # fmt: skip
+"""Of the single numbers of a profile, the lowest and the highest."""
+
+
 def check_profile(profile: Profile) -> None:
     """Raises ValueError when a value cannot be a profile's."""
     if profile.platform not in PLATFORMS:
         raise ValueError(f"platform {profile.platform!r}")
-    for name, low, high in (("mismatch", 0, 0.5), ("insertion", 0, 0.5), ("deletion", 0, 0.5), ("stride", 1, 100),
-                            ("read_share", 0, 1), ("smoothness", 0, 0.9999), ("chimeras", 0, 1), ("rise", -1, 100),
-                            ("decline", -10, 10), ("dwell", 1, 100)):  # fmt: skip
+    for name, (low, high) in LIMITS.items():
         if not low <= getattr(profile, name) <= high:
             raise ValueError(f"{name} is {getattr(profile, name)}, not from {low} to {high}")
-    shapes = {"substitution": (4, 4), "tract": (TRACT + 1, 2)}
-    tables = {
-        name: np.array(getattr(profile, name), float) for name in (*shapes, "insertion_length", "deletion_length")
-    }
-    tables |= {f"run {kind}": np.array(profile.run[kind], float) for kind in ("AT", "CG")}
-    tables |= {f"quality {state}": np.array(profile.quality[state], float) for state in STATES}
-    shapes |= {f"run {kind}": (RUN + 1, 2 * CHANGE + 1) for kind in ("AT", "CG")}
-    for name, table in tables.items():
-        fits = table.shape == shapes[name] if name in shapes else table.ndim == 1 and 0 < len(table) <= MOST_QUALITY + 1
-        if not fits or not np.isfinite(table).all() or (table < 0).any() or (table > 1).any():
-            raise ValueError(f"{name} is not a table of chances of the right size")
-        if name.startswith("quality") and not table.sum() > 0:
-            raise ValueError(f"{name} has no chance above 0")
-    for name in ("insertion_length", "deletion_length"):
-        if len(tables[name]) > LENGTHS:
-            raise ValueError(f"{name} has more than {LENGTHS} rows")
-    for kmer, factors in profile.context.items():
-        if (
-            len(kmer) != CONTEXT
-            or set(kmer) - set(BASES)
-            or len(factors) != 3
-            or not all(0 <= x < 1e4 for x in factors)
-        ):
-            raise ValueError(f"context {kmer!r}: {factors}")
-    if len(profile.run_factors) != len(RUN_GROUPS):
-        raise ValueError(f"run_factors is not a table of {len(RUN_GROUPS)} rows")
-    sites = np.array(profile.sites, float).reshape(-1, 2)
-    if len(sites) >= SITES or (sites < 0).any() or not (sites[:, 1] <= 1).all() or not sites[:, 0].sum() <= 0.5:
-        raise ValueError(f"sites is not a table of at most {SITES - 1} shares and rates")
+    check_chances(profile)
+    check_factors(profile)
     rising = [profile.lengths, profile.spread, *profile.run_factors]
     if (
         any(len(row) < 2 or row[0] < 0 or any(np.diff(row) < 0) for row in rising)
@@ -201,6 +179,37 @@ def check_profile(profile: Profile) -> None:
         raise ValueError("lengths, spread and run_factors must rise, and the longest read have 50 to 200,000 bases")
     if profile.insert is not None and (len(profile.insert) != 2 or min(profile.insert) < 0):
         raise ValueError("insert is not a mean and a standard deviation")
+
+
+def check_chances(profile: Profile) -> None:
+    """The tables of chances. Raises ValueError."""
+    shapes = {"substitution": (4, 4), "tract": (TRACT + 1, 2)}
+    tables = {name: getattr(profile, name) for name in (*shapes, "insertion_length", "deletion_length")}
+    tables |= {f"run {kind}": profile.run[kind] for kind in ("AT", "CG")}
+    tables |= {f"quality {state}": profile.quality[state] for state in STATES}
+    shapes |= {f"run {kind}": (RUN + 1, 2 * CHANGE + 1) for kind in ("AT", "CG")}
+    for name, rows in tables.items():
+        table = np.array(rows, float)
+        fits = table.shape == shapes[name] if name in shapes else table.ndim == 1 and 0 < len(table) <= MOST_QUALITY + 1
+        if not fits or not np.isfinite(table).all() or (table < 0).any() or (table > 1).any():
+            raise ValueError(f"{name} is not a table of chances of the right size")
+        if name.startswith("quality") and not table.sum() > 0:
+            raise ValueError(f"{name} has no chance above 0")
+        if name.endswith("_length") and len(table) > LENGTHS:
+            raise ValueError(f"{name} has more than {LENGTHS} rows")
+
+
+def check_factors(profile: Profile) -> None:
+    """What multiplies the rates, or stands in their place: contexts, runs, sites. Raises ValueError."""
+    for kmer, factors in profile.context.items():
+        known = len(kmer) == CONTEXT and not set(kmer) - set(BASES)
+        if not known or len(factors) != 3 or not all(0 <= factor < 1e4 for factor in factors):
+            raise ValueError(f"context {kmer!r}: {factors}")
+    if len(profile.run_factors) != len(RUN_GROUPS):
+        raise ValueError(f"run_factors is not a table of {len(RUN_GROUPS)} rows")
+    sites = np.array(profile.sites, float).reshape(-1, 2)
+    if len(sites) >= SITES or (sites < 0).any() or not (sites[:, 1] <= 1).all() or not sites[:, 0].sum() <= 0.5:
+        raise ValueError(f"sites is not a table of at most {SITES - 1} shares and rates")
 
 
 def profile_text(profile: Profile) -> str:

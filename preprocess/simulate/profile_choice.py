@@ -65,11 +65,15 @@ def draw_profile(platform: str, rng: np.random.Generator) -> Profile:
     return {"ont": draw_ont, "hifi": draw_hifi, "ilmn": draw_ilmn}[platform](rng)
 
 
+def change_rate(h: float, bases: np.ndarray, first: int = 0, most: float = LARGEST_RATE) -> np.ndarray:
+    """Chance of a change by the bases of a run: h * exp(0.28 (L - 4)) from `first` bases on, at most `most`."""
+    return np.where(bases >= first, np.minimum(most, h * np.exp(0.28 * (bases - 4))), 0)
+
+
 def run_table(h: float, first: int, losses: float, other_loss: float, other_gain: float) -> list[list[float]]:
-    """Chances of changes of runs: h * exp(0.28 (L - 4)) from `first` bases on, a share `losses` of it losses, mostly by
-    one base; and everywhere the rates of other losses and gains."""
-    length = np.arange(RUN + 1)
-    p = np.where(length >= first, np.minimum(LARGEST_RATE, h * np.exp(0.28 * (length - 4))), 0)
+    """Chances of changes of runs: a share `losses` of change_rate losses, mostly by one base; and everywhere the rates
+    of other losses and gains."""
+    p = change_rate(h, np.arange(RUN + 1), first)
     sizes = np.array([0.88, 0.10, 0.02])
     table = np.zeros((RUN + 1, 2 * CHANGE + 1))
     table[:, CHANGE - 1 :: -1] = losses * p[:, None] * sizes
@@ -81,7 +85,7 @@ def run_table(h: float, first: int, losses: float, other_loss: float, other_gain
 
 def stutter_table(h: float, losses: float) -> list[list[float]]:
     """Chances of short tandem repeats to lose and gain a unit, as a homopolymer of a third of their bases."""
-    p = np.minimum(LARGEST_RATE / 2, h * np.exp(0.28 * (np.arange(TRACT + 1) / 3 - 4)))
+    p = change_rate(h, np.arange(TRACT + 1) / 3, most=LARGEST_RATE / 2)
     return np.stack([losses * p, (1 - losses) * p], axis=1).tolist()
 
 
@@ -118,7 +122,9 @@ def spread_of(rng: np.random.Generator, sigma: float) -> list[float]:
     return (np.quantile(sample, np.linspace(0, 1, 21)) / sample.mean()).tolist()
 
 
-def shares(error: float, losses: float, gains: float, table_loss: float, table_gain: float) -> dict[str, float]:
+def rates_beside_runs(
+    error: float, losses: float, gains: float, table_loss: float, table_gain: float
+) -> dict[str, float]:
     """Rates of what the run table does not hold, for shares of losses and gains in all errors."""
     runs = RUNS_PER_BASE.sum()
     loss, gain = max(0.0, error * losses - table_loss) / runs, max(0.0, error * gains - table_gain) / runs
@@ -127,9 +133,8 @@ def shares(error: float, losses: float, gains: float, table_loss: float, table_g
 
 def indel_rates(h: float, first: int, losses: float, error: float, mix: tuple[float, float]) -> tuple[dict, dict]:
     """The run tables and the rates beside them, so that a share mix[0] of all errors are lost bases, mix[1] gained."""
-    length = np.arange(1, RUN + 1)
-    p = np.where(length >= first, np.minimum(LARGEST_RATE, h * np.exp(0.28 * (length - 4))), 0) @ RUNS_PER_BASE
-    rates = shares(error, *mix, losses * p, (1 - losses) * p)
+    p = change_rate(h, np.arange(1, RUN + 1), first) @ RUNS_PER_BASE
+    rates = rates_beside_runs(error, *mix, losses * p, (1 - losses) * p)
     tables = {kind: run_table(h, first, losses, rates["other_loss"], rates["other_gain"]) for kind in ("AT", "CG")}
     return tables, {name: rates[name] for name in ("insertion", "deletion")}
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from clair3.core.simulate import SEGMENT, Haplotype
-from preprocess.simulate.genome import N
+from preprocess.simulate.genome import N, intervals_of
 from preprocess.simulate.haplotypes import haplotype, to_reference
 from preprocess.simulate.mapping import mapping_quality, unique_places
 from preprocess.simulate.profile import Profile, read_level
@@ -102,11 +102,11 @@ def stretches(rng, copy: Haplotype, lengths: np.ndarray, strength: float) -> tup
     window = np.searchsorted(weight, rng.random(len(lengths)) * weight[-1], side="right")
     anchor = np.minimum(window * WINDOW + rng.integers(0, WINDOW, len(lengths)), len(copy.bases) - 1)
     start = anchor - (rng.random(len(lengths)) * lengths).astype(np.int64)
-    edge = np.flatnonzero(np.diff(np.r_[True, copy.bases == N, True].astype(np.int8)))
-    of = np.searchsorted(edge[::2], anchor, side="right") - 1
-    inside = (of >= 0) & (anchor < edge[1::2][of])
-    low = np.maximum(start, edge[::2][of])
-    high = np.minimum(start + lengths, edge[1::2][of])
+    first, behind = intervals_of(copy.bases != N).T
+    of = np.searchsorted(first, anchor, side="right") - 1
+    inside = (of >= 0) & (anchor < behind[of])
+    low = np.maximum(start, first[of])
+    high = np.minimum(start + lengths, behind[of])
     return low, np.where(inside, high - low, 0)
 
 

@@ -1,57 +1,33 @@
 """Variants written into real reads, so that real errors surround what is known to be true; see docs/simulate.md."""
 
-import hashlib
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pysam
 
-from preprocess.confident_regions import refuse_other_name
-from preprocess.environment import check_common, check_lengths, open_alignments, read_alignments
+from preprocess.confident_regions import NO_INTERVALS, refuse_other_name
+from preprocess.environment import Alignments, check_common, check_lengths, first_few, open_alignments, read_alignments
 from preprocess.phasing import index_bam
+from preprocess.simulate.contig_spiker import ContigSpiker, SpikeRule, SpikeTally, has_bases
 from preprocess.simulate.error_counts import Counter as ErrorCounter
 from preprocess.simulate.error_counts import Runs, batches, consensus, lay_out
-from preprocess.simulate.genome import N, decode, read_contigs
+from preprocess.simulate.genome import read_contigs
 from preprocess.simulate.haplotypes import fitting, read_variants, write_rows
 from preprocess.simulate.known_variants import KnownVariants, read_known
-from preprocess.simulate.read_edits import Change, ReadEdit, change_of
 from preprocess.simulate.variants import Drawer, Variant, VariantRule
 from preprocess.subsampling import iter_reads
-from shared.cli import check_range
 from shared.errors import ConfigError, InputError, unwritable
-from shared.reference import read_reference
-from shared.regions import clip, merge, read_bed
-from shared.whole_files import unfinished_in_folder, write_whole
+from shared.reference import Contig, Reference, read_reference
+from shared.regions import merge, read_bed
+from shared.whole_files import unfinished_in_folder, write_lines
 
 logger = logging.getLogger(__name__)
 
 BATCH = 4_000_000
 READS, TRUTH, REGIONS = "reads.bam", "truth.vcf.gz", "confident.bed"
-
-
-@dataclass(frozen=True)
-class SpikeRule:
-    """Where a variant may be written.
-
-    gap      bases to any other difference that is true
-    clear    share of the reads over a site that show the reference there, so that the variant can be written
-    reads    over a site, at least
-    longest  indel, in bases
-    """
-
-    gap: int = 10
-    clear: float = 0.7
-    reads: int = 4
-    longest: int = 50
-
-    def __post_init__(self):
-        check_range("gap", self.gap, 0, 10_000)
-        check_range("clear", self.clear, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -72,196 +48,6 @@ class Wanted:
     drawn: VariantRule | None = None
 
 
-@dataclass
-class Site:
-    """A variant to be written: what its alleles do (None: nothing), and how many reads over it are fit for it."""
-
-    variant: Variant
-    changes: tuple[Change | None, Change | None]
-    seen: int = 0
-    fit: int = 0
-
-    @property
-    def distinct(self) -> set[Change]:
-        return {change for change in self.changes if change}
-
-    @property
-    def span(self) -> tuple[int, int]:
-        return min(change.pos for change in self.distinct), max(change.end for change in self.distinct)
-
-
-@dataclass
-class Evidence:
-    """What tells of which copy the reads of one name are: SNPs for the first minus for the second; their tags."""
-
-    score: int = 0
-    tag: int = 0
-    phase_set: int = 0
-
-
-@dataclass(eq=False)
-class ContigSpiker:
-    """Chooses the sites of one contig and writes them into its reads."""
-
-    codes: np.ndarray
-    known: KnownVariants
-    rule: SpikeRule
-    seed: int
-    text: bytes = b""
-    sites: list[Site] = field(default_factory=list)
-    skipped: Counter = field(default_factory=Counter)
-    copy_of: dict[str, int] = field(default_factory=dict)
-    unwritten: int = 0
-    written: int = 0
-    left_out: int = 0
-
-    def __post_init__(self):
-        self.text = decode(self.codes).encode()
-        taken = self.codes == N
-        for pos, end, _ in self.known.rows:
-            taken[max(0, pos - self.rule.gap) : end + self.rule.gap] = True
-        self.taken = taken
-
-    def unknown(self, differing: np.ndarray) -> None:
-        """Places, (n,) bool, where the reads agree on something else than the reference, though no truth says so."""
-        for start, end in widened(differing, self.rule.gap, len(self.codes)):
-            self.taken[start:end] = True
-
-    def choose(self, variants: Sequence[Variant], regions: np.ndarray | None) -> None:
-        """Take up the variants that can be written and have room, within regions, (k, 2) int64, if given."""
-        allowed = np.full(len(self.codes), regions is None)
-        for start, end in () if regions is None else regions:
-            allowed[start:end] = True
-        letters = self.text.decode()
-        for variant in variants:
-            changes = tuple(
-                change_of(letters, variant.pos, variant.ref, allele) if (allele := variant.allele(copy)) else None
-                for copy in (0, 1)
-            )
-            site = Site(variant, changes)
-            unfit = any(variant.allele(copy) and not changes[copy] for copy in (0, 1))
-            size = max(abs(len(change.ref) - len(change.alt)) for change in site.distinct) if site.distinct else 0
-            if unfit or not site.distinct or size > self.rule.longest:
-                self.skipped["neither SNPs nor small indels"] += 1
-                continue
-            start, end = site.span
-            if not allowed[start : end + 1].all():
-                self.skipped["outside the regions"] += 1
-            elif self.taken[max(0, start - 1) : end + 1].any():
-                self.skipped["near other variants or N"] += 1
-            else:
-                self.taken[max(0, start - self.rule.gap) : end + self.rule.gap] = True
-                self.sites.append(site)
-        self.sites.sort(key=lambda site: site.span)
-        self.index()
-
-    def index(self) -> None:
-        spans = np.array([site.span for site in self.sites], np.int64).reshape(-1, 2)
-        self.starts, self.ends = spans[:, 0], spans[:, 1]
-
-    def over(self, read: pysam.AlignedSegment) -> list[Site]:
-        """The sites that lie within an alignment; they do not overlap each other."""
-        first = np.searchsorted(self.starts, read.reference_start)
-        return self.sites[first : np.searchsorted(self.ends, read.reference_end, side="right")]
-
-    def examine(self, reads: Iterator[pysam.AlignedSegment]) -> None:
-        """Look at all reads: which sites they show clearly, and of which copy they are. Unclear sites go."""
-        evidence: dict[str, Evidence] = defaultdict(Evidence)
-        for read in reads:
-            if not has_bases(read):
-                continue
-            sites, snps = self.over(read), self.known_snps(read)
-            if not sites and not len(snps):
-                continue
-            edit = ReadEdit(read, self.text)
-            for site in sites:
-                site.seen += 1
-                site.fit += all(edit.place(change) is not None for change in site.distinct)
-            found = evidence[read.query_name]
-            for i in snps:
-                base = edit.base_at(int(self.known.snp_pos[i]))
-                if base is not None:
-                    first, second = self.known.snp_base[i].tolist()
-                    found.score += (edit.seq[base] == first) - (edit.seq[base] == second)
-            if read.has_tag("HP"):
-                found.tag = read.get_tag("HP")
-                found.phase_set = read.get_tag("PS") if read.has_tag("PS") else 0
-        self.decide(evidence)
-        kept = []
-        for site in self.sites:
-            if site.seen < self.rule.reads:
-                self.skipped["with too few reads"] += 1
-            elif site.fit < self.rule.clear * site.seen:
-                self.skipped["where reads err too much"] += 1
-            else:
-                kept.append(site)
-        self.sites = kept
-        self.index()
-
-    def known_snps(self, read: pysam.AlignedSegment) -> np.ndarray:
-        return np.arange(*np.searchsorted(self.known.snp_pos, (read.reference_start, read.reference_end)))
-
-    def decide(self, evidence: dict[str, Evidence]) -> None:
-        """The copy of each read that SNPs or tags tell of. A phase set's names of the copies are turned when most of
-        its reads contradict the SNPs of the truth."""
-        agreeing = Counter()
-        for found in evidence.values():
-            if found.score and found.tag in (1, 2):
-                agreeing[found.phase_set] += 1 if (found.score > 0) == (found.tag == 1) else -1
-        for name, found in evidence.items():
-            if found.score:
-                self.copy_of[name] = int(found.score < 0)
-            elif found.tag in (1, 2):
-                self.copy_of[name] = (found.tag - 1) ^ (agreeing[found.phase_set] < 0)
-
-    def copy(self, name: str) -> int:
-        """The copy a read is taken for; without SNPs and tags one at random, the same for mates."""
-        decided = self.copy_of.get(name)
-        if decided is not None:
-            return decided
-        return hashlib.blake2b(f"{self.seed} {name}".encode(), digest_size=1).digest()[0] & 1
-
-    def edited(self, read: pysam.AlignedSegment) -> pysam.AlignedSegment | None:
-        """A read with the alleles of its copy; None for one in several pieces that has some, as it would contradict
-        its other pieces."""
-        sites = [] if read.is_unmapped else self.over(read)
-        copy = self.copy(read.query_name) if sites else 0
-        changes = [site.changes[copy] for site in sites if site.changes[copy]]
-        if read.has_tag("MC"):
-            read.set_tag("MC", None)
-        if not changes:
-            return read
-        if not has_bases(read) or read.has_tag("SA"):
-            self.left_out += 1
-            return None
-        edit, done = ReadEdit(read, self.text), 0
-        for change in reversed(changes):
-            shift = edit.place(change)
-            if shift is not None:
-                edit.write(change, shift)
-                done += 1
-        self.written += done
-        self.unwritten += len(changes) - done
-        return edit.finish() if done else read
-
-    def truth(self) -> list[tuple[int, str]]:
-        """Known and written variants as (pos, fields of a VCF row behind the contig's name), by position."""
-        rows = [(pos, text.partition("\t")[2]) for pos, _, text in self.known.rows]
-        return sorted(rows + [(part.pos, part.row) for site in self.sites for part in site.variant.apart()])
-
-
-def has_bases(read: pysam.AlignedSegment) -> bool:
-    """Whether an alignment is the main one of its read, with bases and qualities."""
-    other = read.is_unmapped or read.is_secondary or read.is_supplementary
-    return not other and bool(read.query_sequence) and read.query_qualities is not None
-
-
-def widened(marked: np.ndarray, gap: int, length: int) -> np.ndarray:
-    """Intervals, (k, 2) int64, of marked positions and `gap` bases on both sides."""
-    edge = np.flatnonzero(np.diff(np.r_[False, marked, False].astype(np.int8))).reshape(-1, 2)
-    return merge(np.stack([np.maximum(edge[:, 0] - gap, 0), np.minimum(edge[:, 1] + gap, length)], axis=1))
-
-
 def differing(reads: Iterator[pysam.AlignedSegment], codes: np.ndarray, name: str) -> np.ndarray:
     """Places, (n,) bool, where a quarter of the reads differ from the reference alike."""
     out, counter = np.zeros(len(codes), bool), ErrorCounter()
@@ -271,6 +57,68 @@ def differing(reads: Iterator[pysam.AlignedSegment], codes: np.ndarray, name: st
         found = consensus(columns, runs, *counter.run_changes(columns, runs))
         out[columns.low : columns.low + len(found)] |= found
     return out
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeJob:
+    """Everything that is known before the reads are looked at; the content of files by contig.
+
+    known, regions  of the sample; None: unknown
+    given           the variants of a VCF that are to be written
+    """
+
+    sample: Sample
+    wanted: Wanted
+    rule: SpikeRule
+    seed: int
+    genome: Reference
+    alignments: Alignments
+    known: dict[str, KnownVariants] | None
+    regions: dict[str, np.ndarray] | None
+    given: dict[str, list[Variant]]
+
+    @classmethod
+    def read(cls, sample: Sample, wanted: Wanted, rule: SpikeRule, seed: int) -> "SpikeJob":
+        """Raises InputError for files that cannot be read, or of another species."""
+        genome = read_reference(sample.fasta)
+        alignments = read_alignments(sample.bam, genome)
+        check_common(alignments, {contig.name for contig in genome.contigs})
+        known = read_known(sample.truth) if sample.truth else None
+        regions = read_bed(sample.bed) if sample.bed else None
+        given = read_variants(wanted.vcf, np.random.default_rng([seed, 4])) if wanted.vcf else {}
+        return cls(sample, wanted, rule, seed, genome, alignments, known, regions, given)
+
+    def tell_lost(self) -> None:
+        """Warn of reads that stay out because the reference lacks their contigs."""
+        if lost := sorted(self.alignments.with_reads - {contig.name for contig in self.genome.contigs}):
+            logger.warning(
+                "%s: left out the reads on %d contigs that are not in %s: %s",
+                self.sample.bam, len(lost), self.sample.fasta, first_few(lost),
+            )  # fmt: skip
+
+    def header(self) -> pysam.AlignmentHeader:
+        with open_alignments(self.sample.bam, self.alignments.index, self.genome) as source:
+            return source.header
+
+    def reads(self, contig: str) -> Iterator[pysam.AlignedSegment]:
+        return iter_reads(self.alignments, self.genome, (contig,))
+
+    def spiker(self, number: int, contig: Contig, codes: np.ndarray, tally: SpikeTally) -> ContigSpiker:
+        """Choose the sites of a contig, codes (n,) uint8, and look at its reads. Raises InputError when the files do
+        not fit each other."""
+        name, sample, vcf = contig.name, self.sample, self.wanted.vcf
+        check_lengths(self.alignments, self.genome, [contig])
+        for path, found in ((sample.truth, self.known), (sample.bed, self.regions), (vcf, self.given)):
+            refuse_other_name(path, name, found or ())
+        known = (self.known or {}).get(name, KnownVariants())
+        regions = None if self.regions is None else merge(self.regions.get(name, NO_INTERVALS))
+        spiker = ContigSpiker(codes, known, regions, self.rule, self.seed, tally)
+        if self.known is None:
+            spiker.unknown(differing(self.reads(name), codes, str(sample.bam)))
+        given = fitting(self.given.get(name, []), codes, f"{vcf} {name}")
+        spiker.choose(with_random(given, self.wanted.drawn, codes, (self.seed, number)))
+        spiker.examine(self.reads(name))
+        return spiker
 
 
 def spike(
@@ -284,59 +132,31 @@ def spike(
     """
     if (output / READS).exists() and sample.bam.exists() and (output / READS).samefile(sample.bam):
         raise ConfigError(f"--output {output}: its {READS} is the input; choose another folder")
-    genome = read_reference(sample.fasta)
-    alignments = read_alignments(sample.bam, genome)
-    check_common(alignments, {contig.name for contig in genome.contigs})
-    known = read_known(sample.truth) if sample.truth else None
-    regions = read_bed(sample.bed) if sample.bed else None
-    given = read_variants(wanted.vcf, np.random.default_rng([seed, 4])) if wanted.vcf else {}
-    with open_alignments(sample.bam, alignments.index, genome) as source:
-        header = source.header
-    rows, intervals, done = [], [], []
+    job = SpikeJob.read(sample, wanted, rule, seed)
+    if contigs is None:
+        job.tell_lost()
+    rows, regions, tally = [], [], SpikeTally()
     try:
         with unfinished_in_folder(output / READS) as made:
-            with pysam.AlignmentFile(str(made), "wb", header=header) as target:
+            with pysam.AlignmentFile(str(made), "wb", header=job.header()) as target:
                 for number, contig, codes in read_contigs(sample.fasta, contigs):
-                    if contig.name not in alignments.with_reads:
+                    if contig.name not in job.alignments.with_reads:
                         continue
-                    check_lengths(alignments, genome, [contig])
-                    for path, found in ((sample.truth, known), (sample.bed, regions), (wanted.vcf, given)):
-                        refuse_other_name(path, contig.name, found or ())
-                    reads = partial(iter_reads, alignments, genome, (contig.name,))
-                    inside = None if regions is None else merge(regions.get(contig.name, np.empty((0, 2), np.int64)))
-                    spiker = ContigSpiker(codes, (known or {}).get(contig.name, KnownVariants()), rule, seed)
-                    if known is None:
-                        spiker.unknown(differing(reads(), codes, str(sample.bam)))
-                    free = confident(spiker, inside)
-                    fit = fitting(given.get(contig.name, []), codes, f"{wanted.vcf} {contig.name}")
-                    spiker.choose(with_random(fit, wanted.drawn, codes, (seed, number)), inside)
-                    spiker.examine(reads())
-                    for read in reads():
+                    spiker = job.spiker(number, contig, codes, tally)
+                    for read in job.reads(contig.name):
                         if edited := spiker.edited(read):
                             target.write(edited)
                     rows += [(contig.name, text) for _, text in spiker.truth()]
-                    intervals += [f"{contig.name}\t{start}\t{end}\n" for start, end in free.tolist()]
-                    done.append(spiker)
+                    regions += [f"{contig.name}\t{start}\t{end}" for start, end in spiker.confident().tolist()]
             index = index_bam(made, threads=1)
-            write_rows(output / TRUTH, genome.contigs, rows)
-            write_whole({output / REGIONS: "".join(intervals).encode()})
+            write_rows(output / TRUTH, job.genome.contigs, rows)
+            write_lines(output / REGIONS, regions)
             index.replace(output / f"{READS}{index.suffix}")
             made.replace(output / READS)
     except OSError as error:
         raise InputError(unwritable(output, error)) from None
-    return told(output, done)
-
-
-def confident(spiker: ContigSpiker, wanted: np.ndarray | None) -> np.ndarray:
-    """Where the truth will hold, (k, 2) int64: the regions given, without what the reads say and no truth explains."""
-    free = spiker.codes != N
-    if not spiker.known.rows:
-        free = ~spiker.taken
-    edge = np.flatnonzero(np.diff(np.r_[False, free, False].astype(np.int8))).reshape(-1, 2)
-    if wanted is None:
-        return edge
-    parts = [clip(edge, start, end) for start, end in wanted]
-    return np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
+    tell(output, tally)
+    return tally.variants
 
 
 def with_random(given: list[Variant], rule: VariantRule | None, codes: np.ndarray, seed) -> list[Variant]:
@@ -348,14 +168,15 @@ def with_random(given: list[Variant], rule: VariantRule | None, codes: np.ndarra
     return drawer.found
 
 
-def told(output: Path, done: Sequence[ContigSpiker]) -> int:
-    """Say what was written, and what was not and why; the number of variants."""
-    number, skipped = sum(len(spiker.sites) for spiker in done), sum((spiker.skipped for spiker in done), Counter())
-    written, unwritten = (sum(getattr(spiker, name) for spiker in done) for name in ("written", "unwritten"))
-    logger.info("%s: wrote %d variants into reads, %d alleles in all", output / READS, number, written)
-    pieces = sum(spiker.left_out for spiker in done)
-    logger.info("%d alleles not written where their reads err, %d reads in pieces left out", unwritten, pieces)
-    if skipped:
-        text = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
-        logger.info("%s: skipped %d variants: %s", output / TRUTH, sum(skipped.values()), text)
-    return number
+def tell(output: Path, tally: SpikeTally) -> None:
+    """Say what was written, and what was not and why."""
+    logger.info("%s: wrote %d variants into reads, %d alleles in all", output / READS, tally.variants, tally.written)
+    logger.info("%d alleles not written where their reads err", tally.unwritten)
+    if tally.left_out:
+        logger.warning(
+            "%s: left out %d alignments over variants: of reads in pieces (tag SA), or without bases or qualities",
+            output / READS, tally.left_out,
+        )  # fmt: skip
+    if tally.skipped:
+        text = ", ".join(f"{count} {reason}" for reason, count in sorted(tally.skipped.items()))
+        logger.info("%s: skipped %d variants: %s", output / TRUTH, tally.skipped.total(), text)

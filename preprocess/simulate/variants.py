@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clair3.core.simulate import short_repeats
-from preprocess.simulate.genome import N, decode
+from preprocess.simulate.genome import N, decode, intervals_of
 from shared.errors import ConfigError
 
 BLOCK = 1_000_000
@@ -248,5 +248,4 @@ def confident(
     crowded = [variants[i] for i in worst if crowd[i] > 2]
     for variant in [*crowded, *structural]:
         known[max(0, variant.pos - 50) : variant.end + 50] = False
-    edge = np.flatnonzero(np.diff(np.r_[False, known, False].astype(np.int8)))
-    yield from zip(edge[::2].tolist(), edge[1::2].tolist(), strict=True)
+    yield from map(tuple, intervals_of(known).tolist())
