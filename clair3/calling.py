@@ -26,6 +26,7 @@ from clair3.selection import Block, QualCounts, Selection, cut_blocks, select, w
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from clair3.vcf import FinalRule, VcfWriter, pos_of
 from preprocess.environment import Environment
+from preprocess.first_reads import warn_of_uncounted_reads
 from preprocess.full_alignment import bins_of
 from preprocess.phasing import PhasedSnps, WhatsHap, find_whatshap
 from shared import log
@@ -72,6 +73,9 @@ class Run:
         rule = FinalRule(config.qual, config.print_ref_calls, config.haploid)
         if next(rows.all(), None) is None:
             logger.info("Exit in pileup variant calling")
+            found, short_reads = self.environment, PLATFORMS[config.platform].short_reads
+            least = config.candidates.min_mapq
+            warn_of_uncounted_reads(found.alignments, found.reference, found.contigs, least, short_reads)
             return self.nothing_to_call(rows)
         self.write(PILEUP_VCF, MergedRows(rows, rule) if config.pileup_only and final else rows)
         if config.pileup_only:

@@ -103,18 +103,18 @@ def write_card(folder: Path, card: ModelCard) -> None:
     write_whole({Path(folder) / CARD_FILE: f"{json.dumps(card.as_dict(), indent=2)}\n".encode()})
 
 
-def read_json(path: Path) -> object:
-    """Raises InputError when the file is not JSON, or not of a size that people write."""
+def read_json(path: Path, remedy: str = "correct it, or copy the model again") -> object:
+    """Raises InputError, which ends in the remedy, when the file is not JSON, or larger than any that we write."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_CARD_BYTES + 1)
         if len(data) > MAX_CARD_BYTES:
-            raise InputError(f"{path}: larger than {MAX_CARD_BYTES} bytes; it describes no model")
+            raise InputError(f"{path}: larger than {MAX_CARD_BYTES} bytes; {remedy}")
         return json.loads(data)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}); correct it, or copy the model again") from None
+        raise InputError(f"{path}: not JSON ({error}); {remedy}") from None
 
 
 def check_digest(folder: Path, card: ModelCard) -> None:

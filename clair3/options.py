@@ -329,6 +329,8 @@ def selection_rule(args: argparse.Namespace, platform: Platform, model_dir: Path
     """
     var_pct_phasing = args.var_pct_phasing or platform.var_pct_phasing
     if model_dir.name in MORE_PHASING_MODELS:
+        if args.var_pct_phasing not in (0, MORE_PHASING):
+            logger.warning("model %s: --var_pct_phasing is %g, whatever is given", model_dir.name, MORE_PHASING)
         var_pct_phasing = MORE_PHASING
     return SelectionRule(
         var_pct_full=args.var_pct_full or platform.var_pct_full,

@@ -16,6 +16,7 @@ from clair3.config import LONGPHASE, CallingConfig
 from clair3.ledger import digest_of, file_identity, file_name
 from clair3.rows import PhasedRows, Rows
 from clair3.selection import write_snps
+from preprocess import whatshap_solver
 from preprocess.phasing import (
     LongPhase,
     PhasedSnps,
@@ -28,6 +29,7 @@ from preprocess.phasing import (
 )
 from shared.platforms import PLATFORMS
 from shared.progress import progress_bar
+from shared.version import VERSION
 from shared.workers import in_order
 
 Result = TypeVar("Result")
@@ -94,6 +96,7 @@ def phase_snps(
     with --allow_unphased_contigs a resumed run goes on as the one before did. Raises PhasingError.
     """
     inputs = [file_identity(config.bam), file_identity(config.reference), config.phaser]
+    inputs += [VERSION, whatshap_solver.installed_version()]
     digests = {contig: digest_of({"inputs": inputs, "snps": lines}) for contig, lines in snps.items()}
     marks = {contig: folder / f"{file_name(contig)}.digest" for contig in snps}
 

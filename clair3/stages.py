@@ -31,6 +31,7 @@ from clair3.selection import Block
 from clair3.task.main import FULL_ALIGNMENT, PILEUP, WIDTH
 from preprocess.candidates import CandidateRule
 from preprocess.environment import Environment
+from preprocess.first_reads import warn_of_linked_reads, warn_of_long_reads
 from preprocess.full_alignment import RowRule, iter_full_alignment, iter_realigned
 from preprocess.phasing import PhasedSnps
 from preprocess.pileup import iter_pileup
@@ -167,6 +168,8 @@ def pileup_tensors(
 
 def pileup_caller(config: CallingConfig, environment: Environment, model: Path, ledger: Ledger) -> Caller:
     """The pileup stage of a run. Raises InputError when the model file is none, see clair3.checkpoint."""
+    if config.candidates.scripted:
+        warn_of_long_reads(environment.alignments, environment.reference)
     targets = environment.targets if config.candidates.scripted else None
     targets = targets and {contig: target_intervals(rows) for contig, rows in targets.items()}
     evidence = ledger if config.writes_gvcf else None
@@ -204,6 +207,8 @@ def full_alignment_caller(
     Raises InputError as pileup_caller does.
     """
     if PLATFORMS[config.platform].short_reads:
+        if snps:
+            warn_of_linked_reads(environment.alignments, environment.reference)
         tensors = partial(realigned_tensors, rule=config.rows, haplotypes=ContigHaplotypes(snps, blocks))
     else:
         tensors = partial(full_alignment_tensors, rule=config.rows, snps=snps)

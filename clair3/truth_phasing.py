@@ -14,9 +14,9 @@ from preprocess.phasing import LONGEST_BAI, WhatsHap, find_whatshap, open_whatsh
 from preprocess.truth import iter_records, simplify
 from shared.cli import add_switch, required_text
 from shared.compressed import read_rows
-from shared.errors import InputError
+from shared.errors import InputError, unwritable
 from shared.reference import find_contig, read_reference
-from shared.whole_files import unfinished, write_lines
+from shared.whole_files import require_folder, unfinished, write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -63,19 +63,24 @@ def phase_truth(
     Raises InputError when files do not fit or cannot be read, PhasingError when WhatsHap fails; files are complete or
     absent.
     """
+    for path in filter(None, (output, tagged)):
+        require_folder(path)
     genome = read_reference(reference)
     length = find_contig(genome, contig).length
     header = header_of(genome, "SAMPLE", None).splitlines()
-    with tempfile.TemporaryDirectory(prefix=".phasing_", dir=output.parent) as folder:
-        plain = Path(folder) / "truth.vcf"
-        if keep_phase:
-            write_lines(plain, [*header[:-1], PHASE_SET, header[-1], *phased_rows(truth, contig)])
-            with unfinished(output) as partial:
-                pysam.tabix_compress(str(plain), str(partial), force=True)
-        else:
-            write_lines(plain, [*header, *unphased_rows(truth, contig)])
-            with open_whatshap(whatshap, bam, reference) as phaser:
-                phaser.phase(contig, plain, output)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".phasing_", dir=output.parent) as folder:
+            plain = Path(folder) / "truth.vcf"
+            if keep_phase:
+                write_lines(plain, [*header[:-1], PHASE_SET, header[-1], *phased_rows(truth, contig)])
+                with unfinished(output) as partial:
+                    pysam.tabix_compress(str(plain), str(partial), force=True)
+            else:
+                write_lines(plain, [*header, *unphased_rows(truth, contig)])
+                with open_whatshap(whatshap, bam, reference) as phaser:
+                    phaser.phase(contig, plain, output)
+    except OSError as error:
+        raise InputError(unwritable(output, error)) from None
     if tagged is not None:
         # WhatsHap looks the variants up by the index
         pysam.tabix_index(str(output), preset="vcf", force=True, csi=length > LONGEST_BAI)

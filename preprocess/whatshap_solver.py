@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from clair3.core import Source
-from clair3.core.phasing import PhaseAlleles, end_with, phase_alleles
+from clair3.core.lifeline import end_with
+from clair3.core.phasing import PhaseAlleles, phase_alleles
 from shared.compressed import read_rows
 from shared.errors import ClairError
 
@@ -43,12 +44,17 @@ class NotThis(Exception):
     """A file that only the command can phase."""
 
 
+def installed_version() -> str | None:
+    """The version of the WhatsHap that this Python has; None when it has none."""
+    try:
+        return version("whatshap")
+    except PackageNotFoundError:
+        return None
+
+
 def is_checked() -> bool:
     """Is the installed WhatsHap one whose solver gives the records of its command?"""
-    try:
-        return version("whatshap") in CHECKED
-    except PackageNotFoundError:
-        return False
+    return installed_version() in CHECKED
 
 
 def read_snps(path: Path, contig: str) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,12 @@ def unfinished(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def require_folder(path: Path) -> None:
+    """Raises InputError when the folder that a file is to be written in is not there; to be asked before long work."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written, there is no folder {path.parent}; make it, or choose another")
+
+
 def refuse_device(path: Path) -> None:
     """Raises InputError for a device or a pipe, which root would otherwise replace by a file."""
     if path.exists() and not path.is_file() and not path.is_dir():
@@ -64,12 +70,16 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
 def unfinished_in_folder(path: Path) -> Iterator[Path]:
     """A file of the same name in a hidden folder beside path, for what writes further files there, as indexers do.
 
-    The caller moves what is complete; the folder goes in the end. Raises InputError when a device or pipe is there.
+    The caller moves what is complete; the folder goes in the end. Raises InputError when a device or pipe is there, or
+    the hidden folder cannot be made.
     """
     refuse_device(path)
     folder = unfinished_folder(path)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise InputError(unwritable(path, error)) from None
     try:
         yield folder / path.name
     finally:

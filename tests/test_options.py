@@ -209,6 +209,20 @@ def test_selection_rule(paths, words, shares):
 
 
 @pytest.mark.parametrize(
+    "words, warned", [([], False), (["--var_pct_phasing=0.8"], False), (["--var_pct_phasing=0.5"], True)]
+)
+def test_three_models_are_phased_with_more_snps(paths, tmp_path, caplog, words, warned):
+    """As in v2.0.2, over a value of the user, who is told (cli.md 2.5, 9.4)."""
+    for name in ("r941_prom_sup_g5014", "r941_prom_hac_g5014", "ont_guppy5"):
+        caplog.clear()
+        (tmp_path / name).symlink_to(paths["model_path"])
+        found = configured(paths | {"model_path": tmp_path / name}, *words)
+        assert found.selection.var_pct_phasing == 0.8
+        assert warnings(caplog) == [f"model {name}: --var_pct_phasing is 0.8, whatever is given"] * warned
+    assert configured(paths, *words).selection.var_pct_phasing == (float(words[0][-3:]) if words else 0.7)
+
+
+@pytest.mark.parametrize(
     "word",
     [
         *["--use_whatshap_for_intermediate_phasing=no", "--device=cpu", "--chunk_num=-1"],

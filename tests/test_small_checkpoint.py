@@ -132,7 +132,7 @@ def test_a_model_to_ship(trained, evaluation, small, tmp_path):
 @pytest.mark.parametrize("content", ["[]", "{}", '{"strata": {"type": {"SNP": 1}}}', '{"strata": 3}', "{"])
 def test_files_that_are_no_evaluation(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
-    with pytest.raises(InputError, match=r"x\.json: not "):
+    with pytest.raises(InputError, match=r'x\.json: not .*; write it again with "clair3 evaluate --json"$'):
         read_figures(tmp_path / "x.json")
 
 

@@ -543,3 +543,12 @@ def test_calling_has_no_file_without_calls(sample, tmp_path, monkeypatch):
     model = f"--chkpnt_fn={sample / 'model' / 'pileup'}"
     door("CallVariantsFromCffi", *files, model, f"--ctgName={contig}", "--pileup")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_calling_needs_the_folder_of_its_output(sample, tmp_path, capsys):
+    """Told before the work, and by the name that the user gave."""
+    contig, output = (sample / "ref.fa").read_text().split()[0][1:], tmp_path / "none" / "calls.vcf"
+    files = (f"--bam_fn={sample / 'reads.bam'}", f"--ref_fn={sample / 'ref.fa'}", f"--call_fn={output}")
+    options = (f"--chkpnt_fn={sample / 'model' / 'pileup'}", f"--ctgName={contig}", "--pileup")
+    text = f"{output}: cannot be written, there is no folder {output.parent}; make it, or choose another"
+    assert refusal(capsys, "CallVariantsFromCffi", *files, *options) == (1, f"[ERROR] {text}")

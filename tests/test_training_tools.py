@@ -173,6 +173,12 @@ def test_phase_truth_refuses(sample_reads, tmp_path, capsys):
     truth, output = f"--vcf_fn={sample_reads / 'truth.vcf.gz'}", f"--output_fn={tmp_path / 'out.vcf.gz'}"
     assert "no contig chr3" in refusal(capsys, "phase_truth", *files, truth, output, "--ctgName=chr3")
     assert "no.vcf" in refusal(capsys, "phase_truth", *files, "--vcf_fn=no.vcf", output, "--ctgName=chr21")
+    for name, there in (("output_fn", []), ("tagged_bam_fn", [output])):
+        words = [*files, truth, *there, "--ctgName=chr21", f"--{name}={tmp_path / 'none' / 'file'}"]
+        told = refusal(capsys, "phase_truth", *words)
+        assert told == f"[ERROR] {tmp_path / 'none' / 'file'}: cannot be written, " + (
+            f"there is no folder {tmp_path / 'none'}; make it, or choose another"
+        )
     assert not list(tmp_path.iterdir())
 
 

@@ -401,7 +401,7 @@ def test_cancelling_ends_a_helper(tmp_path):
 def test_a_worker_ends_with_a_killed_run(tmp_path):
     """Also while a library keeps the interpreter to itself, as the solver does for minutes."""
     busy = "import ctypes\nend_with(pipe)\nsys.stdout.write(f'{os.getpid()}\\n'); sys.stdout.flush()\n"
-    argv = helper(tmp_path, f"sys.path.insert(0, {str(ROOT)!r})\nfrom clair3.core.phasing import end_with\n{busy}")
+    argv = helper(tmp_path, f"sys.path.insert(0, {str(ROOT)!r})\nfrom clair3.core.lifeline import end_with\n{busy}")
     Path(argv[1]).write_text(Path(argv[1]).read_text() + "ctypes.PyDLL(None).sleep(60)\n")
     run = "import sys\nfrom shared.coprocess import Coprocess\none = Coprocess(sys.argv[1:])\n"
     run += "print(one.process.stdout.readline().decode(), flush=True)\nsys.stdin.read()\n"

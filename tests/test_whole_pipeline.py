@@ -5,10 +5,14 @@ import os
 import random
 import re
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,12 +21,15 @@ import program
 import pysam
 import pytest
 import small_sample
+import torch
 
-from clair3 import pipeline, selection, stages
-from clair3.config import CallingConfig
+from clair3 import calling, phasing_stage, pipeline, selection, stages
+from clair3.checkpoint import read_checkpoint
+from clair3.config import LONGPHASE, CallingConfig
 from clair3.selection import SelectionRule
+from preprocess import whatshap_solver
 from preprocess.candidates import CandidateRule
-from preprocess.phasing import PhasingError, find_whatshap
+from preprocess.phasing import PhasingError, WhatsHapSolver, find_whatshap
 from shared import log
 from shared.errors import CoreError
 
@@ -71,8 +78,8 @@ def test_all_files_can_be_read(config):
     "flag, some", [(0, True), (0x3, True), (0x1, False), (0x9, False), (0x400, True), (0x100, False)],
     ids=["single", "pair", "not proper", "mate unmapped", "duplicate", "secondary"],
 )  # fmt: skip
-def test_short_reads_that_count(config, tmp_path, flag, some):
-    """Reads alone do, too; without any that counts the result is an empty VCF (features.md A.2)."""
+def test_short_reads_that_count(config, tmp_path, flag, some, caplog):
+    """Reads alone do, too; without any that counts the result is an empty VCF (features.md A.2), and a warning."""
     path = tmp_path / "reads.bam"
     with pysam.AlignmentFile(str(config.bam)) as reads, pysam.AlignmentFile(str(path), "wb", template=reads) as made:
         for number, read in enumerate(reads.fetch("chr21")):
@@ -82,7 +89,26 @@ def test_short_reads_that_count(config, tmp_path, flag, some):
     found = call(config, bam=path, gvcf=False)
     rows = {name: [row for row in text.split(b"\n") if row[:1] not in (b"#", b"")] for name, text in found.items()}
     assert all(bool(listed) == some for listed in rows.values())
+    assert ("none of the first" in caplog.text) == (not some)
     assert set(rows) == ({*FINAL[:3]} if some else {FINAL[0], FINAL[2]})
+
+
+@BOTH
+def test_linked_reads_are_told(config, platform, tmp_path, caplog):
+    """v2.0.2 has WhatsHap tag short reads, which looks at BX; those of long reads say nothing there either."""
+    path = tmp_path / "reads.bam"
+    with pysam.AlignmentFile(str(config.bam)) as reads, pysam.AlignmentFile(str(path), "wb", template=reads) as made:
+        for read in reads.fetch("chr21"):
+            read.set_tag("BX", "A01-1")
+            made.write(read)
+    pysam.index(str(path))
+    call(config, bam=path, gvcf=False)
+    told = [record.getMessage() for record in caplog.records if "linked reads" in record.getMessage()]
+    text = "linked reads (tag BX); here only the pair of a read tells its haplotype, v2.0.2 also uses BX"
+    assert told == ([f"{path}: {text}"] if platform == "ilmn" else [])
+    caplog.clear()
+    call(config, gvcf=False)
+    assert "linked reads" not in caplog.text
 
 
 @pytest.mark.parametrize("platform", ["ilmn"])
@@ -159,22 +185,29 @@ def test_options_of_short_reads(config, changes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "data, platform",
-    [("sim/small/ont", "ont"), ("sim/small/hifi", "hifi"), ("sim/deep/ont", "ont"), ("sim/deep/ilmn", "ilmn")],
-)
-def test_same_bytes_on_golden_reads(shared_data, config, data, platform):
+@pytest.mark.parametrize("platform", ["ont", "hifi", "ilmn"])
+@pytest.mark.parametrize("data, chunk_sizes", [("small", (50_000, 100_000)), ("deep", (2_501, 7_000))])
+def test_same_bytes_on_golden_reads(shared_data, config, data, chunk_sizes, platform):
+    """VCF and gVCF for 1, 2 and 4 workers, chunks that are whole contigs or cut them, and resumed."""
     config = replace(
         config,
-        bam=shared_data / f"{data}.bam",
-        reference=(shared_data / data).parent / "ref.fa",
+        bam=shared_data / "sim" / data / f"{platform}.bam",
+        reference=shared_data / "sim" / data / "ref.fa",
         model_dir=shared_data / "models" / f"{'ont' if platform == 'ont' else 'hifi'}_sim",
         include_all_ctgs=True,
         print_ref_calls=True,
     )
     whole = call(config, threads=1)
-    for threads, chunk_size in ((2, 50_000), (4, 100_000)):
+    assert set(whole) == set(FINAL)
+    rows = config.output / "tmp" / "pileup_output"
+    contigs = len(list(rows.glob("*.vcf")))
+    for threads, chunk_size in zip((2, 4), chunk_sizes, strict=True):
         assert call(config, threads=threads, chunk_size=chunk_size) == whole, (threads, chunk_size)
+        assert len(list(rows.glob("*.vcf"))) > contigs
+    for stage in ("pileup", "full_alignment"):
+        for row in sorted((config.output / "tmp" / f"{stage}_output").glob("*.vcf"))[::2]:
+            row.unlink()
+    assert call(config, resume=True, chunk_size=chunk_sizes[-1]) == whole
 
 
 @BOTH
@@ -221,6 +254,45 @@ def test_what_a_change_invalidates(config, monkeypatch, changes, pileup, full):
     done.clear()
     assert call(config, resume=True, **changes) == fresh
     assert ("pileup" in done, "full_alignment" in done) == (pileup, full)
+
+
+@pytest.mark.parametrize(
+    "changed, redone",
+    [
+        ("reads", {"pileup", "phasing", "full_alignment"}),
+        ("reference", {"pileup", "phasing", "full_alignment"}),
+        ("pileup model", {"pileup"}),
+        ("version", {"pileup", "phasing", "full_alignment"}),
+        ("version of WhatsHap", {"phasing"}),
+    ],
+)
+def test_what_another_file_or_version_invalidates(config, monkeypatch, tmp_path, changed, redone):
+    """Exactly what depends on it is done again; here with equal results, so that nothing follows from those."""
+    for name in ("reads.bam", "reads.bam.bai", "ref.fa", "ref.fa.fai"):
+        shutil.copy2(config.bam.parent / name, tmp_path / name)
+    shutil.copytree(config.model_dir, tmp_path / "model")
+    config = replace(config, bam=tmp_path / "reads.bam", reference=tmp_path / "ref.fa", model_dir=tmp_path / "model")
+    whole = call(config)
+    done = set()
+    called, solve = stages.Caller.__call__, WhatsHapSolver.phase
+    monkeypatch.setattr(stages.Caller, "__call__", lambda self, tasks: done.add(self.kind) or called(self, tasks))
+    monkeypatch.setattr(WhatsHapSolver, "phase", lambda self, *task: done.add("phasing") or solve(self, *task))
+    assert call(config, resume=True) == whole and not done
+    if changed in ("reads", "reference"):
+        names = ("reads.bam", "reads.bam.bai") if changed == "reads" else ("ref.fa", "ref.fa.fai")
+        for name in names:
+            os.utime(tmp_path / name, ns=(0, 1))
+    elif changed == "pileup model":
+        network, meta = read_checkpoint(tmp_path / "model" / "pileup.pt")
+        torch.save({"state_dict": network, "clair3_meta": meta or {}}, tmp_path / "model" / "pileup.pt")
+    elif changed == "version":
+        for module in (calling, phasing_stage):
+            monkeypatch.setattr(module, "VERSION", "another")
+    else:
+        monkeypatch.setattr(whatshap_solver, "CHECKED", ("9.9",))
+        monkeypatch.setattr(whatshap_solver, "version", lambda name: "9.9")
+    assert call(config, resume=True) == whole
+    assert done == redone
 
 
 def test_changed_full_alignment_model_leaves_the_pileup_stage(config, monkeypatch, sample, tmp_path):
@@ -366,6 +438,36 @@ def test_final_phasing_of_what_can_be_phased(config, partial_whatshap):
     assert [row for row in phased if row[0] == "chr21"] == [row for row in merged if row[0] == "chr21"]
 
 
+def longphase_by_whatshap(path: Path) -> str:
+    """A stand-in for LongPhase: the same options, WhatsHap's result, uncompressed as LongPhase writes it."""
+    path.write_text(
+        f"""#!{sys.executable}
+import subprocess, sys
+assert sys.argv[1] == "phase" and "--ont" in sys.argv
+given = dict(zip(sys.argv[2:], sys.argv[3:]))
+print(given["-s"], file=open(sys.argv[0] + ".seen", "a"))
+files = ["--output", given["-o"] + ".vcf", "--reference", given["-r"], given["-s"], given["-b"]]
+command = {find_whatshap()!r} + ("phase", "--ignore-read-groups", "--distrust-genotypes")
+sys.exit(subprocess.run([*command, *files]).returncode)
+"""
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_longphase_between_the_networks_and_of_the_output(config, tmp_path):
+    """What it phases is used: the calls are those with WhatsHap, whose phase the stand-in writes."""
+    expected = call(config)
+    config = replace(
+        config, output=config.output.with_name("longphase"), longphase=longphase_by_whatshap(tmp_path / "lp")
+    )
+    assert call(config, phaser=LONGPHASE, final_phaser=LONGPHASE) == expected
+    with pysam.VariantFile(str(config.output / "phased_merge_output.vcf.gz")) as rows:
+        assert sum(row.samples[0].phased for row in rows) > 10
+    seen = sorted(Path(name).name for name in (tmp_path / "lp.seen").read_text().splitlines())
+    assert seen == ["chr20.vcf", "chr21.vcf", "merge_chr20.vcf", "merge_chr21.vcf"]
+
+
 def test_a_late_failure_leaves_no_results(config, partial_whatshap):
     """The calls are merged when the final phasing fails; a workflow that looks for them must not find them."""
     without = replace(config, selection=replace(config.selection, var_pct_phasing=None))
@@ -434,9 +536,46 @@ def test_workers_end_with_the_run(config, how):
         assert not program.is_running(pid)
 
 
-def start(config: CallingConfig, *more: str) -> subprocess.Popen:
+def start(config: CallingConfig, *more: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen:
     options = ["--threads=2", "--gvcf", "--chunk_size=10000", "--var_pct_full=0.95", "--ref_pct_full=0.95"]
-    return program.start(config, *options, *more, stderr=subprocess.DEVNULL, start_new_session=True)
+    return program.start(config, *options, *more, stderr=stderr, start_new_session=True)
+
+
+@contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[Path]:
+    """A file system of so many bytes at a folder; skips where none may be mounted."""
+    folder.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up(config, tmp_path):
+    """Whichever stage meets its end: one line, exit code 1, nothing under a final name; with more room it goes on."""
+    more = ("--use_whatshap_for_final_output_haplotagging",)
+    with small_disk(tmp_path / "large", 1 << 26) as disk:
+        assert start(replace(config, output=disk / "out"), *more).wait() == 0
+        used = shutil.disk_usage(disk).used
+        assert set(FINAL) | {"phased_output.bam"} <= {path.name for path in (disk / "out").iterdir()}
+    reached = set()
+    for share in (0.05, 0.3, 0.6, 0.8, 0.95):
+        with small_disk(tmp_path / "small", int(share * used)) as disk:
+            folder = replace(config, output=disk / "out")
+            run = start(folder, *more, stderr=subprocess.PIPE)
+            said = run.communicate()[1].splitlines()
+            assert run.returncode == 1, (share, said)
+            assert [line for line in said if line.startswith(("[ERROR]", "Traceback"))] == said[-1:], (share, said)
+            assert not list((disk / "out").glob("*.vcf.gz*")) and not list((disk / "out").glob("*.bam*")), share
+            reached |= {line for line in said if re.search(r"\] [1-7]/7 ", line)}
+            if share == 0.95:
+                subprocess.run(["mount", "-o", f"remount,size={2 * used}", str(disk)], check=True)
+                assert start(folder, *more, "--resume").wait() == 0
+    assert any("7/7 Phasing VCF output" in line for line in reached), reached
 
 
 @BOTH
