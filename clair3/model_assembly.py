@@ -12,7 +12,7 @@ from clair3.model_card import NETWORK_FILES, ModelCard, card_from, read_card, re
 from clair3.small_checkpoint import small_checkpoint
 from clair3.task.main import FULL_ALIGNMENT, PILEUP
 from shared.cli import add_switch, required_text
-from shared.errors import ConfigError, InputError
+from shared.errors import ConfigError, InputError, UsageError
 from shared.param_f import CHANNEL_COUNT
 from shared.platforms import PLATFORMS
 from shared.whole_files import make_folder, write_whole
@@ -42,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--evaluation", type=evaluation, action="append", default=[], metavar="NAME=JSON",
         help='figures of "clair3 evaluate --json" for model.json; may be given again',
     )  # fmt: skip
+    parser.add_argument(
+        "--mean_with", type=required_text, metavar="DIR",
+        help="the mean of the weights with those of this model, which the networks went on from; with --small",
+    )  # fmt: skip
     add_switch(parser, "--small", help="round the weights to bfloat16 (kept as float32) and pack them")
 
 
@@ -50,7 +54,11 @@ def run(args: argparse.Namespace) -> None:
     said = {name: value for name in CARD_OPTIONS if (value := getattr(args, name)) is not None}
     said |= {name: said[name].split(",") for name in LISTS if name in said}
     figures = {name: read_figures(path) for name, path in args.evaluation}
-    assemble(Path(args.pileup_fn), Path(args.fa_fn), Path(args.output_dir), args.platform, said, figures, args.small)
+    if args.mean_with and not args.small:
+        raise UsageError("--mean_with writes small files; add --small")
+    mean_with = Path(args.mean_with) if args.mean_with else None
+    networks, folder = (Path(args.pileup_fn), Path(args.fa_fn)), Path(args.output_dir)
+    assemble(*networks, folder, args.platform, said, figures, args.small, mean_with)
 
 
 def evaluation(text: str) -> tuple[str, Path]:
@@ -79,12 +87,14 @@ def assemble(
     said: dict,
     figures: dict[str, dict] | None = None,
     small: bool = False,
+    mean_with: Path | None = None,
 ) -> ModelCard:
     """Copy two checkpoints into a model folder and write its card; what model.json beside them knows is kept.
 
     said: further fields of the card; figures: metrics of the whole model by name; small: round and pack the weights
-    (clair3.small_checkpoint). Raises InputError when a checkpoint is not of its kind or cannot be copied, ConfigError
-    when nobody says the platform, or two platforms are said.
+    (clair3.small_checkpoint); mean_with: folder of a model whose weights theirs are averaged with, if small. Raises
+    InputError when a checkpoint is not of its kind or cannot be copied, ConfigError when nobody says the platform, or
+    two platforms are said.
     """
     files = dict(zip(NETWORK_FILES, (pileup, full_alignment), strict=True))
     load_model(pileup, PILEUP)
@@ -95,7 +105,10 @@ def assemble(
     if network.channels > CHANNEL_COUNT:
         known["dwell"] = True
     card = card_from(known | said, "--" + ", --".join(said) if said else str(folder))
-    contents = {name: small_checkpoint(path) if small else path.read_bytes() for name, path in files.items()}
+    others = {name: mean_with and mean_with / name for name in files}
+    contents = {
+        name: small_checkpoint(path, others[name]) if small else path.read_bytes() for name, path in files.items()
+    }
     make_folder(folder)
     write_whole({folder / name: content for name, content in contents.items()})
     card = replace(card, digest={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})

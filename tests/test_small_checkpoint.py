@@ -56,6 +56,25 @@ def test_a_small_file_is_the_same_network(sample, small, tmp_path, kind):
     load_model(tmp_path / "small.pt", kind, heads=4 if kind == "full_alignment" else 2)
 
 
+def test_the_mean_with_another_model(sample, tmp_path, capsys):
+    for kind in ("pileup", "full_alignment"):
+        save_model(random_model(kind, 3), tmp_path / f"{kind}.pt")
+    model, output = sample / "model", tmp_path / "mean"
+    files = (f"--pileup_fn={model / 'pileup.pt'}", f"--fa_fn={model / 'full_alignment.pt'}", f"--output_dir={output}")
+    clair3(["assemble_model", *files, "--platform=ont", "--small", f"--mean_with={tmp_path}"])
+    for name in NETWORK_FILES:
+        one, other, mean = (read_checkpoint(folder / name)[0] for folder in (model, tmp_path, output))
+        for key, value in mean.items():
+            both = (one[key] + other[key]) / 2 if value.is_floating_point() else one[key]
+            assert torch.equal(value, rounded(both))
+    wrong = (f"--pileup_fn={model / 'pileup.pt'}", f"--fa_fn={model / 'full_alignment.pt'}", "--platform=ont")
+    save_model(random_model("pileup", 3), tmp_path / "full_alignment.pt")
+    for words, said in (("--small", "weights of other names or shapes"), ("--small=no", "add --small")):
+        with pytest.raises(SystemExit):
+            clair3(["assemble_model", *wrong, f"--output_dir={tmp_path / 'no'}", words, f"--mean_with={tmp_path}"])
+        assert said in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
 def test_what_a_file_says_of_itself_stays(tmp_path):
     save_model(random_model("pileup", 1), tmp_path / "x.pt", {"source": "somewhere"})
     (tmp_path / "y.pt").write_bytes(small_checkpoint(tmp_path / "x.pt"))
