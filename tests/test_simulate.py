@@ -179,6 +179,17 @@ def test_neighbouring_snps_are_records_of_their_own(genome):
     assert any(other.pos == one.end and other.genotype == one.genotype for one, other in pairwise(found))
 
 
+def test_three_neighbouring_snps_are_rare():
+    """As in HG002, where they are 3 of 116; the realigner of short reads shows many as an insertion and a deletion."""
+    rng = np.random.default_rng(1)
+    rule = VariantRule(density=(0.01, 0.01), indels=0, mnps=1)
+    drawer = Drawer(rng, rng.integers(0, 4, 300_000).astype(np.uint8), rule)
+    drawer.draw()
+    sizes = np.bincount([len(one.ref) for one in drawer.found])
+    assert len(sizes) == 4 and not sizes[:2].any() and sizes[2] > 2000
+    assert 0.02 < sizes[3] / sizes.sum() < 0.04
+
+
 @pytest.mark.parametrize(
     "text, pos, bases, moved",
     [

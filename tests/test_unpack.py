@@ -111,7 +111,11 @@ def test_too_many_members(unpacked):
         unpacked(packed(*(member(f"f{number}") for number in range(room.MAX_MEMBERS + 1))))
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>404</html>", gzip.compress(b"no tar" * 200), gzip.compress(b"")[:-4]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"<html>404</html>", gzip.compress(b"no tar" * 200), gzip.compress(b"")[:-4]],
+    ids=["empty", "page", "no tar", "cut"],
+)
 def test_not_an_archive(unpacked, data):
     with pytest.raises(InputError, match="not a whole .tar.gz archive"):
         unpacked(data)
