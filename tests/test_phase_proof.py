@@ -1,0 +1,223 @@
+"""WhatsHap's optimum from a part of the reads: always that of all reads, whatever was guessed."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from whatshap.core import Read, ReadSet
+
+from preprocess import phase_proof as room
+from preprocess.phase_guess import AlleleMatrix, best_cuts, by_votes, guess, settled, switch_gain, switched
+from preprocess.phase_proof import EQUAL, connected, optimum, solve_all, states
+from preprocess.whatshap_solver import ALLELE_QUALITY, GENOTYPE_QUALITY, SelectedReads
+
+COVERAGE = (4, 7, 10)
+
+
+def matrix_of(*rows: str) -> AlleleMatrix:
+    """A read is a row; letters at the columns: 0 and 1 alleles, anything else nothing."""
+    shown = [[(c, int(letter)) for c, letter in enumerate(row) if letter in "01"] for row in rows]
+    column, allele = np.array([pair for read in shown for pair in read]).T
+    first = np.cumsum([0, *map(len, shown)])
+    return AlleleMatrix(first, column, allele, np.full(len(column), ALLELE_QUALITY), GENOTYPE_QUALITY)
+
+
+def problem_of(rows: list[str]) -> SelectedReads:
+    """Reads in the order of the solver, which begins with their first columns and takes others as its hash has them."""
+    reads = ReadSet()
+    for number, row in enumerate(rows):
+        read = Read(str(number), 60, 0, 0, 0)
+        for column, letter in enumerate(row):
+            if letter in "01":
+                read.add_variant(10 * column, int(letter), ALLELE_QUALITY)
+        reads.add(read)
+    reads.sort()
+    names = [read.name for read in reads]
+    matrix = matrix_of(*(rows[int(name)] for name in names))
+    return SelectedReads(matrix, [(name, 60, 0) for name in names], list(range(0, 10 * matrix.columns, 10)))
+
+
+def random_problem(rng: np.random.Generator) -> SelectedReads | None:
+    """Reads of two haplotypes that err, miss columns, and show columns of which nothing is true."""
+    columns, length, most = int(rng.integers(4, 60)), int(rng.integers(2, 18)), int(rng.choice(COVERAGE))
+    error, missing = rng.choice([0, 0.005, 0.02, 0.05, 0.15, 0.4]), rng.choice([0, 0.05, 0.3])
+    truth = rng.integers(0, 2, columns)
+    truth = np.stack([truth, np.where(rng.random(columns) < rng.choice([0.8, 1, 1]), 1 - truth, truth)])
+    noise = rng.random(columns) < rng.choice([0, 0.05, 0.2])
+    cover, rows = np.zeros(columns, int), []
+    for start in np.sort(rng.integers(-2, columns, int(rng.integers(2, 4 * columns)))).tolist():
+        where = np.arange(max(start, 0), min(start + max(2, int(rng.normal(length, length / 2))), columns))
+        where = where[rng.random(len(where)) >= missing]
+        if len(where) < 2 or cover[where[0] : where[-1] + 1].max() >= most:
+            continue
+        cover[where[0] : where[-1] + 1] += 1
+        wrong = (rng.random(len(where)) < error) | (noise[where] & (rng.random(len(where)) < 0.5))
+        row = np.full(columns, ".")
+        row[where] = (truth[rng.integers(0, 2), where] ^ wrong).astype(str)
+        rows.append("".join(row))
+    shown = np.array([list(row) for row in rows])
+    return problem_of([*map("".join, shown[:, (shown != ".").any(axis=0)])]) if rows else None
+
+
+@dataclass(eq=False)
+class Watched:
+    """A problem that remembers how much the solver was asked."""
+
+    problem: SelectedReads
+    states: list[float] = field(default_factory=list)
+
+    @property
+    def matrix(self) -> AlleleMatrix:
+        return self.problem.matrix
+
+    def part(self, reads: slice) -> "Watched":
+        return Watched(self.problem.part(reads), self.states)
+
+    def solve(self, parts, cost, genotypes):
+        self.states.append(states(self.matrix.column[parts.begin], self.matrix.column[parts.end - 1]))
+        return self.problem.solve(parts, cost, genotypes)
+
+
+def clean_rows(columns: int, length: int, depth: int, seed: int) -> list[str]:
+    """Reads without errors of two opposite haplotypes, `depth` over a column but at the ends."""
+    rng = np.random.default_rng(seed)
+    truth, rows = rng.integers(0, 2, columns), []
+    for start in np.arange(0, columns - length + 0.5, length / depth).astype(int).tolist():
+        row = np.full(columns, ".")
+        row[start : start + length] = (truth[start : start + length] ^ rng.integers(0, 2)).astype(str)
+        rows.append("".join(row))
+    return rows
+
+
+# --- the guess ---------------------------------------------------------------------------------------------------
+
+
+def test_costs_of_haplotypes():
+    matrix = matrix_of("01.", "110", ".01")
+    haplotypes = np.array([[0, 1, 0], [1, 0, 0]])
+    assert matrix.low.tolist() == [0, 0, 1] and matrix.high.tolist() == [1, 2, 2]
+    assert matrix.distance(haplotypes).tolist() == [[0, 30, 60], [60, 30, 30]]
+    assert matrix.total(haplotypes) == 0 + 30 + 30 + GENOTYPE_QUALITY
+
+
+def test_votes_of_neighbours():
+    votes = by_votes(matrix_of("0110", "0110", "1001", "01..", ".00."))
+    assert votes.tolist() == [[0, 1, 1, 0], [1, 0, 0, 1]]
+
+
+def test_a_switch_is_found():
+    """Two long reads against three votes of short ones."""
+    matrix = matrix_of("000000", "111111", "..00..", "..01..", "..10..", "..01..", "..11..")
+    wrong = np.array([[0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0]])
+    gain = switch_gain(matrix, wrong)
+    assert best_cuts(gain) == [2]
+    right = switched(wrong, [2])
+    assert matrix.total(wrong) - matrix.total(right) == gain[2] > 0
+    assert (guess(matrix)[0] == right[0]).all() or (guess(matrix)[0] == right[1]).all()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_settling_never_costs_more(seed):
+    rng = np.random.default_rng(seed)
+    problem = random_problem(rng)
+    if problem is None:
+        return
+    matrix = problem.matrix
+    start = rng.integers(0, 2, (2, matrix.columns))
+    assert matrix.total(settled(matrix, start)) <= matrix.total(start)
+    gain = switch_gain(matrix, start)
+    for cut in range(matrix.columns - 1):
+        assert gain[cut] == matrix.total(start) - matrix.total(switched(start, [cut]))
+    least = problem.solve(*whole(problem))[2]
+    assert matrix.total(guess(matrix)) >= least
+
+
+def whole(problem: SelectedReads):
+    matrix = problem.matrix
+    parts = room.Parts(np.arange(matrix.reads), matrix.first[:-1], matrix.first[1:])
+    return parts, matrix.cost, room.plain_genotypes(matrix)
+
+
+# --- the optimum -------------------------------------------------------------------------------------------------
+
+
+def compare(monkeypatch, seeds: range) -> tuple[int, int]:
+    """The optimum of random reads both ways; how many were proven, and how many have SNPs with equal alleles."""
+    monkeypatch.setattr(room, "EASY", -1)
+    monkeypatch.setattr(room, "WORTHWHILE", 1e9)
+    proofs, ask = [], room.prove
+    monkeypatch.setattr(room, "prove", lambda problem: proofs.append(ask(problem)) or proofs[-1])
+    equal = 0
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        monkeypatch.setattr(room, "WINDOW", int(rng.choice([2, 3, 4, 6, 10])))
+        monkeypatch.setattr(room, "SUPPORTS", [(1, 100), (2, 4, 100), (3,), (100,)][seed % 4])
+        problem = random_problem(rng)
+        if problem is None:
+            continue
+        expected = solve_all(problem)
+        assert (optimum(problem) == expected).all(), f"seed {seed}"
+        equal += bool((expected == EQUAL).any())
+    return sum(one is not None for one in proofs), equal
+
+
+def test_the_optimum_is_that_of_all_reads(monkeypatch):
+    proven, equal = compare(monkeypatch, range(200))
+    assert proven > 100 and equal > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(1000, 9000, 2000))
+def test_more_optima(monkeypatch, first):
+    compare(monkeypatch, range(first, first + 2000))
+
+
+def test_a_proof_is_little_work():
+    problem = Watched(problem_of(clean_rows(columns=310, length=22, depth=11, seed=1)))
+    found = optimum(problem)
+    proof = sum(problem.states)
+    assert (found == solve_all(problem.problem)).all()
+    assert proof < states(problem.matrix.low, problem.matrix.high) / 50
+
+
+def test_a_tie_is_left_to_the_solver():
+    """A SNP of which the reads show either allele on both haplotypes: the piece around it, not the whole, is solved."""
+    rows = [list(row) for row in clean_rows(columns=309, length=22, depth=11, seed=2)]
+    for side in "01":
+        members = [row for row in rows if row[149] == side and row[150] != "."]
+        assert len(members) > 1
+        for number, row in enumerate(members):
+            row[150] = "." if number == len(members) // 2 * 2 else str(number % 2)
+    for row in rows:
+        if row[149] == ".":
+            row[150] = "."
+    problem = Watched(problem_of([*map("".join, rows)]))
+    found = optimum(problem)
+    assert (found == solve_all(problem.problem)).all() and EQUAL in found[:, 150]
+    assert sum(problem.states) < states(problem.matrix.low, problem.matrix.high) / 2
+
+
+WRONG = {
+    "an allele": lambda found: np.where(np.arange(found.shape[1]) == 100, found[::-1], found),
+    "a switch": lambda found: switched(found, [149]),
+    "a genotype": lambda found: np.where(np.arange(found.shape[1]) == 40, 1, found),
+    "everything": lambda found: np.zeros_like(found),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_guess_is_not_believed(monkeypatch, name):
+    monkeypatch.setattr(room, "guess", lambda matrix: WRONG[name](guess(matrix)))
+    problem = problem_of(clean_rows(columns=200, length=20, depth=11, seed=3))
+    expected = solve_all(problem)
+    assert (room.guess(problem.matrix) != expected).any() and (room.guess(problem.matrix)[::-1] != expected).any()
+    assert (optimum(problem) == expected).all()
+
+
+def test_stretches_that_no_read_leaves():
+    problem = problem_of(["01....", ".10...", "...01.", "...1.1"])
+    matrix = problem.matrix
+    assert list(connected(matrix)) == [(slice(0, 2), slice(0, 3)), (slice(2, 4), slice(3, 6))]
+    part = problem.part(slice(2, 4))
+    assert sorted(part.matrix.column.tolist()) == [0, 0, 1, 2] and part.pos == [30, 40, 50]
+    assert states(matrix.low, matrix.high) == 2 + 4 + 2 + 4 + 4 + 2
