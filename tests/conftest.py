@@ -21,6 +21,14 @@ settings.load_profile("untimed")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Letters that no file can hold, in what a test has said, would end the processes that share the tests."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of golden data beside the project; tests that need it skip without it."""
