@@ -1,6 +1,6 @@
 """How good a model is on simulated reads of the windows that no training saw, over several draws.
 
-    python scripts/bench/default_models.py ont ../shared/data/real/ref_chr20_0-10M.fa.gz FOLDER --draws 3 [--model_path M]
+    python scripts/bench/default_models.py ont ../shared/data/real/ref_chr20_0-10M.fa.gz FOLDER --draws 4
 
 The genomes and reads of a draw follow from its number alone, so that models are compared on the same reads; what is in
 FOLDER already is not simulated again. One row a case and draw, then their sum: true variants, found, false calls, F1.
@@ -116,7 +116,7 @@ def main():
     reference = cut_windows(args.reference, folder)
     print("case\t" + "\t".join(f"{name} true\tfound\tfalse\tF1" for name in CLASSES))
     for case in cases(args.platform):
-        total = {name: (0, 0, 0, 0) for name in CLASSES}
+        total = dict.fromkeys(CLASSES, (0, 0, 0, 0))
         for draw in range(1, args.draws + 1):
             genome, bam = make_reads(args.platform, case, draw, reference, folder)
             counts = evaluate(args.platform, args.model_path, reference, genome, bam)
