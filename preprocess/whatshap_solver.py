@@ -27,8 +27,7 @@ import numpy as np
 from clair3.core import Source
 from clair3.core.lifeline import end_with
 from clair3.core.phasing import PhaseAlleles, phase_alleles
-from preprocess.phase_guess import AlleleMatrix
-from preprocess.phase_proof import Parts, optimum
+from preprocess.phase_proof import AlleleMatrix, Parts, optimum
 from shared.compressed import read_rows
 from shared.errors import ClairError
 

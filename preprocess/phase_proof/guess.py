@@ -1,73 +1,18 @@
-"""Two haplotypes that reads suggest: a good guess at what WhatsHap's solver would find, in NumPy.
+"""Two haplotypes that reads suggest: a good guess at what the solver would find, in NumPy.
 
 Costs are those of the solver: each read pays for what it shows other than the haplotype it is nearer to, and a SNP of
 two equal alleles pays for its genotype.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
+
+from preprocess.phase_proof.matrix import AlleleMatrix
 
 ROUNDS = 30
 """Of mending; a guess need not be perfect."""
 
 GENOTYPES = ((0, 1), (1, 0), (0, 0), (1, 1))
 """Alleles of the two haplotypes, the cheapest genotype first."""
-
-
-@dataclass(frozen=True, eq=False)
-class AlleleMatrix:
-    """What n reads show of m SNPs; entries of read r are first[r] .. first[r + 1] of the other arrays.
-
-    first          (n + 1,) int64  reads are sorted by their first column
-    column         (k,) int64      SNP, ascending in a read; every SNP is shown by a read
-    allele         (k,) int64      0 or 1
-    cost           (k,) int64      of being wrong
-    genotype_cost  of a SNP whose alleles are equal
-    """
-
-    first: np.ndarray
-    column: np.ndarray
-    allele: np.ndarray
-    cost: np.ndarray
-    genotype_cost: int
-
-    @cached_property
-    def reads(self) -> int:
-        return len(self.first) - 1
-
-    @cached_property
-    def columns(self) -> int:
-        return int(self.column.max()) + 1
-
-    @cached_property
-    def read(self) -> np.ndarray:
-        """(k,) int64: the read of each entry."""
-        return np.repeat(np.arange(self.reads), np.diff(self.first))
-
-    @cached_property
-    def low(self) -> np.ndarray:
-        """(n,) int64: first column of each read."""
-        return self.column[self.first[:-1]]
-
-    @cached_property
-    def high(self) -> np.ndarray:
-        """(n,) int64: last column of each read."""
-        return self.column[self.first[1:] - 1]
-
-    def wrong(self, haplotypes: np.ndarray) -> np.ndarray:
-        """(2, k) int64: what each entry costs on each of the haplotypes, (2, m)."""
-        return self.cost * (self.allele != haplotypes[:, self.column])
-
-    def distance(self, haplotypes: np.ndarray) -> np.ndarray:
-        """(2, n) int64: what each read costs on each of the haplotypes, (2, m)."""
-        return np.add.reduceat(self.wrong(haplotypes), self.first[:-1], axis=1)
-
-    def total(self, haplotypes: np.ndarray) -> int:
-        """What the haplotypes, (2, m), cost altogether."""
-        same = self.genotype_cost * int((haplotypes[0] == haplotypes[1]).sum())
-        return int(self.distance(haplotypes).min(axis=0).sum()) + same
 
 
 def guess(matrix: AlleleMatrix) -> np.ndarray:
@@ -118,10 +63,11 @@ def settled(matrix: AlleleMatrix, haplotypes: np.ndarray) -> np.ndarray:
 
 def switch_gain(matrix: AlleleMatrix, haplotypes: np.ndarray) -> np.ndarray:
     """(m - 1,) int64: what is saved if behind column j, for each j, the haplotypes change places."""
-    upto = np.cumsum(matrix.wrong(haplotypes), axis=1)
+    wrong = matrix.wrong(haplotypes)
+    upto = np.cumsum(wrong, axis=1)
     i = np.flatnonzero(np.diff(matrix.read) == 0)  # an entry with another one of its read behind it
     read = matrix.read[i]
-    left = upto[:, i] - (upto - matrix.wrong(haplotypes))[:, matrix.first[:-1]][:, read]
+    left = upto[:, i] - (upto - wrong)[:, matrix.first[:-1]][:, read]
     right = upto[:, matrix.first[1:] - 1][:, read] - upto[:, i]
     gain = (left + right).min(axis=0) - (left + right[::-1]).min(axis=0)
     change = np.zeros(matrix.columns + 1, np.int64)

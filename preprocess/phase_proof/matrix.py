@@ -1,0 +1,127 @@
+"""What reads show of SNPs, parts of it, and what is asked of the solver."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+EQUAL = 3
+"""What the solver says instead of an allele when both are as good."""
+
+
+@dataclass(frozen=True, eq=False)
+class AlleleMatrix:
+    """What n reads show of m SNPs; entries of read r are first[r] .. first[r + 1] of the other arrays.
+
+    first          (n + 1,) int64  reads are sorted by their first column
+    column         (k,) int64      SNP, ascending in a read; every SNP is shown by a read
+    allele         (k,) int64      0 or 1
+    cost           (k,) int64      of being wrong
+    genotype_cost  of a SNP whose alleles are equal
+    """
+
+    first: np.ndarray
+    column: np.ndarray
+    allele: np.ndarray
+    cost: np.ndarray
+    genotype_cost: int
+
+    @cached_property
+    def reads(self) -> int:
+        return len(self.first) - 1
+
+    @cached_property
+    def columns(self) -> int:
+        return int(self.column.max()) + 1
+
+    @cached_property
+    def read(self) -> np.ndarray:
+        """(k,) int64: the read of each entry."""
+        return np.repeat(np.arange(self.reads), np.diff(self.first))
+
+    @cached_property
+    def low(self) -> np.ndarray:
+        """(n,) int64: first column of each read."""
+        return self.column[self.first[:-1]]
+
+    @cached_property
+    def high(self) -> np.ndarray:
+        """(n,) int64: last column of each read."""
+        return self.column[self.first[1:] - 1]
+
+    def wrong(self, haplotypes: np.ndarray) -> np.ndarray:
+        """(2, k) int64: what each entry costs on each of the haplotypes, (2, m)."""
+        return self.cost * (self.allele != haplotypes[:, self.column])
+
+    def distance(self, haplotypes: np.ndarray) -> np.ndarray:
+        """(2, n) int64: what each read costs on each of the haplotypes, (2, m)."""
+        return np.add.reduceat(self.wrong(haplotypes), self.first[:-1], axis=1)
+
+    def total(self, haplotypes: np.ndarray) -> int:
+        """What the haplotypes, (2, m), cost altogether."""
+        same = self.genotype_cost * int((haplotypes[0] == haplotypes[1]).sum())
+        return int(self.distance(haplotypes).min(axis=0).sum()) + same
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Entries begin .. end of the matrix, of a read each; all (p,) int64."""
+
+    read: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+
+    def chosen(self, which: np.ndarray) -> "Parts":
+        return Parts(self.read[which], self.begin[which], self.end[which])
+
+    @cached_property
+    def entries(self) -> np.ndarray:
+        """Those of all parts, in order."""
+        size = self.end - self.begin
+        return np.arange(size.sum()) + np.repeat(self.begin - np.r_[0, size.cumsum()[:-1]], size)
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """Where each part begins among these."""
+        return np.r_[0, (self.end - self.begin).cumsum()[:-1]]
+
+
+class Problem(Protocol):
+    """Reads, and the solver for them."""
+
+    matrix: AlleleMatrix
+
+    def part(self, reads: slice) -> "Problem":
+        """Only these reads, and the columns that they show."""
+
+    def solve(self, parts: Parts, cost: np.ndarray, genotypes: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """The optimum of these parts of the reads.
+
+        cost       (k,) int64    of each entry of the matrix
+        genotypes  (m, 3) int64  of no, one and two alternative alleles
+        returns    (c,) columns that the parts show, (2, c) int64 alleles, 0, 1 or EQUAL, and the cost
+        """
+
+
+def states(low: np.ndarray, high: np.ndarray) -> float:
+    """How many ways there are to give reads, from a first to a last column, to two haplotypes, summed over columns."""
+    first, size = int(low.min()), int(high.max()) - int(low.min()) + 2
+    begun, ended = np.bincount(low - first, minlength=size), np.bincount(high + 1 - first, minlength=size)
+    reads = np.cumsum(begun - ended)
+    return float((2.0 ** reads[reads > 0]).sum())
+
+
+def plain_genotypes(matrix: AlleleMatrix) -> np.ndarray:
+    """(m, 3) int64: what genotypes cost."""
+    return np.tile([matrix.genotype_cost, 0, matrix.genotype_cost], (matrix.columns, 1))
+
+
+def solve_reads(problem: Problem, reads: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    matrix = problem.matrix
+    parts = Parts(reads, matrix.first[reads], matrix.first[reads + 1])
+    return problem.solve(parts, matrix.cost, plain_genotypes(matrix))
+
+
+def solve_all(problem: Problem) -> np.ndarray:
+    return solve_reads(problem, np.arange(problem.matrix.reads))[1]
