@@ -238,7 +238,7 @@ def test_interrupted(config, how, word, code):
     run.send_signal(how)
     began = time.monotonic()
     _, errors = run.communicate(timeout=30)
-    assert time.monotonic() - began < 3  # a second on an idle machine
+    assert time.monotonic() - began < 3 * max(1, os.getloadavg()[0])  # a second on an idle machine
     assert run.returncode == code
     assert errors.splitlines()[-1] == f"[ERROR] {word}"
     assert "Traceback" not in errors

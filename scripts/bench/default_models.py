@@ -3,7 +3,8 @@
     python scripts/bench/default_models.py ont ../shared/data/real/ref_chr20_0-10M.fa.gz FOLDER --draws 4
 
 The genomes and reads of a draw follow from its number alone, so that models are compared on the same reads; what is in
-FOLDER already is not simulated again. One row a case and draw, then their sum: true variants, found, false calls, F1.
+FOLDER already is not simulated again. One row a case and draw, then their sum: true variants, found, false calls, F1;
+the sums also as PLATFORM_CASE.json, which `clair3 assemble_model --evaluation` takes.
 """
 
 import argparse
@@ -16,6 +17,11 @@ from pathlib import Path
 
 import pysam
 
+if __package__ in (None, ""):  # started as `python scripts/bench/default_models.py`
+    sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
+
+from clair3.evaluation.counting import Score
+
 CLAIR3 = (sys.executable, "-m", "clair3")
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -24,7 +30,7 @@ WINDOWS = (("chr20", 60_000, 185_000), ("chr20", 4_960_000, 5_110_000), ("chr20"
 
 DENSITY = ("0.003", "0.004")
 GENOME_SEED, READS_SEED = 7000, 9000
-CLASSES = ("SNP", "indel")
+KINDS, COUNTS = ("SNP", "indel"), ("tp_calls", "fp", "tp_truth", "fn")
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,10 @@ class Case:
     name: str
     depth: int
     options: tuple[str, ...] = ()
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.name.replace(' ', '_')}_{self.depth}x"
 
 
 def cases(platform: str) -> Iterator[Case]:
@@ -68,7 +78,7 @@ def make_reads(platform: str, case: Case, draw: int, reference: Path, folder: Pa
     seed = f"--seed={GENOME_SEED + draw}"
     if not (genome / "truth.vcf.gz").exists():
         clair3("simulate", "genome", f"--ref_fn={reference}", "--density", *DENSITY, f"--output={genome}", seed)
-    bam = folder / f"{platform}_{case.name.replace(' ', '_')}_{case.depth}x_{draw}.bam"
+    bam = folder / f"{platform}_{case.file_name}_{draw}.bam"
     if not bam.exists():
         files = (f"--ref_fn={reference}", f"--truth={genome / 'truth.vcf.gz'}", f"--output={bam}")
         seed = f"--seed={READS_SEED + draw}"
@@ -76,8 +86,8 @@ def make_reads(platform: str, case: Case, draw: int, reference: Path, folder: Pa
     return genome, bam
 
 
-def evaluate(platform: str, model: str | None, reference: Path, genome: Path, bam: Path) -> dict[str, tuple[int, ...]]:
-    """Of SNPs and indels: true variants, found, calls, right calls."""
+def evaluate(platform: str, model: str | None, reference: Path, genome: Path, bam: Path) -> dict[str, Score]:
+    """Scores of SNPs and indels."""
     output = bam.parent / f"calls_{bam.stem}"
     chosen = [f"--model_path={model}"] if model else []
     files = (f"--bam_fn={bam}", f"--ref_fn={reference}", f"--output={output}", *chosen)
@@ -86,20 +96,15 @@ def evaluate(platform: str, model: str | None, reference: Path, genome: Path, ba
     truth = (str(genome / "truth.vcf.gz"), str(genome / "confident.bed"), str(reference))
     records = f"--records={output / 'verdicts.tsv'}"
     clair3("evaluate", str(output / "merge_output.vcf.gz"), *truth, f"--json={figures}", records)
-    return {name: counts_of(figures, name) for name in CLASSES}
+    found = json.loads(figures.read_text())["strata"]["type"]
+    return {kind: Score(**{name: found[kind][name] for name in COUNTS}) for kind in KINDS}
 
 
-def counts_of(figures: Path, name: str) -> tuple[int, ...]:
-    found = json.loads(figures.read_text())["strata"]["type"][name]
-    return found["tp_truth"] + found["fn"], found["tp_truth"], found["tp_calls"] + found["fp"], found["tp_calls"]
-
-
-def row(name: str, counts: dict[str, tuple[int, ...]]) -> str:
+def row(name: str, scores: dict[str, Score]) -> str:
     words = [name]
-    for true, found, calls, right in counts.values():
-        recall, precision = found / true if true else 0, right / calls if calls else 0
-        f1 = 2 * recall * precision / (recall + precision) if recall + precision else 0
-        words += [str(true), str(found), str(calls - right), f"{f1:.4f}"]
+    for score in scores.values():
+        words += [str(score.tp_truth + score.fn), str(score.tp_truth), str(score.fp), f"{score.f1 or 0:.4f}"]
+        words.append("-".join(f"{end:.3f}" for end in score.f1_interval or ()))
     return "\t".join(words)
 
 
@@ -114,15 +119,17 @@ def main():
     folder = args.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     reference = cut_windows(args.reference, folder)
-    print("case\t" + "\t".join(f"{name} true\tfound\tfalse\tF1" for name in CLASSES))
+    print("case\t" + "\t".join(f"{kind} true\tfound\tfalse\tF1\t95 %" for kind in KINDS))
     for case in cases(args.platform):
-        total = dict.fromkeys(CLASSES, (0, 0, 0, 0))
+        total = dict.fromkeys(KINDS, Score())
         for draw in range(1, args.draws + 1):
             genome, bam = make_reads(args.platform, case, draw, reference, folder)
-            counts = evaluate(args.platform, args.model_path, reference, genome, bam)
-            total = {name: tuple(map(sum, zip(total[name], counts[name], strict=True))) for name in CLASSES}
-            print(row(f"{case.name}, {case.depth}x, draw {draw}", counts), flush=True)
+            scores = evaluate(args.platform, args.model_path, reference, genome, bam)
+            total = {kind: total[kind] + scores[kind] for kind in KINDS}
+            print(row(f"{case.name}, {case.depth}x, draw {draw}", scores), flush=True)
         print(row(f"{case.name}, {case.depth}x, sum", total), flush=True)
+        sums = {"strata": {"type": {kind: score.values() for kind, score in total.items()}}}
+        (folder / f"{args.platform}_{case.file_name}.json").write_text(json.dumps(sums, indent=1))
 
 
 if __name__ == "__main__":
