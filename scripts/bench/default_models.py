@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WINDOWS = (("chr20", 60_000, 185_000), ("chr20", 4_960_000, 5_110_000), ("chr20", 8_960_000, 9_130_000))
 """Kept for evaluation: the recipes' chr20 has N there. 0-based, half-open."""
 
+EDGE = 15_000
+"""Bases at both ends of a window that do not count: no read begins before a contig, so there are few."""
+
 DENSITY = ("0.003", "0.004")
 GENOME_SEED, READS_SEED = 7000, 9000
 KINDS, COUNTS = ("SNP", "indel"), ("tp_calls", "fp", "tp_truth", "fn")
@@ -86,6 +89,18 @@ def make_reads(platform: str, case: Case, draw: int, reference: Path, folder: Pa
     return genome, bam
 
 
+def inner_regions(genome: Path) -> Path:
+    """The confident regions of a genome without the ends of its contigs, as a BED."""
+    lengths = {f"{name}_{start + 1}_{end}": end - start for name, start, end in WINDOWS}
+    path, rows = genome / "inner.bed", []
+    for line in (genome / "confident.bed").read_text().splitlines():
+        contig, start, end = line.split("\t")[:3]
+        start, end = max(int(start), EDGE), min(int(end), lengths[contig] - EDGE)
+        rows += [f"{contig}\t{start}\t{end}\n"] if start < end else []
+    path.write_text("".join(rows))
+    return path
+
+
 def evaluate(platform: str, model: str | None, reference: Path, genome: Path, bam: Path) -> dict[str, Score]:
     """Scores of SNPs and indels."""
     output = bam.parent / f"calls_{bam.stem}"
@@ -93,7 +108,7 @@ def evaluate(platform: str, model: str | None, reference: Path, genome: Path, ba
     files = (f"--bam_fn={bam}", f"--ref_fn={reference}", f"--output={output}", *chosen)
     clair3("run", *files, f"--platform={platform}", "--threads=1", "--include_all_ctgs")
     figures = output / "figures.json"
-    truth = (str(genome / "truth.vcf.gz"), str(genome / "confident.bed"), str(reference))
+    truth = (str(genome / "truth.vcf.gz"), str(inner_regions(genome)), str(reference))
     records = f"--records={output / 'verdicts.tsv'}"
     clair3("evaluate", str(output / "merge_output.vcf.gz"), *truth, f"--json={figures}", records)
     found = json.loads(figures.read_text())["strata"]["type"]
