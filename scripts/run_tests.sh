@@ -9,4 +9,4 @@ python=${PYTHON:-python3}
 .venv/bin/python -m pip install --quiet -c env/constraints.txt -e ".[dev,train,export,plots]"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-.venv/bin/python -m pytest -q -rs -n auto --maxprocesses=4 --dist=loadfile "$@"
+.venv/bin/python -m pytest -q -rs -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"

@@ -21,6 +21,14 @@ settings.load_profile("untimed")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+LONGEST = ("test_sanitizers.py", "test_docs_training.py", "test_whole_pipeline.py", "test_training_road.py")
+"""Test files that take minutes: begun first, so that no process works at one of them alone at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     """Letters that no file can hold, in what a test has said, would end the processes that share the tests."""
