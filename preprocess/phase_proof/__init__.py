@@ -1,7 +1,7 @@
 """WhatsHap's optimum from a part of the reads, with the proof that all of them have the same one.
 
 The solver's work doubles with every read over a SNP, and most reads only repeat what others say. So haplotypes are
-guessed (phase_guess) and the solver is asked to find better ones, with few of the reads: all that the guess does not
+guessed (guess) and the solver is asked to find better ones, with few of the reads: all that the guess does not
 explain in full, for others cost nothing and leaving them out can only make other haplotypes cheaper. A little is taken
 off what contradicts the guess (SCALE), so that haplotypes as good as the guess would be found as better ones. If there
 are none, the guess is the only optimum of these reads and of all.

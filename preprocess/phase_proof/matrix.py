@@ -118,10 +118,12 @@ def plain_genotypes(matrix: AlleleMatrix) -> np.ndarray:
 
 
 def solve_reads(problem: Problem, reads: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """What Problem.solve says of these whole reads, (n,) numbers, with the plain costs."""
     matrix = problem.matrix
     parts = Parts(reads, matrix.first[reads], matrix.first[reads + 1])
     return problem.solve(parts, matrix.cost, plain_genotypes(matrix))
 
 
 def solve_all(problem: Problem) -> np.ndarray:
+    """The haplotypes that the solver finds for all reads, (2, m) int64: 0, 1 or EQUAL."""
     return solve_reads(problem, np.arange(problem.matrix.reads))[1]
