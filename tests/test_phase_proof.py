@@ -11,7 +11,7 @@ from preprocess.phase_proof import proof as room
 from preprocess.phase_proof.guess import best_cuts, by_votes, guess, settled, switch_gain, switched
 from preprocess.phase_proof.matrix import EQUAL, AlleleMatrix, Parts, plain_genotypes, solve_all, states
 from preprocess.phase_proof.proof import connected
-from preprocess.whatshap_solver import ALLELE_QUALITY, GENOTYPE_QUALITY, SelectedReads
+from preprocess.whatshap_reads import ALLELE_QUALITY, GENOTYPE_QUALITY, SelectedReads
 
 COVERAGE = (4, 7, 10)
 

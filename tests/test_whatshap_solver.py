@@ -21,7 +21,8 @@ from clair3.core import Source
 from clair3.core.phasing import phase_alleles
 from preprocess import whatshap_solver
 from preprocess.phasing import PhasingError, WhatsHap, WhatsHapSolver, find_whatshap, open_whatshap
-from preprocess.whatshap_solver import CHECKED, NotThis, iter_templates, read_snps
+from preprocess.whatshap_reads import PhaseAlleles, iter_templates
+from preprocess.whatshap_solver import CHECKED, NotThis, read_snps
 from shared.coprocess import Coprocesses, Ended
 from shared.process import run_program
 
@@ -307,7 +308,7 @@ def test_names_that_repeat(tmp_path):
     kinds = [("one", "ra--"), ("two", "ra--"), ("two", "-ra-"), ("six", "a-r-"), ("six", "ra-a"), ("many", "rr--")] + [
         ("many", "rr--")
     ] * 2
-    alleles = whatshap_solver.PhaseAlleles(
+    alleles = PhaseAlleles(
         names=[name for name, _ in kinds],
         mapq=np.arange(20, 20 + len(kinds), dtype=np.uint8),
         pos=np.array([5, 9, 3, 7, 8, 1, 1, 1]),

@@ -30,14 +30,17 @@ class Settling:
     cut: CutReads
     sure: np.ndarray
 
-    def run(self) -> np.ndarray | None:
-        """The haplotypes, (2, m); None if that is hardly less work than to solve the whole."""
-        matrix, cuts = self.cut.matrix, self.cut.cuts
+    def __post_init__(self):
+        matrix = self.cut.matrix
         self.genotypes = plain_genotypes(matrix)
+        self.found, self.left = self.cut.haplotypes.copy(), MOST_COLUMNS * matrix.columns
         self.last_read = np.zeros(matrix.columns, np.int64)  # of each column
         np.maximum.at(self.last_read, matrix.column, matrix.read)
-        self.found, self.left = self.cut.haplotypes.copy(), MOST_COLUMNS * matrix.columns
-        distance = self.cut.between(self.last_read[-1:], int(cuts[-2]), matrix.columns)[:, 0]
+
+    def run(self) -> np.ndarray | None:
+        """The haplotypes, (2, m); None if that is hardly less work than to solve the whole."""
+        cuts, columns = self.cut.cuts, self.cut.matrix.columns
+        distance = self.cut.between(self.last_read[-1:], int(cuts[-2]), columns)[:, 0]
         if distance[0] == distance[1]:
             self.sure[-1] = False
         elif distance[1] < distance[0]:

@@ -49,8 +49,8 @@ class Case:
         return f"{self.name.replace(' ', '_')}_{self.depth}x"
 
 
-def cases(platform: str) -> Iterator[Case]:
-    for depth in (30, 10):
+def cases(platform: str, depths: list[int]) -> Iterator[Case]:
+    for depth in depths:
         yield Case("shipped profile", depth)
         yield Case("errors drawn", depth, ("--profile=random",))
         if platform == "ilmn":
@@ -61,7 +61,7 @@ def clair3(*words: str) -> None:
     """Run one of the program's commands; what it says is shown when it fails."""
     done = subprocess.run([*CLAIR3, *words], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"clair3 {' '.join(words)}\n{done.stderr}")
+        raise SystemExit(f"clair3 {' '.join(words)}\n{done.stderr}")
 
 
 def cut_windows(reference: Path, folder: Path) -> Path:
@@ -130,12 +130,13 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model_path", help="folder or name (default: the default model)")
     parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--depths", type=int, nargs="+", default=[30, 10])
     args = parser.parse_args()
     folder = args.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     reference = cut_windows(args.reference, folder)
     print("case\t" + "\t".join(f"{kind} true\tfound\tfalse\tF1\t95 %" for kind in KINDS))
-    for case in cases(args.platform):
+    for case in cases(args.platform, args.depths):
         total = dict.fromkeys(KINDS, Score())
         for draw in range(1, args.draws + 1):
             genome, bam = make_reads(args.platform, case, draw, reference, folder)
