@@ -70,7 +70,7 @@ class SelectedReads:
         reads, several = ReadSet(), len(np.unique(parts.read)) < len(parts.read)
         at = parts.entries
         shown = zip(self.matrix.column[at].tolist(), self.matrix.allele[at].tolist(), cost[at].tolist(), strict=True)
-        for number, (r, size) in enumerate(zip(parts.read.tolist(), (parts.end - parts.begin).tolist(), strict=True)):
+        for number, (r, size) in enumerate(zip(parts.read.tolist(), parts.size.tolist(), strict=True)):
             name, mapq, start = self.reads[r]
             read = Read(str(number) if several else name, mapq, 0, 0, start)
             for column, allele, wrong in islice(shown, size):

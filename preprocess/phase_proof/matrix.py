@@ -76,15 +76,19 @@ class Parts:
         return Parts(self.read[which], self.begin[which], self.end[which])
 
     @cached_property
-    def entries(self) -> np.ndarray:
-        """Those of all parts, in order."""
-        size = self.end - self.begin
-        return np.arange(size.sum()) + np.repeat(self.begin - np.r_[0, size.cumsum()[:-1]], size)
+    def size(self) -> np.ndarray:
+        """Entries of each part."""
+        return self.end - self.begin
 
     @cached_property
     def first(self) -> np.ndarray:
-        """Where each part begins among these."""
-        return np.r_[0, (self.end - self.begin).cumsum()[:-1]]
+        """Where each part begins among the entries of all."""
+        return np.r_[0, self.size.cumsum()[:-1]]
+
+    @cached_property
+    def entries(self) -> np.ndarray:
+        """(k,) int64: those of all parts, in order."""
+        return np.arange(self.size.sum()) + np.repeat(self.begin - self.first, self.size)
 
 
 class Problem(Protocol):

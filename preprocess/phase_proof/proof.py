@@ -122,8 +122,8 @@ def right_entries(cut: CutReads) -> np.ndarray:
     """(k,) bool: entries that agree with the haplotype of their part, of parts that stay on its side when each such
     entry costs one less. So what the haplotypes cost is known: SCALE times as much as before, and 1 for each genotype.
     """
-    clear = SCALE * np.abs(cut.distance[0] - cut.distance[1]) > cut.size
-    part = np.repeat(np.arange(len(cut.size)), cut.size)
+    clear = SCALE * np.abs(cut.distance[0] - cut.distance[1]) > cut.parts.size
+    part = np.repeat(np.arange(len(cut.parts.size)), cut.parts.size)
     return (cut.matrix.allele == cut.haplotypes[cut.side[part], cut.matrix.column]) & clear[part]
 
 
@@ -175,8 +175,8 @@ def choose(cut: CutReads, support: int, windows: np.ndarray) -> np.ndarray:
     for p in np.flatnonzero(costly & cut.strict).tolist():
         cover[cut.side[p], cut.low[p] : cut.high[p] + 1] += 1
     taken = costly.copy()
-    others = np.flatnonzero(here & ~costly & cut.strict & (cut.size > 1))
-    for p in others[np.argsort(-cut.size[others], kind="stable")].tolist():
+    others = np.flatnonzero(here & ~costly & cut.strict & (cut.parts.size > 1))
+    for p in others[np.argsort(-cut.parts.size[others], kind="stable")].tolist():
         covered = cover[cut.side[p], cut.low[p] : cut.high[p] + 1]
         if covered.min() < support:
             covered += 1

@@ -81,11 +81,6 @@ class CutReads:
         return self.of_column[self.low]
 
     @cached_property
-    def size(self) -> np.ndarray:
-        """(p,) int64: entries of each part."""
-        return self.parts.end - self.parts.begin
-
-    @cached_property
     def distance(self) -> np.ndarray:
         """(2, p) int64: what each part costs on each haplotype."""
         return np.add.reduceat(self.wrong, self.parts.begin, axis=1)
