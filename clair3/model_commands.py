@@ -10,6 +10,9 @@ from clair3.model_registry import PATH_VARIABLE, find_installed, known_models
 from clair3.model_store import check_model, fetch, verifiable
 from shared.errors import ConfigError, InputError
 
+SCORE = {"tp_truth", "fn", "fp", "f1", "f1_interval"}
+"""Of what an evaluation says of a kind of variants (`clair3 assemble_model --evaluation`), what people are shown."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The four actions and their options."""
@@ -58,7 +61,10 @@ def describe(folder: Path | None, card: ModelCard | None) -> str:
     """What is known about a model, a line for each field."""
     lines = {"folder": folder or 'not on this machine, see "clair3 models fetch --help"'}
     if card is not None:
-        lines |= {name: value for name, value in card.as_dict().items() if name not in ("digest", "training")}
+        lines |= {
+            name: value for name, value in card.as_dict().items() if name not in ("digest", "metrics", "training")
+        }
+        lines |= {f"metrics, {name}": value for name, value in card.metrics.items()}
         lines |= {"training": f"see {CARD_FILE} in the folder"} if card.training else {}
         lines["licence"] = card.licence or "not known, see its source"
         lines |= {f"sha256 {name}": value for name, value in card.digest.items()}
@@ -116,10 +122,19 @@ def text(value: object) -> str:
         return yes(value)
     if isinstance(value, list):
         return ", ".join(map(text, value))
+    if isinstance(value, dict) and value.keys() >= SCORE:
+        return score(**{name: value[name] for name in SCORE})
     if isinstance(value, dict):
         inner = {name: f"({text(one)})" if isinstance(one, dict | list) else text(one) for name, one in value.items()}
         return ", ".join(f"{name} {words}" for name, words in inner.items())
     return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def score(tp_truth: int, fn: int, fp: int, f1: float | None, f1_interval: list[float] | None) -> str:
+    """Counts of an evaluation for people."""
+    share = "" if f1 is None else f", F1 {f1:.3f}"
+    share += "" if f1_interval is None else " ({:.3f}-{:.3f})".format(*f1_interval)
+    return f"{tp_truth} of {tp_truth + fn} found, {fp} false{share}"
 
 
 def yes(value: bool | None) -> str:

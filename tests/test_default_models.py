@@ -113,7 +113,16 @@ def test_by_name_and_in_the_list(bundled, sample, tmp_path, capsys):
 def test_info_shows_nested_figures(bundled):
     card = ModelCard("x", "ont", metrics={"real": {"SNP": {"f1": 0.987654321, "f1_interval": [0.5, 1.0]}}})
     shown = model_commands.describe(bundled / "ont", card)
-    assert "metrics: real (SNP (f1 0.98765, f1_interval (0.5, 1)))" in shown.splitlines()
+    assert "metrics, real: SNP (f1 0.98765, f1_interval (0.5, 1))" in shown.splitlines()
+
+
+def test_info_shows_evaluations_in_a_line_each(bundled):
+    found = {"tp_calls": 60, "fp": 2, "tp_truth": 61, "fn": 1, "precision": 0.97, "recall": 0.98}
+    none = {"tp_calls": 0, "fp": 3, "tp_truth": 0, "fn": 0, "f1": None, "f1_interval": None}
+    evaluation = {"SNP": found | {"f1": 0.976, "f1_interval": [0.931, 0.992]}, "indel": none}
+    shown = model_commands.describe(bundled / "ont", ModelCard("x", "ont", metrics={"real reads": evaluation}))
+    line = "metrics, real reads: SNP (61 of 62 found, 2 false, F1 0.976 (0.931-0.992)), indel (0 of 0 found, 3 false)"
+    assert line in shown.splitlines()
 
 
 def test_names_of_defaults_are_of_no_published_model():
