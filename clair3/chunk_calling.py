@@ -204,6 +204,6 @@ def read_block_rows(path: Path, contig: str) -> np.ndarray:
             continue
         if len(fields) < 3 or not is_number(fields[1]) or not is_number(fields[2]):
             raise InputError(f"{path}: row {number} is {line[:80]!r}, not contig, start and end")
-        if fields[0] == contig and len(fields) == 3:  # rows of four columns are no candidates (features.md A.10)
+        if fields[0] == contig and len(fields) == 3:  # rows of four columns are no candidates (spec/features.md A.10)
             found.append((int(fields[1]), int(fields[2])))
     return np.array(found, np.int64).reshape(-1, 2)

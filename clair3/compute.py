@@ -1,4 +1,4 @@
-"""What computes the networks, and how exactly: the choice of devices, precision and threads (design.md 9)."""
+"""What computes the networks, and how exactly: the choice of devices, precision and threads (docs/devices.md)."""
 
 import argparse
 import logging

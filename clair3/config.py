@@ -120,7 +120,7 @@ class CallingConfig:
 
     @property
     def decoding(self) -> DecodeRule:
-        """How candidates become calls; --qual and the haploid modes act later, on what is written (calling.md 3.5)."""
+        """How candidates become calls; --qual and haploid modes act later, on what is written (spec/calling.md 3.5)."""
         return DecodeRule(
             gvcf=self.gvcf, enable_long_indel=self.enable_long_indel, keep_iupac_bases=self.keep_iupac_bases
         )

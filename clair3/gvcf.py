@@ -27,7 +27,7 @@ UNDERFLOW = 1e-317
 """A smaller double has lost the six decimals that logarithms are rounded to. Above a depth of 1050 only."""
 
 CELL_BASES = 5_000_000
-"""About the length of a cell: v2.0.2's default chunk, whatever --chunk_size says (design.md 7)."""
+"""About the length of a cell: v2.0.2's default chunk, whatever --chunk_size says, which then changes no block."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Cell:
 
 
 def cells_of_contig(length: int, span: tuple[int, int] | None = None) -> list[Cell]:
-    """The cells of a contig of `length` bases: v2.0.2's chunks at its default size (spec/cli.md 5.2, features.md A.4).
+    """Cells of a contig of `length` bases: v2.0.2's chunks at its default size (spec/cli.md 5.2, spec/features.md A.4).
 
     span is what the padded BED intervals of the contig reach over, 0-based [start, end); None without a BED.
     v2.0.2 counts a whole contig from 0 in 1-based positions: its cells lie one base to the left, and the contig's last

@@ -2,7 +2,7 @@
 
 A row is the file `<folder>/<stage>_<task>.vcf`: one header line that says what it is, then VCF records
 without further header. It is written under a temporary name and renamed, so it is complete or absent; reading it
-checks digest, number of records and checksum (design.md 7).
+checks digest, number of records and checksum.
 """
 
 import hashlib

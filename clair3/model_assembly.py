@@ -1,4 +1,4 @@
-"""Two trained networks as a model folder that calling takes: pileup.pt, full_alignment.pt, model.json (design.md 8)."""
+"""Two trained networks as a model folder for calling: pileup.pt, full_alignment.pt, model.json (docs/models.md)."""
 
 import argparse
 import hashlib

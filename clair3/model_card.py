@@ -1,4 +1,4 @@
-"""What is known about a model: `model.json` beside its tensors, and the same fields in the registry (design.md 8)."""
+"""What is known about a model: `model.json` beside its tensors, the same fields in the registry (docs/models.md)."""
 
 import json
 import logging

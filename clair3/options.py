@@ -341,7 +341,7 @@ def selection_rule(args: argparse.Namespace, platform: Platform, model_dir: Path
 
 
 def avoid_longphase(args: argparse.Namespace) -> None:
-    """Phase short reads with WhatsHap, which LongPhase is not for (spec/cli.md 3.4, calling.md C10); with a warning."""
+    """Phase short reads with WhatsHap, not LongPhase (spec/cli.md 3.4, spec/calling.md C10), with a warning."""
     if not PLATFORMS[args.platform].short_reads:
         return
     if wants_longphase(args) or args.use_longphase_for_final_output_phasing:

@@ -112,7 +112,7 @@ def phase_snps(
             write_snps(given, header, snps[contig])
             phaser.phase(contig, given, phased)
             mark.write_text(digests[contig])  # last: what it vouches for is complete
-        # WhatsHap tags short reads, by heterozygous SNPs; that other reads are tagged by all is kept (features.md A.11)
+        # WhatsHap tags short reads by heterozygous SNPs; v2.0.2 tags other reads by all (spec/features.md A.11): kept
         return read_phased(phased, contig, heterozygous=PLATFORMS[config.platform].short_reads)
 
     found = phase_contigs(config, config.phaser, list(snps), phase_one, unphased)

@@ -1,4 +1,4 @@
-"""What reads say at a position, and the VCF rewritten with it: shared by the post-processing tools (calling.md 12)."""
+"""What reads say at a position, and the VCF rewritten with it, for the post-processing tools (spec/calling.md 12)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from shared.cli import check_range
 from shared.errors import ConfigError, InputError
 
 EXCLUDED_FLAGS = 2316
-"""Unmapped, mate unmapped, secondary and supplementary (spec/features.md)."""
+"""Unmapped, mate unmapped, secondary and supplementary (spec/features.md A.2)."""
 
 NO_DEPTH_LIMIT = 1 << 30
 
@@ -63,7 +63,7 @@ class ReadColumns:
     def of(self, contig: str, start: int, end: int) -> Iterator[Column]:
         """Covered positions of [start, end), 0-based, ascending. Raises InputError when the BAM lacks the contig.
 
-        The filters are mpileup's: flags, mapping quality, base quality, and pairs that are not proper (features.md).
+        The filters are mpileup's: flags, mapping and base quality, pairs that are not proper (spec/features.md A.2).
         """
         if contig not in self.lengths:
             raise InputError(f"{self._path}: contig {contig} is not in the header; give the reads that were called")

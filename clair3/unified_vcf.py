@@ -1,4 +1,4 @@
-"""The truth of a contig, or of a part of it, unified with the alignments and written to a VCF (training.md A.5)."""
+"""The truth of a contig, or a part of it, unified with the alignments and written to a VCF (spec/training.md A.5)."""
 
 import argparse
 import logging

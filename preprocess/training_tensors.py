@@ -28,7 +28,7 @@ from shared.regions import Chunk, merge
 from shared.sequence import BASES
 
 BLOCK_SIZE = 10_000
-"""Candidates whose reads are held at a time; deep ones draw their rows from a generator per block (features.md C.6)."""
+"""Candidates whose reads are held at a time; deep ones draw rows from a generator per block (spec/features.md C.6)."""
 
 HAPLOTYPE = CHANNELS.index("haplotype")
 PHASED = (30, 90)

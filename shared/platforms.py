@@ -11,7 +11,7 @@ class Platform:
     var_pct_full, ref_pct_full     of the variant and reference calls of lowest quality, for full alignment
     var_pct_phasing                of the heterozygous SNPs of highest quality, for phasing
     short_reads                    reads are pairs of short ones: v2.0.2's scripted features, local realignment before
-                                   full alignment, whose candidates come in bins (spec/features.md 0, calling.md 8.2)
+                                   full alignment, candidates in bins (spec/features.md 0, spec/calling.md 8.2)
     """
 
     name: str

@@ -30,7 +30,7 @@ POLL_SECONDS = 0.2
 
 
 def limit_library_threads() -> None:
-    """Make numerical libraries use one thread each; our own workers are the parallelism (design.md 4).
+    """Make numerical libraries use one thread each; our own workers are the parallelism.
 
     The libraries read these variables once, when they are loaded: doors call this before they import NumPy or torch.
     """

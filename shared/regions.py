@@ -150,7 +150,7 @@ def allowed_in_bed(intervals: np.ndarray, length: int) -> np.ndarray:
 
 
 def allowed_at_sites(sites: np.ndarray, length: int) -> np.ndarray:
-    """Known sites where a candidate may lie, neighbouring ones joined: (k,) int64 to (m, 2) int64 (features.md A.7)."""
+    """Known sites where a candidate may lie, neighbours joined: (k,) int64 to (m, 2) int64 (spec/features.md A.7)."""
     padded = merge(pad_sites(sites) - np.array([1, 0]))
     place = np.searchsorted(padded[:, 0], sites, side="right") - 1
     within = (place >= 0) & (sites < length)

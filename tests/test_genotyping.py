@@ -1,4 +1,4 @@
-"""Decoding: golden cases of v2.0.2, worked examples, and the quirks by their letter in calling.md 15."""
+"""Decoding: golden cases of v2.0.2, worked examples, and the quirks by their letter in spec/calling.md 15."""
 
 import gzip
 import json
@@ -82,7 +82,7 @@ GVCF, LONG = {"gvcf": True}, {"enable_long_indel": True}
 INS_60, INS_56 = "ACGT" * 15, "ACGT" * 14  # 60 and 56 bases: within 10% of each other
 
 
-# The executed examples of calling.md 16.
+# The executed examples of spec/calling.md 16.
 @pytest.mark.parametrize(
     "ref, alt_info, output, rule, want",
     [

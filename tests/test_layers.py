@@ -1,4 +1,4 @@
-"""Imports go one way, low to high, without cycles (design.md 3)."""
+"""Imports go one way, low to high, without cycles (docs/developing.md)."""
 
 import ast
 from pathlib import Path
@@ -15,7 +15,7 @@ NOT_IMPORTED = ("clair3.core.build",)
 
 
 def is_door(name: str) -> bool:
-    """Doors are the dispatcher and the modules with CamelCase names (design.md 3)."""
+    """Doors are the dispatcher and the modules with CamelCase names (docs/developing.md)."""
     return name == DISPATCHER or name.rpartition(".")[2][:1].isupper()
 
 

@@ -165,13 +165,13 @@ def test_usage_errors(paths, capsys, more):
         ),
     ],
 )
-def test_phasing_programs(paths, words, intermediate, final, haplotag):  # cli.md 2.3
+def test_phasing_programs(paths, words, intermediate, final, haplotag):  # spec/cli.md 2.3
     config = configured(paths, *words)
     assert (config.phaser, config.final_phaser, config.haplotag) == (intermediate, final, haplotag)
 
 
 def test_short_reads_are_phased_by_whatshap(paths, caplog):
-    """LongPhase is for long reads, before and after calling (cli.md 3.4, calling.md C10)."""
+    """LongPhase is for long reads, before and after calling (spec/cli.md 3.4, spec/calling.md C10)."""
     asked = ("--use_longphase_for_intermediate_phasing", "--use_longphase_for_final_output_phasing", "--longphase=/no")
     config = configured(paths, "--platform=ilmn", *asked)
     assert (config.phaser, config.final_phaser) == ("whatshap", "whatshap")
@@ -182,7 +182,7 @@ def test_short_reads_are_phased_by_whatshap(paths, caplog):
     "words, tags", [((), False), (("--no_phasing_for_fa",), True), (("--no_phasing_for_fa", "--platform=ont"), False)]
 )
 def test_short_reads_without_phasing_keep_their_haplotypes(paths, words, tags):
-    """Those that HP tags give them, as v2.0.2 takes them (features.md 0)."""
+    """Those that HP tags give them, as v2.0.2 takes them (spec/features.md 0)."""
     config = configured(paths, "--platform=ilmn", *words)
     assert config.rows == RowRule(89 if "--platform=ont" in words else 55, haplotype_tags=tags)
 
@@ -212,7 +212,7 @@ def test_selection_rule(paths, words, shares):
     "words, warned", [([], False), (["--var_pct_phasing=0.8"], False), (["--var_pct_phasing=0.5"], True)]
 )
 def test_three_models_are_phased_with_more_snps(paths, tmp_path, caplog, words, warned):
-    """As in v2.0.2, over a value of the user, who is told (cli.md 2.5, 9.4)."""
+    """As in v2.0.2, over a value of the user, who is told (spec/cli.md 2.5, 9.4)."""
     for name in ("r941_prom_sup_g5014", "r941_prom_hac_g5014", "ont_guppy5"):
         caplog.clear()
         (tmp_path / name).symlink_to(paths["model_path"])

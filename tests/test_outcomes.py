@@ -23,7 +23,7 @@ def random_heads(kind: str, n: int, seed: int = 1) -> np.ndarray:
 
 
 def table_of_the_spec(row: np.ndarray, ref: str, sized: bool) -> list[np.float32]:
-    """calling.md 2.2, one product at a time."""
+    """spec/calling.md 2.2, one product at a time."""
     g = dict(zip(gt21.LABELS, row[:21], strict=True))
     z0, z1, z2 = row[21:24]
     snps = ["AC", "AG", "AT", "CG", "CT", "GT"]

@@ -228,7 +228,7 @@ def test_gvcf_changes_no_candidate(tmp_path):
 
 
 def test_a_bed_changes_no_gvcf_evidence(tmp_path):
-    """Between intervals the blocks say what the reads show, as with other platforms (G6)."""
+    """Between intervals the blocks say what the reads show, as with other platforms (spec/calling.md G6)."""
     ref, reads = covered(300, (0, 300))
     bam, fasta = write_case(tmp_path, Case(ref, tuple(reads), 0, 300))
     some = target_intervals(np.array([[100, 110], [220, 221]]))

@@ -337,7 +337,7 @@ def test_fine_tuning_from_tensorflow(shared_data, training_config):
 
 
 def test_bf16_learns_as_float32(few, training_config, tmp_path):
-    """Losses of a toy run differ by less than 2 % (spec/training.md D 69)."""
+    """Losses of a toy run differ by less than 2 %."""
     found = []
     for precision in ("none", "bf16"):
         config = training_config(epochs=3, batch=20, precision=precision, prefix=tmp_path / precision / "x")

@@ -135,7 +135,7 @@ def test_an_empty_truth_is_ordinary(tmp_path, caplog):
 
 
 def test_widened_intervals(tmp_path):
-    """The example of spec/training.md G 11."""
+    """The example of spec/training.md A.4."""
     rows = [(100, 200), (250, 300), (1000, 1100), (1120, 1130), (5000, 5100)]
     (tmp_path / "bed").write_text("".join(f"chr1\t{start}\t{end}\n" for start, end in rows) + "chr2 7 9\n")
     options = [f"--bed_fn={tmp_path / 'bed'}", f"--output_fn={tmp_path / 'out'}"]

@@ -79,7 +79,7 @@ def test_all_files_can_be_read(config):
     ids=["single", "pair", "not proper", "mate unmapped", "duplicate", "secondary"],
 )  # fmt: skip
 def test_short_reads_that_count(config, tmp_path, flag, some, caplog):
-    """Reads alone do, too; without any that counts the result is an empty VCF (features.md A.2), and a warning."""
+    """Reads alone do, too; without any that counts the result is an empty VCF (spec/features.md A.2), and a warning."""
     path = tmp_path / "reads.bam"
     with pysam.AlignmentFile(str(config.bam)) as reads, pysam.AlignmentFile(str(path), "wb", template=reads) as made:
         for number, read in enumerate(reads.fetch("chr21")):

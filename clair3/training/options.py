@@ -1,4 +1,4 @@
-"""The options of Train, on the command line or in a file, and the checked configuration they make (training.md C.1)."""
+"""The options of Train, given as words or in a file, and the checked configuration they make (spec/training.md C.1)."""
 
 import argparse
 import json

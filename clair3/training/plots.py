@@ -1,5 +1,5 @@
 """Pictures of a training run: loss curves, confusion matrices, length errors, calibration, precision and recall
-(spec/training.md D 59)."""
+(spec/training.md C.7)."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -53,7 +53,7 @@ class Conditions:
 def draw_conditions(rng, platform: str, given: dict[str, float | None]) -> Conditions:
     """The conditions of a run, drawn from the ranges of spec/training.md E.3, but for those given.
 
-    The specification has no range for misplaced reads: more are taken for short reads. Raises ConfigError.
+    More reads are misplaced among short ones. Raises ConfigError.
     """
     short = platform == "ilmn"
     drawn = {

@@ -58,8 +58,8 @@ class Variant:
 class VariantRule:
     """How many variants of which kinds (spec/training.md E.2); densities are per base, the others shares.
 
-    triples: MNPs of three bases among those of two or three. The specification does not say; HG002 (GIAB v4.2.1,
-    10 Mb of chr20) has 113 pairs of neighbouring SNPs and 3 triples.
+    triples: MNPs of three bases among those of two or three; HG002 (GIAB v4.2.1, 10 Mb of chr20) has 113 pairs of
+    neighbouring SNPs and 3 triples.
     """
 
     density: tuple[float, float] = (1 / 1500, 1 / 200)

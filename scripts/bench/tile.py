@@ -1,4 +1,4 @@
-"""Repeat a contig: `python scripts/bench/tile.py reads.bam ref.fa chr20 10 out` (spec/performance.md 5).
+"""Repeat a contig: `python scripts/bench/tile.py reads.bam ref.fa chr20 10 out` (docs/benchmarks.md).
 
 Writes out/reads.bam and out/ref.fa, in which one contig is so many copies of the given one, each with its own reads: a
 larger input of the same depth and kind, to tell what a further Mb costs.

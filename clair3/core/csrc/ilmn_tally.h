@@ -1,5 +1,5 @@
 /* As full_tally.h, by the rules for realigned short reads: each read counts once, for its indel or its base, in order of
- * first appearance (spec/features.md C.13.3, 6, 7). */
+ * first appearance (spec/features.md C.13.3, C.13.6, C.13.7). */
 #ifndef C3_ILMN_TALLY_H
 #define C3_ILMN_TALLY_H
 
