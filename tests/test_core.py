@@ -8,6 +8,7 @@ import numpy as np
 import pysam
 import pytest
 from core_pileup import EVERYWHERE, core_pileup
+from golden_runs import PARITY, read_records
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from khash_reference import khash_order
@@ -79,6 +80,26 @@ def test_golden_tensors(shared_data, name, bam, contig, start, end, indel_min_af
     np.testing.assert_array_equal(batch.tensors, golden["tensor"])
     text = [batch.support.text(i, chr(letter)) for i, letter in enumerate(batch.ref)]
     assert text == [line.rstrip() for line in golden["alt_info"].tolist()]
+
+
+@pytest.mark.parametrize("contig", ["chr22", "scaffold_1"])
+@pytest.mark.parametrize("platform, indel_min_af", [("ont", 0.15), ("hifi", 0.08)])
+def test_tensors_of_the_parity_reads(platform, indel_min_af, contig):
+    """Those of the slow reference, and for the candidates that v2.0.2 has in its pileup records."""
+    bam, fasta = PARITY / "reads" / f"{platform}.bam", PARITY / "reads" / "ref.fa"
+    with pysam.FastaFile(str(fasta)) as file:
+        ref = file.fetch(contig)
+    rule = {"min_mapq": 5, "min_coverage": 2, "snp_min_af": 0.08, "indel_min_af": indel_min_af}
+    options = {"snp_only": False, "head_and_tail": False, "max_indel_length": 50}
+    slow = reference_pileup(ref, read_bam(bam, contig), 0, len(ref), **rule, **options)
+    with core.Source(bam, fasta) as source:
+        batch = core.pileup(source, Region(contig, 0, len(ref)), CandidateRule(**rule), EVERYWHERE).batch()
+    np.testing.assert_array_equal(batch.tensors, slow.tensors)
+    assert [batch.support.text(i, chr(letter)) for i, letter in enumerate(batch.ref)] == slow.alt_info
+    records = [line.split("\t") for line in read_records(PARITY / "expected" / platform / "pileup.vcf.gz")]
+    in_contig = [record for record in records if record[0] == contig]
+    assert (batch.pos + 1).tolist() == [int(record[1]) for record in in_contig] != []
+    assert batch.support.depth.tolist() == [int(record[9].split(":")[2]) for record in in_contig]
 
 
 def test_missing_contig(sample_reads):

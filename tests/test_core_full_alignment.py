@@ -3,13 +3,16 @@
 import os
 
 import numpy as np
+import pysam
 import pytest
 from core_full_alignment import core_full_alignment
+from full_alignment_reference import reference_full_alignment
+from golden_runs import PARITY, read_records
 from haplotag_reference import read_phased_snps
 from hypothesis import HealthCheck, given, settings
 from pileup_reference import Read
 from random_full_alignment import full_alignment_cases, random_full_alignment_case
-from random_reads import Case, write_case
+from random_reads import Case, read_bam, write_case
 
 from clair3 import core
 from preprocess.full_alignment import BATCH, RowRule, iter_full_alignment
@@ -95,6 +98,25 @@ def test_golden_tensors(shared_data, name, bam, contig, run, rows, dwell):
     np.testing.assert_array_equal(np.concatenate([batch.tensors for batch in batches]), expected["tensor"])
     texts = [batch.support.text(i, chr(letter)) for batch in batches for i, letter in enumerate(batch.ref)]
     assert texts == [text.rstrip() for text in expected["alt_info"].tolist()]
+
+
+@pytest.mark.parametrize("platform, rows", [("ont", 89), ("hifi", 55)])
+def test_tensors_of_the_parity_reads(platform, rows):
+    """Those of the slow reference, without phasing, for the candidates that v2.0.2 called again."""
+    bam, fasta, contig = PARITY / "reads" / f"{platform}.bam", PARITY / "reads" / "ref.fa", "scaffold_1"
+    with pysam.FastaFile(str(fasta)) as file:
+        ref = file.fetch(contig)
+    records = [line.split("\t") for line in read_records(PARITY / "expected" / platform / "full_alignment.vcf.gz")]
+    in_contig = [record for record in records if record[0] == contig]
+    pos = np.array([int(record[1]) - 1 for record in in_contig])
+    reads = read_bam(bam, contig, qualities=True)
+    options = {"snps": None, "rows": rows, "min_mapq": 5, "max_indel_length": 50, "dwell": False}
+    slow = reference_full_alignment(ref, reads, pos.tolist(), **options)
+    with core.Source(bam, fasta) as source:
+        [batch] = iter_full_alignment(source, contig, pos, RowRule(rows), None)
+    np.testing.assert_array_equal(batch.tensors, slow.tensors)
+    assert [batch.support.text(i, chr(letter)) for i, letter in enumerate(batch.ref)] == slow.alt_info
+    assert batch.support.depth.tolist() == [int(record[9].split(":")[2]) for record in in_contig] != []
 
 
 def test_phased_snps_are_read_alike(shared_data):

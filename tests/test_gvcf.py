@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
+from golden_runs import PARITY, PARITY_RUNS
 from gvcf_reference import Site, block_line, block_lines, likelihoods, merged
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -497,6 +498,17 @@ def test_gvcf_of_run(shared_data, name):
             else:
                 lost += 1
     assert (lost, over) == RUNS[name]
+
+
+@pytest.mark.parametrize("name", ["ont", "hifi", "ilmn"])
+def test_gvcf_of_parity_run(name):
+    """The reads and the merged records of v2.0.2 give its gVCF, read in stretches that cut the blocks."""
+    golden, rows = (records(PARITY / "expected" / name / f"merge_output.{kind}.gz") for kind in ("gvcf", "vcf"))
+    found = []
+    for contig, length in (("chr21", 40_000), ("chr22", 3_000), ("scaffold_1", 12_000)):
+        variants = [line for line in rows if line.startswith(f"{contig}\t")]
+        found += gvcf_of_contig(PARITY, PARITY_RUNS[name], contig, length, variants, stretch=7_001)
+    assert found == golden
 
 
 def is_block(line: str) -> bool:

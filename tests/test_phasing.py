@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
+from golden_runs import PARITY
 from program import is_running
 
 from preprocess.phasing import LongPhase, PhasingError, WhatsHap, find_longphase, find_whatshap, read_phased
@@ -86,6 +87,16 @@ def test_final_phasing(golden, tmp_path):
         found += records(output)
     assert found == records(folder / "phased_merge_output.vcf.gz")
     assert sum("|" in line for line in found) > 250
+
+
+def test_final_phasing_of_the_parity_run(oracle, tmp_path):
+    folder, found = PARITY / "expected" / "hifi_phased", []
+    whatshap = WhatsHap(oracle, PARITY / "reads" / "hifi.bam", PARITY / "reads" / "ref.fa")
+    for contig in ("chr21", "chr22", "scaffold_1"):
+        output = tmp_path / f"phased_merge_{contig}.vcf"
+        whatshap.phase(contig, unpack(folder / "merge_output.vcf.gz", tmp_path, contig), output, trust_genotypes=True)
+        found += records(output)
+    assert found == records(folder / "phased_merge_output.vcf.gz")
 
 
 def test_haplotagging(golden, tmp_path):

@@ -1,15 +1,17 @@
 """Rows on their way to the final files."""
 
-import gzip
 import json
 
 import numpy as np
+import pytest
+from golden_runs import PARITY, PARITY_RUNS, read_records
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clair3.rows import merge_rows
-from clair3.selection import within
+from clair3.selection import QualCounts, SelectionRule, cut_blocks, select, within
 from clair3.vcf import FinalRule, filter_row
+from shared.platforms import PLATFORMS
 
 positions = st.lists(st.integers(1, 60), unique=True).map(sorted)
 
@@ -29,9 +31,43 @@ def test_only_one_stage_counts_at_each_place_of_short_reads(pileup, full, edges)
     assert merged == [f"c\t{pos}\t{'F' if pos in inside else 'P'}" for pos in kept]
 
 
-def rows_of(path):
-    with gzip.open(path, "rt") as lines:
-        return [line.rstrip("\n") for line in lines if not line.startswith("#")]
+def merge_stages(folder, options, places):
+    """Return the records of both stages of a run, merged, and the merged ones of v2.0.2.
+
+    places(contig, pileup records) gives the intervals in which full alignment counts, None where it counts everywhere.
+    """
+    options = dict(option.removeprefix("--").partition("=")[::2] for option in options)
+    haploid = [mode for mode in ("precise", "sensitive") if f"haploid_{mode}" in options]
+    rule = FinalRule(int(options.get("qual", 2)), "print_ref_calls" in options, haploid[0] if haploid else None)
+    pileup, full, merged = (
+        read_records(folder / f"{name}.vcf.gz") for name in ("pileup", "full_alignment", "merge_output")
+    )
+    found = []
+    for contig in dict.fromkeys(row.split("\t")[0] for row in pileup):
+        own = [[row for row in rows if row.startswith(f"{contig}\t")] for rows in (pileup, full)]
+        merging = merge_rows(*own, places(contig, pileup))
+        found += [kept for row in merging if (kept := filter_row(row, rule)) is not None]
+    return found, merged
+
+
+@pytest.mark.parametrize("name", PARITY_RUNS)
+def test_parity_runs(name):
+    """The rows of both stages of v2.0.2 give its merged rows; where short reads are called again, pileup rows tell."""
+    run = PARITY_RUNS[name]
+    platform = PLATFORMS[run["platform"]]
+
+    def places(contig, pileup):
+        if not platform.short_reads:
+            return None
+        counts = QualCounts()
+        counts.add(pileup)
+        limits = counts.cutoffs(SelectionRule(platform.var_pct_full, platform.ref_pct_full, platform.var_pct_phasing))
+        rows = [row for row in pileup if row.startswith(f"{contig}\t")]
+        blocks = cut_blocks(contig, select(contig, rows, limits).pos, True)
+        return within(np.concatenate([block.rows for block in blocks]))
+
+    found, merged = merge_stages(PARITY / "expected" / name, run["options"], places)
+    assert found == merged != []
 
 
 def test_golden_runs(shared_data):
@@ -42,16 +78,11 @@ def test_golden_runs(shared_data):
         files = [folder / f"{name}.vcf.gz" for name in ("pileup", "full_alignment", "merge_output")]
         if not all(file.exists() for file in files) or "vcf_fn" in str(run["options"]):
             continue
-        options = dict(option.removeprefix("--").partition("=")[::2] for option in run["options"])
-        haploid = [mode for mode in ("precise", "sensitive") if f"haploid_{mode}" in options]
-        rule = FinalRule(int(options.get("qual", 2)), "print_ref_calls" in options, haploid[0] if haploid else None)
-        pileup, full, merged = map(rows_of, files)
-        contigs = dict.fromkeys(row.split("\t")[0] for row in pileup)
-        found = []
-        for contig in contigs:
-            own = ([row for row in rows if row.startswith(f"{contig}\t")] for rows in (pileup, full))
-            places = windows_of(folder, contig) if run["platform"] == "ilmn" else None
-            found += [kept for row in merge_rows(*own, places) if (kept := filter_row(row, rule)) is not None]
+
+        def places(contig, pileup, folder=folder, short_reads=run["platform"] == "ilmn"):
+            return windows_of(folder, contig) if short_reads else None
+
+        found, merged = merge_stages(folder, run["options"], places)
         assert found == merged, path
         compared += 1
     assert compared >= 42

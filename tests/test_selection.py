@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_runs import PARITY, PARITY_RUNS, read_records
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -267,6 +268,23 @@ def test_golden_run(shared_data, tmp_path, name):
     assert found_beds == {path.name: path.read_text() for path in beds.glob("*.bed")}
     kept = {path.name for path in phase_vcf.glob("*.vcf.gz")}
     assert found_vcfs == {name for name in kept if not name.startswith("phased_")}
+
+
+@pytest.mark.parametrize("name", [name for name in PARITY_RUNS if name != "ilmn"])
+def test_parity_run(name):
+    """The candidates that v2.0.2 called again are those that its pileup records and the cut-offs give."""
+    run, folder = PARITY_RUNS[name], PARITY / "expected" / name
+    lines = read_records(folder / "pileup.vcf.gz")
+    counts = QualCounts()
+    counts.add(lines)
+    limits = counts.cutoffs(rule_of(run))
+    found = {
+        f"{contig}\t{pos + 1}"
+        for contig, rows in groupby(lines, key=lambda line: line.split("\t", 1)[0])
+        for pos in select(contig, rows, limits).pos.tolist()
+    }
+    called_again = {"\t".join(line.split("\t")[:2]) for line in read_records(folder / "full_alignment.vcf.gz")}
+    assert found == called_again and len(found) > 50
 
 
 def test_every_run_is_here(shared_data):
