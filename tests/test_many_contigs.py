@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
+from golden_runs import PARITY
 
 from clair3 import pipeline, stages
 from clair3.config import CallingConfig
@@ -46,9 +47,9 @@ def write_assembly(folder: Path, names: list[str], with_reads: int) -> None:
 
 
 @pytest.fixture
-def config(run_config, shared_data) -> CallingConfig:
+def config(run_config) -> CallingConfig:
     """A run with a trained model, so that there is something to phase and to call again."""
-    return replace(run_config, model_dir=shared_data / "models" / "ont_sim")
+    return replace(run_config, model_dir=PARITY / "models" / "ont")
 
 
 @pytest.fixture

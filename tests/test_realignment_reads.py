@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
+from golden_runs import PARITY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -132,9 +133,9 @@ def indels_of(read: pysam.AlignedSegment):
         pos += length if op in (0, 2, 3, 7, 8) else 0
 
 
-def test_invariants_on_simulated_reads(shared_data, tmp_path):
+def test_invariants_on_simulated_reads(tmp_path):
     """Sorted; names in use once; sequences, qualities and flags are those of the file; CIGARs fit; TLEN is PNEXT."""
-    folder = shared_data / "sim" / "small"
+    folder = PARITY / "reads"
     after = tmp_path / "realigned.bam"
     realign_reads(folder / "ilmn.bam", folder / "ref.fa", "chr21", after)
     with pysam.AlignmentFile(str(folder / "ilmn.bam")) as file:
@@ -294,8 +295,8 @@ def test_far_apart_places_keep_memory_flat(tmp_path, stream):
 # ---- the door --------------------------------------------------------------------------------------------------------
 
 
-def test_door_writes_an_indexed_bam_and_sam_text(shared_data, tmp_path, capfd):
-    folder = shared_data / "sim" / "small"
+def test_door_writes_an_indexed_bam_and_sam_text(tmp_path, capfd):
+    folder = PARITY / "reads"
     options = [f"--bam_fn={folder / 'ilmn.bam'}", f"--ref_fn={folder / 'ref.fa'}", "--ctgName=chr21"]
     part = ["--ctgStart=5001", "--ctgEnd=9000"]
     main(["RealignReads", *options, *part, f"--read_fn={tmp_path / 'part.bam'}"])
@@ -310,8 +311,8 @@ def test_door_writes_an_indexed_bam_and_sam_text(shared_data, tmp_path, capfd):
     assert all(read.reference_start < 10_000 and read.reference_end > 4_000 for read in read_sam(tmp_path / "part.sam"))
 
 
-def test_door_takes_the_reads_of_candidates(shared_data, tmp_path):
-    folder, regions = shared_data / "sim" / "small", tmp_path / "candidates"
+def test_door_takes_the_reads_of_candidates(tmp_path):
+    folder, regions = PARITY / "reads", tmp_path / "candidates"
     regions.write_text("chr20\t5\t39\nchr21\t8000\t8034\nchr21\t5000\t5034\n")
     files = folder / "ilmn.bam", folder / "ref.fa"
     assert part_of(read_reference(files[1]), "chr21", None, None, regions)[0] == Region("chr21", 5000, 8035)  # A.10
@@ -327,8 +328,8 @@ def test_door_takes_the_reads_of_candidates(shared_data, tmp_path):
     assert not list(pysam.AlignmentFile(str(tmp_path / "none.bam")))
 
 
-def test_what_cannot_be_realigned_is_said_in_a_line(shared_data, tmp_path):
-    folder = shared_data / "sim" / "small"
+def test_what_cannot_be_realigned_is_said_in_a_line(tmp_path):
+    folder = PARITY / "reads"
     bam, fasta, out = folder / "ilmn.bam", folder / "ref.fa", tmp_path / "out.bam"
     copy = tmp_path / "copy.bam"
     copy.write_bytes(bam.read_bytes())
@@ -346,19 +347,19 @@ def test_what_cannot_be_realigned_is_said_in_a_line(shared_data, tmp_path):
     assert copy.read_bytes() == bam.read_bytes() and not out.exists()
 
 
-def test_damage_fails_and_leaves_no_file(shared_data, tmp_path):
-    folder, copy = shared_data / "sim" / "small", tmp_path / "copy.bam"
+def test_damage_fails_and_leaves_no_file(tmp_path):
+    folder, copy = PARITY / "reads", tmp_path / "copy.bam"
     damaged = bytearray((folder / "ilmn.bam").read_bytes())
     damaged[len(damaged) // 2 : len(damaged) // 2 + 3000] = bytes(3000)
     copy.write_bytes(damaged)
     Path(f"{copy}.bai").write_bytes((folder / "ilmn.bam.bai").read_bytes())
     with pytest.raises(ClairError, match="copy.bam"):
-        realign_reads(copy, folder / "ref.fa", "chr20", tmp_path / "out.bam", 140_000, 200_000)
+        realign_reads(copy, folder / "ref.fa", "chr21", tmp_path / "out.bam", 10_000, 30_000)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.bam", "copy.bam.bai"]
 
 
-def test_cancelled(shared_data, tmp_path):
-    folder, flag = shared_data / "sim" / "small", core.CancelFlag()
+def test_cancelled(tmp_path):
+    folder, flag = PARITY / "reads", core.CancelFlag()
     flag.set()
     with core.Source(folder / "ilmn.bam", folder / "ref.fa") as source, pytest.raises(core.Cancelled):
         write_realigned(source, Region("chr21", 0, 40_000), None, tmp_path / "out.bam", cancel=flag)

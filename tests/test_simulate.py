@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
+from golden_runs import PARITY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -556,13 +557,13 @@ def test_the_page_runs(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_trained_model_calls_simulated_reads(genome, shared_data, tmp_path):
+def test_a_trained_model_calls_simulated_reads(genome, tmp_path):
     """The golden model has never seen this profile; that it finds most variants says the reads make sense."""
     bam, calls = tmp_path / "ont.bam", tmp_path / "out"
     profile = load("ont", "ont", np.random.default_rng(0))
     simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadRule(30), seed=8)
     files = (f"--bam_fn={bam}", f"--ref_fn={genome / 'ref.fa'}", f"--output={calls}", "--platform=ont", "--threads=1")
-    done = clair3("run", *files, f"--model_path={shared_data / 'models' / 'ont_sim'}")
+    done = clair3("run", *files, f"--model_path={PARITY / 'models' / 'ont'}")
     assert done.returncode == 0, done.stderr
     inputs = (calls / "merge_output.vcf.gz", genome / "truth.vcf.gz", genome / "confident.bed", genome / "ref.fa")
     report = clair3("evaluate", *inputs)

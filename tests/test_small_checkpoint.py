@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from golden_runs import PARITY
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -90,9 +91,9 @@ def test_damage_is_found(small, tmp_path):
         read_checkpoint(tmp_path / "x.pt")
 
 
-def test_golden_models_are_stored_so(shared_data, tmp_path):
+def test_golden_models_are_stored_so(tmp_path):
     """These were rounded and packed by others: nothing is left to round, and the size is about the same."""
-    source = shared_data / "models" / "ont_sim" / "pileup.pt"
+    source = PARITY / "models" / "ont" / "pileup.pt"
     content = small_checkpoint(source)
     (tmp_path / "x.pt").write_bytes(content)
     before, after = read_checkpoint(source)[0], read_checkpoint(tmp_path / "x.pt")[0]

@@ -9,6 +9,7 @@ from itertools import pairwise, product
 
 import pysam
 import pytest
+from golden_runs import PARITY
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pileup_reference import DELETED, SKIPPED, Read, parse_cigar, read_events
@@ -512,16 +513,16 @@ def test_bad_input(small, tmp_path, capsys, change, message):
     assert not small["output_vcf_fn"].exists()
 
 
-def test_damaged_reads_are_refused(shared_data, tmp_path, capsys):
+def test_damaged_reads_are_refused(tmp_path, capsys):
     """Garbage in the middle of the BAM: no VCF, the region is named."""
-    folder = shared_data / "sim" / "small"
+    folder = PARITY / "reads"
     data = bytearray((folder / "hifi.bam").read_bytes())
     data[len(data) // 3 : len(data) // 3 + 2000] = bytes(2000)
     (tmp_path / "x.bam").write_bytes(data)
     (tmp_path / "x.bam.bai").write_bytes((folder / "hifi.bam.bai").read_bytes())
-    (tmp_path / "var").write_text("chr20 762 T C 0 1\n")
+    (tmp_path / "var").write_text("chr21 762 C T 0 1\n")
     files = {"bam_fn": tmp_path / "x.bam", "ref_fn": folder / "ref.fa", "var_fn": tmp_path / "var"}
     with pytest.raises(SystemExit) as stopped:
-        start({**files, "output_vcf_fn": tmp_path / "out.vcf", "ctgName": "chr20"})
-    assert stopped.value.code == 1 and "x.bam chr20:" in capsys.readouterr().err.splitlines()[-1]
+        start({**files, "output_vcf_fn": tmp_path / "out.vcf", "ctgName": "chr21"})
+    assert stopped.value.code == 1 and "x.bam chr21:" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out.vcf").exists()
