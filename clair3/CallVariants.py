@@ -6,17 +6,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as `python clair3/CallVariants.py`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from clair3 import text_calling
-from shared import cli
-
-
-def add_arguments(parser):
-    text_calling.add_arguments(parser)
-
-
-def run(args):
-    text_calling.run(args)
-
+from clair3.cli.main import run_script
 
 if __name__ == "__main__":
-    cli.run(sys.modules[__name__], __doc__)
+    run_script("CallVariants")

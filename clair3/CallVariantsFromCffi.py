@@ -6,17 +6,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as `python clair3/CallVariantsFromCffi.py`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from clair3 import chunk_options
-from shared import cli
-
-
-def add_arguments(parser):
-    chunk_options.add_cffi_arguments(parser, use_gpu=False)
-
-
-def run(args):
-    chunk_options.call(args, args.showRef)
-
+from clair3.cli.main import run_script
 
 if __name__ == "__main__":
-    cli.run(sys.modules[__name__], __doc__)
+    run_script("CallVariantsFromCffi")

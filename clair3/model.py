@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shared import param_f, param_p
-from shared.errors import ConfigError, InputError
+from clair3 import tensor_shapes
+from clair3.errors import ConfigError, InputError
 
 HEAD_SIZES = (21, 3, 33, 33)
 """Classes of the heads in output order: gt21, genotype, variant length 1, variant length 2."""
@@ -17,7 +17,7 @@ HEAD_SIZES = (21, 3, 33, 33)
 LENGTH_LAYERS = ("L5_3", "L5_4", "Y_indel_length_logits_1", "Y_indel_length_logits_2")
 """The layers that a network of two heads lacks."""
 
-CONV_PADDINGS = param_f.CONV_PADDINGS
+CONV_PADDINGS = tensor_shapes.CONV_PADDINGS
 POOL_BINS = (3, 2, 1)
 BN_EPS = 1e-3
 
@@ -87,9 +87,9 @@ class Clair3_P(_Clair3):
     def __init__(self, heads: int = 2):
         super().__init__()
         self.heads = _checked_heads(heads)
-        self.LSTM1 = nn.LSTM(param_p.CHANNEL_COUNT, 128, batch_first=True, bidirectional=True)
+        self.LSTM1 = nn.LSTM(tensor_shapes.PILEUP_CHANNEL_COUNT, 128, batch_first=True, bidirectional=True)
         self.LSTM2 = nn.LSTM(2 * 128, 160, batch_first=True, bidirectional=True)
-        self.add_dense(param_p.WINDOW * 2 * 160, 128)
+        self.add_dense(tensor_shapes.WINDOW * 2 * 160, 128)
 
     def features(self, x: Tensor) -> Tensor:
         x, _ = self.LSTM1(x)  # (N, 33, 256)
@@ -109,7 +109,12 @@ class Clair3_F(_Clair3):
     kind = "full_alignment"
     body = ("conv1", "res_block1", "conv3", "res_block2", "conv5", "res_block3")
 
-    def __init__(self, channels: int = param_f.CHANNEL_COUNT, heads: int = 4, conv_padding: str = "symmetric"):
+    def __init__(
+        self,
+        channels: int = tensor_shapes.FULL_ALIGNMENT_CHANNEL_COUNT,
+        heads: int = 4,
+        conv_padding: str = "symmetric",
+    ):
         super().__init__()
         if conv_padding not in CONV_PADDINGS:
             raise ConfigError(f"convolution padding {conv_padding!r}; expected one of {', '.join(CONV_PADDINGS)}")
@@ -126,7 +131,7 @@ class Clair3_F(_Clair3):
 
     def features(self, x: Tensor) -> Tensor:
         if x.dim() == 2:
-            return x  # features already, of clair3.inference.FilledRows
+            return x  # features already, of clair3.inference.predictor.FilledRows
         if x.shape[-1] == self.channels:
             x = x.permute(0, 3, 1, 2)  # a view: channels-last memory is what the convolutions like best
         depth = x.shape[2]
@@ -183,7 +188,7 @@ def pool(x: Tensor, bins: int) -> Tensor:
     `ceil_mode` adds that odd one; max_pool2d ignores missing cells, which for a map without negative values is the
     same as the zeros of v2. Maps of height 1, 2 or 4 give fewer tiles.
     """
-    sizes = [int(size) for size in x.shape[2:]]  # plain numbers also while the network is traced (clair3.export)
+    sizes = [int(size) for size in x.shape[2:]]  # plain numbers also while the network is traced (clair3.cli.export)
     tile = [-(-size // bins) for size in sizes]
     before = [-size % t // 2 for size, t in zip(sizes, tile, strict=True)]
     tiles = F.max_pool2d(x, tile, stride=tile, padding=before, ceil_mode=True)

@@ -6,8 +6,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as `python clair3/model_export.py`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from clair3 import export
-from shared import cli
+from clair3.cli.main import run_script
 
 if __name__ == "__main__":
-    cli.run(export, __doc__)
+    run_script("export")

@@ -15,10 +15,10 @@ import numpy as np
 if __package__ in (None, ""):  # started as `python scripts/make_profiles.py`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from preprocess.simulate.estimation import estimate
-from preprocess.simulate.learning import count
-from preprocess.simulate.profile import profile_text
-from preprocess.simulate.profile_choice import FOLDER, normal_quantiles
+from clair3.cli.profile import count
+from clair3.simulate.estimation import estimate
+from clair3.simulate.profile import profile_text
+from clair3.simulate.profile_choice import FOLDER, normal_quantiles
 
 DEEPEST = 1e9
 

@@ -12,7 +12,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as `python scripts/make_sample.py`; "clair3" must not mean scripts/clair3.py
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from clair3.__main__ import main as clair3
+from clair3.cli.main import main as clair3
 
 CONTIGS = "chr20=135000"
 DENSITY = "0.002"

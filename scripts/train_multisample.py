@@ -6,8 +6,9 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as `python scripts/train_multisample.py`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from clair3 import training_road
-from shared import cli
+
+from clair3.cli import arguments
+from clair3.training import workflow
 
 if __name__ == "__main__":
-    cli.run(training_road, __doc__)
+    arguments.run(workflow, __doc__)

@@ -1,13 +1,13 @@
-"""The full-alignment tensor: reads as rows over the same 33 columns as the pileup (spec/features.md C.1, C.7)."""
+"""Shape of the full-alignment tensor under v2.0.2's path; clair3.tensor_shapes defines it."""
 
-DEPTH = {"ont": 89, "hifi": 55, "ilmn": 55}
-"""Rows of the tensor per platform."""
+import sys
+from pathlib import Path
 
-CHANNELS = ("ref", "alt", "strand", "mapq", "base_quality", "allele_fraction", "inserted", "haplotype", "dwell")
-"""Channels in tensor order; `dwell` (signal blocks per base, ONT only) is there only with dwell time."""
+if __package__ in (None, ""):  # started as `python shared/param_f.py`
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-CHANNEL_COUNT = len(CHANNELS) - 1
-DWELL_CHANNEL_COUNT = len(CHANNELS)
+from clair3.tensor_shapes import CONV_PADDINGS, DEPTH, DWELL_CHANNEL_COUNT
+from clair3.tensor_shapes import FULL_ALIGNMENT_CHANNEL_COUNT as CHANNEL_COUNT
+from clair3.tensor_shapes import FULL_ALIGNMENT_CHANNELS as CHANNELS
 
-CONV_PADDINGS = ("symmetric", "tf_same")
-"""How the network's stride-2 convolutions meet the borders: as Clair3 v2 trains, or TensorFlow (spec/models.md 8)."""
+__all__ = ["CHANNELS", "CHANNEL_COUNT", "CONV_PADDINGS", "DEPTH", "DWELL_CHANNEL_COUNT"]

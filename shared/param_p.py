@@ -1,12 +1,13 @@
-"""The pileup tensor: 33 columns around the candidate, 18 counters each (spec/features.md B.1)."""
+"""Shape of the pileup tensor under v2.0.2's path; clair3.tensor_shapes defines it."""
 
-FLANK = 16
-WINDOW = 2 * FLANK + 1
-CHANNELS = ("A", "C", "G", "T", "I", "I1", "D", "D1", "*", "a", "c", "g", "t", "i", "i1", "d", "d1", "#")
-CHANNEL_COUNT = len(CHANNELS)
-REVERSE = 9
-"""Offset of the reverse-strand twin of a channel."""
+import sys
+from pathlib import Path
 
-RESCALE_DEPTH = 144
-RESCALE_ABOVE = 216
-"""Tensors of candidates deeper than this are divided by depth / RESCALE_DEPTH before the network (B.10)."""
+if __package__ in (None, ""):  # started as `python shared/param_p.py`
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from clair3.tensor_shapes import FLANK, RESCALE_ABOVE, RESCALE_DEPTH, REVERSE, WINDOW
+from clair3.tensor_shapes import PILEUP_CHANNEL_COUNT as CHANNEL_COUNT
+from clair3.tensor_shapes import PILEUP_CHANNELS as CHANNELS
+
+__all__ = ["CHANNELS", "CHANNEL_COUNT", "FLANK", "RESCALE_ABOVE", "RESCALE_DEPTH", "REVERSE", "WINDOW"]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.process import limit_library_threads
+from clair3.util.process import limit_library_threads
 
 limit_library_threads()  # as the door does, before NumPy and torch are loaded
 
@@ -10,10 +10,10 @@ import pytest  # noqa: E402
 import small_sample  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from clair3.config import CallingConfig  # noqa: E402
-from clair3.selection import SelectionRule  # noqa: E402
-from preprocess.candidates import CandidateRule  # noqa: E402
-from shared.platforms import PLATFORMS  # noqa: E402
+from clair3.calling.config import CallingConfig  # noqa: E402
+from clair3.calling.selection import SelectionRule  # noqa: E402
+from clair3.features.candidates import CandidateRule  # noqa: E402
+from clair3.platforms import PLATFORMS  # noqa: E402
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -97,7 +97,7 @@ def run_config(platform, request, tmp_path) -> CallingConfig:
 @pytest.fixture
 def training_config(tmp_path):
     """Makes the configuration of a small training run into an empty folder."""
-    from clair3.training.config import TrainingConfig
+    from clair3.training.trainer.config import TrainingConfig
 
     def make(**values) -> TrainingConfig:
         defaults = {

@@ -9,8 +9,8 @@ from pileup_reference import Read
 from random_reads import Case, write_case
 
 from clair3 import core
-from preprocess.full_alignment import RowRule
-from preprocess.phasing import PhasedSnps
+from clair3.features.full_alignment import RowRule
+from clair3.records import PhasedSnps
 
 
 class Unknown:

@@ -8,9 +8,9 @@ from pileup_reference import Read, ReferencePileup
 from random_reads import Case, write_case
 
 from clair3 import core
-from preprocess.candidates import CandidateRule
-from shared.records import Region
-from shared.regions import target_intervals
+from clair3.features.candidates import CandidateRule
+from clair3.io.bed import target_intervals
+from clair3.records import Region
 
 EVERYWHERE = np.array([[0, 2**40]])
 ANYTHING = {

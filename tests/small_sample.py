@@ -169,7 +169,7 @@ def make_reads(folder: Path, rule: SampleRule = SampleRule(), seed: int = 1) -> 
 
 def make_model(folder: Path, seed: int = 1) -> None:
     """Write pileup.pt and full_alignment.pt with seeded random weights."""
-    from clair3.checkpoint import save_model  # torch takes a second; reads alone do not need it
+    from clair3.inference.checkpoint import save_model  # torch takes a second; reads alone do not need it
     from clair3.model import random_model
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pysam
 import pytest
 
-from clair3 import pipeline
-from clair3.__main__ import main as clair3
-from shared.compressed import BGZF_EOF
-from shared.platforms import PLATFORMS
+from clair3.calling import output_folder
+from clair3.cli.main import main as clair3
+from clair3.io.text import BGZF_EOF
+from clair3.platforms import PLATFORMS
 
 
 class Case:
@@ -424,7 +424,7 @@ def test_values_that_nothing_can_hold(case, option, value):
 def test_two_runs_in_one_folder(case):
     """The second is refused as long as the first works."""
     (case.folder / "out").mkdir()
-    with pipeline.alone_in(case.folder / "out"):
+    with output_folder.alone_in(case.folder / "out"):
         case.fails(1, "another run is working in this output folder")
     case.succeeds()
 

@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 
 pytest.importorskip("h5py", reason="bins need h5py: pip install -e .[train]")
 pytest.importorskip("hdf5plugin", reason="bins need hdf5plugin: pip install -e .[train]")
+
 import h5py
 
-from clair3 import bins
-from clair3.__main__ import main as clair3
-from clair3.bins import COLUMNS, Bin, BinFormat, find_bins, merge_bins, write_bin
-from clair3.task import label
-from clair3.task.main import FULL_ALIGNMENT, PILEUP
-from shared.errors import ConfigError, InputError
-from shared.platforms import PLATFORMS
-from shared.records import TrainingRows
+from clair3.cli.main import main as clair3
+from clair3.errors import ConfigError, InputError
+from clair3.genotype import labels
+from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
+from clair3.io import bins
+from clair3.io.bins import COLUMNS, Bin, BinFormat, find_bins, merge_bins, write_bin
+from clair3.platforms import PLATFORMS
+from clair3.records import TrainingRows
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = (
@@ -43,7 +44,7 @@ def made_rows(count: int, form: BinFormat = SMALL, seed: int = 0, contig: str = 
     classes = np.stack([random.integers(0, size, count) for size in (21, 3, 33, 33)], axis=1)
     return TrainingRows(
         random.integers(-100, 101, (count, *form.shape)).astype(form.dtype),
-        label.one_hot(classes),
+        labels.one_hot(classes),
         [f"{contig}:{seed * 1000 + i + 1}:{'ACG' * 11}".encode() for i in range(count)],
         [f"{i + 3}-XA {i + 1} RC 2".encode() for i in range(count)],
     )
@@ -345,7 +346,7 @@ import resource, signal, sys
 from pathlib import Path
 sys.path[:0] = ["tests", "."]
 from test_bins import made_rows, write
-from shared.errors import InputError
+from clair3.errors import InputError
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -367,7 +368,7 @@ def test_a_full_disk_is_a_sentence(room, tmp_path):
 
 @pytest.mark.parametrize("name", ["h5py", "hdf5plugin"])
 def test_a_library_that_is_not_there_is_a_sentence(name):
-    start = f"import sys; sys.modules[{name!r}] = None; from clair3.__main__ import main; main(['inspect', 'x'])"
+    start = f"import sys; sys.modules[{name!r}] = None; from clair3.cli.main import main; main(['inspect', 'x'])"
     found = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, cwd=ROOT)
     assert found.returncode == 1 and found.stderr.startswith(f"[ERROR] {name} is missing; run pip install")
     assert len(found.stderr.splitlines()) == 1
@@ -387,7 +388,7 @@ def test_every_shape_has_one_format():
 
 def test_inspect_tells_what_a_bin_holds(tmp_path, capsys):
     rows = made_rows(4)
-    rows.label[:] = label.one_hot(np.array([[0, 0, 16, 16], [0, 0, 16, 16], [16, 2, 16, 18], [10, 1, 15, 15]]))
+    rows.label[:] = labels.one_hot(np.array([[0, 0, 16, 16], [0, 0, 16, 16], [16, 2, 16, 18], [10, 1, 15, 15]]))
     rows.position[3] = b"HLA:A*01:7:ACGT"
     clair3(["inspect", str(write(tmp_path / "bin", rows, seed=3)), "--check"])
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]

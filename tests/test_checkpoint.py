@@ -8,10 +8,9 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from clair3.checkpoint import load_model, read_checkpoint, save_model, write_checkpoints
+from clair3.errors import InputError
+from clair3.inference.checkpoint import find_checkpoint, load_model, read_checkpoint, save_model, write_checkpoints
 from clair3.model import random_model
-from clair3.models import find_checkpoint
-from shared.errors import InputError
 
 torch.set_num_threads(1)
 

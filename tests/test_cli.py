@@ -10,22 +10,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared import cli, log, process
-from shared.errors import ClairError, ConfigError, CoreError, InputError, UsageError
+from clair3 import errors
+from clair3.cli import arguments
+from clair3.errors import ClairError, ConfigError, CoreError, InputError, UsageError
+from clair3.util import log, process
 
 
 def room(action=lambda args: None):
     def add_arguments(parser):
-        cli.add_switch(parser, "--loud", help="a switch")
-        cli.add_switch(parser, "--polite", default=True, help="a switch that is on")
-        parser.add_argument("--name", type=cli.optional_text)
+        arguments.add_switch(parser, "--loud", help="a switch")
+        arguments.add_switch(parser, "--polite", default=True, help="a switch that is on")
+        parser.add_argument("--name", type=arguments.optional_text)
         parser.add_argument("--number", type=int, default=3)
 
     return SimpleNamespace(add_arguments=add_arguments, run=action)
 
 
 def parse(*argv):
-    return cli.make_parser(room(), "test").parse_args(argv)
+    return arguments.make_parser(room(), "test").parse_args(argv)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_switch_that_is_on_can_be_turned_off():
 @pytest.mark.parametrize("words", [["--loud=maybe"], ["--name="], ["--number=x"], ["--unknown"]])
 def test_usage_errors_leave_with_2(words, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.run(room(), "test", words)
+        arguments.run(room(), "test", words)
     assert stop.value.code == 2
     assert "usage:" in capsys.readouterr().err
 
@@ -62,7 +64,7 @@ def test_empty_means_not_given(word, expected):
 def test_run_hands_over_the_command_line(monkeypatch):
     seen = []
     monkeypatch.setattr(sys, "argv", ["clair3.py"])
-    assert cli.run(room(seen.append), "test", ["--name", "two words"]) is None
+    assert arguments.run(room(seen.append), "test", ["--name", "two words"]) is None
     assert seen[0].command_line == "clair3.py --name 'two words'"
 
 
@@ -82,7 +84,7 @@ def test_an_error_is_one_line_and_a_code(error, code, line, capsys):
         raise error
 
     with pytest.raises(SystemExit) as stop:
-        cli.run(room(fail), "test", [])
+        arguments.run(room(fail), "test", [])
     assert stop.value.code == code
     output = capsys.readouterr()
     assert output.err == line + "\n"
@@ -91,13 +93,13 @@ def test_an_error_is_one_line_and_a_code(error, code, line, capsys):
 
 def test_a_defect_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
-        cli.run(room(lambda args: 1 // 0), "test", [])
+        arguments.run(room(lambda args: 1 // 0), "test", [])
 
 
 def test_reader_of_stdout_may_leave(tmp_path):
     script = tmp_path / "door.py"
     script.write_text(
-        "from types import SimpleNamespace\nfrom shared.cli import run\n"
+        "from types import SimpleNamespace\nfrom clair3.cli.arguments import run\n"
         "def work(args):\n    for i in range(100000): print(i)\n"
         "run(SimpleNamespace(add_arguments=lambda parser: None, run=work), 'test', [])\n"
     )
@@ -107,7 +109,7 @@ def test_reader_of_stdout_may_leave(tmp_path):
         child.stdout.readline()
         child.stdout.close()
         assert child.stderr.read() == b""
-    assert child.returncode == cli.EXIT_BROKEN_PIPE
+    assert child.returncode == arguments.EXIT_BROKEN_PIPE
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,7 +122,7 @@ def test_nobody_reads_the_help(words):
     os.close(reading)
     found = subprocess.run([sys.executable, "-m", "clair3", *words], stdout=writing, stderr=subprocess.PIPE, cwd=ROOT)
     os.close(writing)
-    assert found.stderr == b"" and found.returncode in (cli.EXIT_BROKEN_PIPE, 0 if "run" in words else None)
+    assert found.stderr == b"" and found.returncode in (arguments.EXIT_BROKEN_PIPE, 0 if "run" in words else None)
 
 
 @pytest.mark.parametrize("name", ["pysam", "numpy"])
@@ -147,7 +149,7 @@ def test_a_missing_module_of_ours_is_a_defect():
         raise ModuleNotFoundError("No module named 'shared.nothing'", name="shared.nothing")
 
     with pytest.raises(ModuleNotFoundError):
-        cli.run(room(fail), "test", [])
+        arguments.run(room(fail), "test", [])
 
 
 @pytest.mark.parametrize(
@@ -161,13 +163,13 @@ def test_a_missing_module_of_ours_is_a_defect():
 )
 def test_range(value, limits, message):
     with pytest.raises(ConfigError) as error:
-        cli.check_range("af", value, *limits)
+        errors.check_range("af", value, *limits)
     assert str(error.value) == message
 
 
 @pytest.mark.parametrize("value", [0, 0.5, 1])
 def test_range_holds_its_ends(value):
-    cli.check_range("af", value, 0, 1)
+    errors.check_range("af", value, 0, 1)
 
 
 def test_exit_codes_of_the_errors():
@@ -199,7 +201,7 @@ def test_a_log_on_a_full_disk_ends_the_program_with_one_line(tmp_path, capsys):
             logging.getLogger("clair3.anything").info("first words")
 
     with pytest.raises(SystemExit) as stop:
-        cli.run(room(work), "test", [])
+        arguments.run(room(work), "test", [])
     assert stop.value.code == 1
     message = f"[ERROR] {tmp_path}/run.log: cannot be written (No space left on device); is the disk full?"
     assert capsys.readouterr().err == f"[INFO] first words\n{message}\n"
@@ -299,6 +301,6 @@ def test_libraries_get_one_thread(monkeypatch):
 
 def test_help_goes_to_stdout(capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.run(room(), "What it does.", ["--help"])
+        arguments.run(room(), "What it does.", ["--help"])
     assert stop.value.code == 0
     assert "What it does." in capsys.readouterr().out

@@ -15,14 +15,14 @@ import pytest
 import tf_writer
 import torch
 
-from clair3 import chunk_options
-from clair3.__main__ import main as clair3
-from clair3.checkpoint import load_model, read_checkpoint
+from clair3.calling.stages import load_full_alignment_network
+from clair3.cli.arguments import make_parser
+from clair3.cli.main import main as clair3
+from clair3.inference.checkpoint import load_model, read_checkpoint
+from clair3.legacy import call_chunk
 from clair3.model import random_model
-from clair3.stages import load_full_alignment_network
+from clair3.version import VERSION
 from scripts.convert_tf_checkpoint_to_torch import convert_tf
-from shared.cli import make_parser
-from shared.version import VERSION
 
 torch.set_num_threads(1)
 
@@ -229,7 +229,7 @@ def test_door_without_tensorflow(folder, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "x.pt").exists() and done.stdout == ""
-    assert convert_tf.__module__ == "clair3.__main__"
+    assert convert_tf.__module__ == "clair3.cli.main"
 
 
 # runs
@@ -274,10 +274,10 @@ def test_the_padding_of_a_run(run_config, folder, option, used):
 
 def test_the_padding_of_a_chunk(folder):
     """CallVariantsFromCffi and CallVarBam have the option too, and take TensorFlow files."""
-    room = SimpleNamespace(add_arguments=lambda parser: chunk_options.add_arguments(parser, 0.15))
+    room = SimpleNamespace(add_arguments=lambda parser: call_chunk.add_arguments(parser, 0.15))
     model = f"--chkpnt_fn={folder / 'full_alignment'}"
     words = ["--bam_fn=b", "--ref_fn=r", "--ctgName=c", "--call_fn=o", model, "--conv_padding=tf_same"]
-    chunk = chunk_options.chunk_call(make_parser(room, "").parse_args(words), show_ref=True)
+    chunk = call_chunk.chunk_call(make_parser(room, "").parse_args(words), show_ref=True)
     assert chunk.config.conv_padding == "tf_same"
     assert chunk.model == folder / "full_alignment/variables/variables.index"
 

@@ -15,9 +15,9 @@ from random_full_alignment import full_alignment_cases, random_full_alignment_ca
 from random_reads import Case, read_bam, write_case
 
 from clair3 import core
-from preprocess.full_alignment import BATCH, RowRule, iter_full_alignment
-from preprocess.phasing import read_phased
-from shared.errors import CoreError
+from clair3.errors import CoreError
+from clair3.features.full_alignment import BATCH, RowRule, iter_full_alignment
+from clair3.phasing.phasers import read_phased
 
 
 def test_letters_behind_the_contig_are_n(tmp_path):

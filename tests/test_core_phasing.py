@@ -6,7 +6,7 @@ from random_reads import draw, random_case, read_bam, reference_span, write_bam,
 
 from clair3.core import Source
 from clair3.core.phasing import PhaseAlleles, phase_alleles
-from shared.errors import CoreError
+from clair3.errors import CoreError
 
 LEFT_OUT = 0x4 | 0x100 | 0x400 | 0x800
 """Unmapped, secondary, duplicate, supplementary."""

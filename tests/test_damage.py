@@ -9,11 +9,10 @@ from tiny_genome import write_fasta, write_reads
 
 from clair3 import core
 from clair3.core.phasing import haplotypes
-from preprocess.candidates import CandidateRule
-from preprocess.full_alignment import RowRule, iter_realigned
-from preprocess.phasing import PhasedSnps
-from shared.errors import CoreError
-from shared.records import Region
+from clair3.errors import CoreError
+from clair3.features.candidates import CandidateRule
+from clair3.features.full_alignment import RowRule, iter_realigned
+from clair3.records import PhasedSnps, Region
 
 EVERYWHERE = np.array([[0, 2**40]])
 

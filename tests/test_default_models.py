@@ -6,18 +6,29 @@ import pytest
 import torch
 from test_model_choice import BAM, SUP, with_header
 
-from clair3 import model_choice, model_commands, model_registry
-from clair3.__main__ import main as clair3
-from clair3.checkpoint import read_checkpoint
-from clair3.model_card import NETWORK_FILES, SIMULATED, ModelCard, read_card, write_card
-from clair3.model_choice import resolve_model
-from clair3.model_registry import DEFAULTS, PATH_VARIABLE, find_default, known_models, read_registry
-from clair3.model_store import check_model
-from shared.digest import sha256_of
-from shared.errors import UsageError
-from shared.platforms import PLATFORMS
+from clair3.cli import models
+from clair3.cli.main import main as clair3
+from clair3.errors import UsageError
+from clair3.inference.checkpoint import read_checkpoint
+from clair3.io.atomic import sha256_of
+from clair3.models import choose, registry
+from clair3.models.choose import resolve_model
+from clair3.models.fetch import check_model
+from clair3.models.registry import (
+    DEFAULTS,
+    NETWORK_FILES,
+    PATH_VARIABLE,
+    SIMULATED,
+    ModelCard,
+    find_default,
+    known_models,
+    read_card,
+    read_registry,
+    write_card,
+)
+from clair3.platforms import PLATFORMS
 
-SHIPPED = model_registry.BUNDLED
+SHIPPED = registry.BUNDLED
 MAX_BYTES = 11 << 20
 """Of a pair of networks: they lie in git and in every wheel."""
 
@@ -29,7 +40,7 @@ def bundled(tmp_path, monkeypatch, sample):
     shutil.copytree(sample / "model", folder / "ont")
     digest = {name: sha256_of(folder / "ont" / name) for name in NETWORK_FILES}
     write_card(folder / "ont", ModelCard("ont", "ont", chemistry="R10.4.1", origin=SIMULATED, digest=digest))
-    for module in (model_registry, model_choice):
+    for module in (registry, choose):
         monkeypatch.setattr(module, "BUNDLED", folder)
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
@@ -112,7 +123,7 @@ def test_by_name_and_in_the_list(bundled, sample, tmp_path, capsys):
 
 def test_info_shows_nested_figures(bundled):
     card = ModelCard("x", "ont", metrics={"real": {"SNP": {"f1": 0.987654321, "f1_interval": [0.5, 1.0]}}})
-    shown = model_commands.describe(bundled / "ont", card)
+    shown = models.describe(bundled / "ont", card)
     assert "metrics, real: SNP (f1 0.98765, f1_interval (0.5, 1))" in shown.splitlines()
 
 
@@ -120,7 +131,7 @@ def test_info_shows_evaluations_in_a_line_each(bundled):
     found = {"tp_calls": 60, "fp": 2, "tp_truth": 61, "fn": 1, "precision": 0.97, "recall": 0.98}
     none = {"tp_calls": 0, "fp": 3, "tp_truth": 0, "fn": 0, "f1": None, "f1_interval": None}
     evaluation = {"SNP": found | {"f1": 0.976, "f1_interval": [0.931, 0.992]}, "indel": none}
-    shown = model_commands.describe(bundled / "ont", ModelCard("x", "ont", metrics={"real reads": evaluation}))
+    shown = models.describe(bundled / "ont", ModelCard("x", "ont", metrics={"real reads": evaluation}))
     line = "metrics, real reads: SNP (61 of 62 found, 2 false, F1 0.976 (0.931-0.992)), indel (0 of 0 found, 3 false)"
     assert line in shown.splitlines()
 

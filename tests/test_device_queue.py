@@ -17,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from program import ROOT
 
-from clair3 import core, device_queue, pipeline, stages
-from clair3.device_queue import DeviceQueue, InWorker, in_advance
-from clair3.devices import DeviceNetwork
+from clair3 import core
+from clair3.calling import pipeline, stages
+from clair3.errors import DeviceError, InputError
+from clair3.inference import executors
+from clair3.inference.devices import DeviceNetwork
+from clair3.inference.executors import DeviceQueue, InWorker, in_advance
 from clair3.model import random_model
-from shared.errors import DeviceError, InputError
 
 PIECES = {"pileup": 64, "full_alignment": 32}
 """Those of the CPU path, so that nothing but the path differs."""
@@ -203,7 +205,7 @@ def test_nobody_waits_for_ever(how):
     workers = [threading.Thread(target=work) for _ in range(4)]
     for worker in workers:
         worker.start()
-    while queue.requests.qsize() < device_queue.QUEUED:
+    while queue.requests.qsize() < executors.QUEUED:
         time.sleep(0.01)
     cancel.set() if how == "cancelled" else queue.close()
     for worker in workers:
@@ -304,9 +306,9 @@ SLOW_RUN = """
 import sys, time
 import torch
 from clair3 import stages
-from clair3.__main__ import main
-from clair3.device_queue import DeviceQueue
-from clair3.devices import DeviceNetwork
+from clair3.cli.main import main
+from clair3.inference.executors import DeviceQueue
+from clair3.inference.devices import DeviceNetwork
 
 class Slow(DeviceNetwork):
     def start(self, rows):

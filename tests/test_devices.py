@@ -11,14 +11,14 @@ import program
 import pytest
 import torch
 
-from clair3 import compute, devices, pipeline
-from clair3.banner import iter_banner
-from clair3.compute import Compute, compute_from, parse_device
-from clair3.devices import DeviceNetwork, make_inference, resolve, take_gpus
-from clair3.inference import Predictor
+from clair3.calling import pipeline
+from clair3.calling.banner import iter_banner
+from clair3.errors import ConfigError, DeviceError
+from clair3.inference import compute, devices
+from clair3.inference.compute import Compute, compute_from, parse_device
+from clair3.inference.devices import DeviceNetwork, lower_precision, make_inference, resolve, take_gpus
+from clair3.inference.predictor import Predictor
 from clair3.model import random_model
-from clair3.precision import lower_precision
-from shared.errors import ConfigError, DeviceError
 
 torch.set_num_threads(1)
 
@@ -232,7 +232,7 @@ def test_a_missing_gpu_ends_the_run_before_any_work(run_config, option):
 
 @no_gpu
 def test_the_gpu_sub_command_runs_on_the_cpu_when_told(sample, tmp_path, capsys):
-    from clair3.__main__ import main as clair3
+    from clair3.cli.main import main as clair3
 
     inputs = (f"--bam_fn={sample / 'reads.bam'}", f"--ref_fn={sample / 'ref.fa'}", "--ctgName=chr21", "--pileup")
     model = f"--chkpnt_fn={sample / 'model' / 'pileup'}"
@@ -349,7 +349,7 @@ def test_what_results_depend_on():
 
 
 def test_answers_that_are_no_numbers(run_config, monkeypatch):
-    from clair3 import stages
+    from clair3.calling import stages
 
     class Nowhere:
         ahead, together = 0, 512

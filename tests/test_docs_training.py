@@ -13,10 +13,10 @@ import yaml
 
 pytest.importorskip("h5py", reason="bins need h5py: pip install -e .[train]")
 
-from clair3.__main__ import COMMANDS
-from clair3.checkpoint import read_checkpoint
+from clair3.cli.main import COMMANDS
+from clair3.inference.checkpoint import read_checkpoint
 from clair3.model import random_model
-from clair3.training_road.config import read_config
+from clair3.training.workflow.config import read_config
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("training", "pileup_training", "full_alignment_training")

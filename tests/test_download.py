@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from web_server import serving
 
-from shared import download as room
-from shared.digest import sha256_of
-from shared.download import download
-from shared.errors import InputError
+from clair3.errors import InputError
+from clair3.io.atomic import sha256_of
+from clair3.models import fetch as room
+from clair3.models.fetch import download
 
 CONTENT = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -9,10 +9,10 @@ import pysam
 import pytest
 from tiny_genome import write_fasta, write_reads
 
-from preprocess.alignment_index import read_alignment_index
-from preprocess.environment import examine, stay_offline
-from shared.compressed import BGZF_EOF
-from shared.errors import InputError
+from clair3.errors import InputError
+from clair3.io.bam_index import read_alignment_index
+from clair3.io.inputs import examine, stay_offline
+from clair3.io.text import BGZF_EOF
 
 SKIPPED = "chr2 contig length 300 is smaller than minimum contig size 350, will skip it!"
 PLACES = [("chr1", 10), ("chr1", 30), ("chr2", 5)]

@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from program import ROOT
 from random_reads import write_fasta
 
-from clair3.__main__ import main as clair3
+from clair3.cli.main import main as clair3
 from clair3.evaluation import matching
-from clair3.evaluation.comparing import compare
+from clair3.evaluation.classify import Judged, compare, judge, longest_run
 from clair3.evaluation.counting import Score, Tally, best_point, by_depth, by_length, by_run, kind, wilson
-from clair3.evaluation.judging import Judged, judge, longest_run
 from clair3.evaluation.matching import match
 from clair3.evaluation.variants import Change, Variant, VcfVariants, parse_genotype, trimmed
 

@@ -15,12 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3 import export
-from clair3.__main__ import main as clair3
-from clair3.checkpoint import save_model
+from clair3.cli import export
+from clair3.cli.main import main as clair3
 from clair3.export.formats import FORMATS, Served, largest_difference, random_tensors, run_torchscript, to_torchscript
+from clair3.inference.checkpoint import save_model
 from clair3.model import random_model
-from clair3.model_card import ModelCard, write_card
+from clair3.models.registry import ModelCard, write_card
 
 torch.set_num_threads(1)
 

@@ -4,8 +4,7 @@ import pysam
 import pytest
 from tiny_genome import write_fasta, write_reads
 
-from preprocess.environment import examine
-from preprocess.first_reads import warn_of_linked_reads, warn_of_long_reads, warn_of_uncounted_reads
+from clair3.io.inputs import examine, warn_of_linked_reads, warn_of_long_reads, warn_of_uncounted_reads
 
 PLACES = [("chr1", 10), ("chr1", 30), ("chr2", 5)]
 

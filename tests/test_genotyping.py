@@ -6,12 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from clair3.genotyping import PRECISE, SENSITIVE, DecodeRule, decode
-from clair3.task.gt21 import INDEX
-from clair3.task.main import FULL_ALIGNMENT, PILEUP, WIDTH
-from clair3.vcf import row
-from shared.errors import ConfigError, InputError
-from shared.records import SupportBatch
+from clair3.errors import ConfigError, InputError
+from clair3.genotype.classes import FULL_ALIGNMENT, INDEX, PILEUP, WIDTH
+from clair3.genotype.decode import PRECISE, SENSITIVE, DecodeRule, decode
+from clair3.io.vcf import row
+from clair3.records import SupportBatch
 
 INFO = {PILEUP: "P", FULL_ALIGNMENT: "F"}
 

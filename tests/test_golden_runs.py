@@ -13,7 +13,7 @@ from golden_runs import (
     run_arguments,
 )
 
-from clair3.__main__ import main as clair3
+from clair3.cli.main import main as clair3
 
 GOLDEN = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 OUTPUTS = ("pileup.vcf.gz", "full_alignment.vcf.gz", "merge_output.vcf.gz", "phased_merge_output.vcf.gz")

@@ -14,14 +14,14 @@ import program
 import pytest
 import torch
 
-from clair3 import core, pipeline, stages
-from clair3.checkpoint import load_model
-from clair3.compute import Compute
-from clair3.device_queue import DeviceQueue
-from clair3.devices import DeviceNetwork, compute_exactly, make_inference, resolve
-from clair3.inference import Predictor
+from clair3 import core
+from clair3.calling import pipeline, stages
+from clair3.inference.checkpoint import load_model
+from clair3.inference.compute import Compute
+from clair3.inference.devices import DeviceNetwork, compute_exactly, lower_precision, make_inference, resolve
+from clair3.inference.executors import DeviceQueue
+from clair3.inference.predictor import Predictor
 from clair3.model import random_model
-from clair3.precision import lower_precision
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")]
 

@@ -16,12 +16,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clair3 import core
-from clair3.gvcf import TABLE_DEPTH, BlockRule, Blocks, Cell, cells_of_contig, cells_of_sites, look_up, site_likelihoods
-from clair3.gvcf_merge import letter_reader, merge, variant
-from preprocess.candidates import CandidateRule
-from shared.errors import ClairError, ConfigError
-from shared.platforms import PLATFORMS
-from shared.records import Region
+from clair3.errors import ClairError, ConfigError
+from clair3.features.candidates import CandidateRule
+from clair3.io.gvcf import (
+    TABLE_DEPTH,
+    BlockRule,
+    Blocks,
+    Cell,
+    cells_of_contig,
+    cells_of_sites,
+    letter_reader,
+    look_up,
+    merge,
+    site_likelihoods,
+    variant,
+)
+from clair3.platforms import PLATFORMS
+from clair3.records import Region
 
 RULE, EACH = BlockRule(), BlockRule(bp_resolution=True)
 EVERYWHERE = 10**6
@@ -427,7 +438,7 @@ def test_merge_law(scene, haploid, cuts):
 
 def test_letter_reader(tmp_path, monkeypatch):
     (tmp_path / "ref.fa").write_text(">a\n" + "ACGTNacgtn\n" * 10)
-    monkeypatch.setattr("clair3.gvcf_merge.WINDOW", 7)
+    monkeypatch.setattr("clair3.io.gvcf.WINDOW", 7)
     with pysam.FastaFile(str(tmp_path / "ref.fa")) as fasta:
         letter = letter_reader(fasta, "a")
         assert "".join(map(letter, [*range(100), 3, 99, 0])) == "ACGTN" * 20 + "TNA"

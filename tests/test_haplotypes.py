@@ -11,13 +11,15 @@ import small_sample
 from random_reads import draw, write_bam, write_fasta
 from test_whatshap_solver import OddContig, checked, records, write_inputs  # noqa: F401  checked is a fixture
 
-from clair3 import contig_haplotypes, vcf
-from clair3.contig_haplotypes import ContigHaplotypes
+from clair3.calling import stages
+from clair3.calling.selection import Block
+from clair3.calling.stages import ContigHaplotypes
 from clair3.core import CancelFlag, Cancelled, Source
 from clair3.core.phasing import haplotypes
-from clair3.selection import Block
-from preprocess.phasing import PhasedSnps, find_whatshap, open_whatshap, read_phased
-from shared.process import run_program
+from clair3.io import vcf
+from clair3.phasing.phasers import find_whatshap, open_whatshap, read_phased
+from clair3.records import PhasedSnps
+from clair3.util.process import run_program
 
 PS = '##FORMAT=<ID=PS,Number=1,Type=Integer,Description="Phase set">\n'
 NEVER_TAGGED = 0x904
@@ -63,7 +65,7 @@ def test_drawn_reads(tmp_path):
 def test_haplotypes_are_held_as_long_as_they_are_needed(monkeypatch):
     """Once for each phased contig, until its last block is done, whatever happens to a block."""
     found = []
-    monkeypatch.setattr(contig_haplotypes, "haplotypes", lambda source, contig, *rest: found.append(contig) or contig)
+    monkeypatch.setattr(stages, "haplotypes", lambda source, contig, *rest: found.append(contig) or contig)
     blocks = [Block(contig, 0, 1, np.array([0])) for contig in ("a", "a", "b", "c")]
     held = ContigHaplotypes({"a": None, "b": None}, blocks)
     with held.of(None, "a", None) as first, held.of(None, "b", None) as second, held.of(None, "c", None) as third:

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from clair3 import core
-from clair3.device_queue import InWorker, in_advance
-from clair3.idle_help import IdleHelp
-from clair3.stages import Caller
-from clair3.task.main import PILEUP
-from shared.errors import InputError
-from shared.records import TensorBatch
-from shared.workers import in_order
+from clair3.calling.stages import Caller
+from clair3.errors import InputError
+from clair3.genotype.classes import PILEUP
+from clair3.inference.executors import IdleHelp, InWorker, in_advance
+from clair3.records import TensorBatch
+from clair3.util.parallel import in_order
 
 
 class Watched:

@@ -15,16 +15,16 @@ from random_reads import aligned_segment, cases, draw, random_case, write_fasta
 from test_full_alignment import hundred_reads
 
 from clair3 import core
-from clair3.__main__ import main as clair3
+from clair3.cli.main import main as clair3
 from clair3.core.phasing import haplotypes
 from clair3.core.short_reads import iter_short_reads, window_reads
-from preprocess.full_alignment import RowRule, bins_of, drawn_rows, iter_realigned
-from preprocess.phasing import read_phased
-from preprocess.tensor_text import read_files
-from preprocess.training_tensors import iter_realigned_candidates, window_of
-from shared.errors import CoreError
-from shared.records import TensorBatch
-from shared.regions import merge
+from clair3.errors import CoreError
+from clair3.features.full_alignment import RowRule, drawn_rows, iter_realigned
+from clair3.io.bed import bins_of, merge
+from clair3.legacy.tensor_text import read_files
+from clair3.phasing.phasers import read_phased
+from clair3.records import TensorBatch
+from clair3.training.data.examples import iter_realigned_candidates, window_of
 
 UNREALIGNED = 19
 """Reads of no better mapping quality than this are no evidence: they stay where they are (spec/features.md D.2)."""
@@ -380,7 +380,7 @@ def test_unphased_copies(shared_data):
 
 def test_training_bin(shared_data, tmp_path):
     """Realigned reads make labelled rows, most true variants among them."""
-    bins = pytest.importorskip("clair3.bins", reason="bins need h5py: pip install -e .[train]")
+    bins = pytest.importorskip("clair3.io.bins", reason="bins need h5py: pip install -e .[train]")
     small, var, made = shared_data / "sim" / "small", tmp_path / "var", tmp_path / "bin"
     clair3(["GetTruth", f"--vcf_fn={small / 'truth.vcf.gz'}", "--ctgName=chr21", f"--var_fn={var}"])
     files = {"bam_fn": small / "ilmn.bam", "ref_fn": small / "ref.fa", "var_fn": var, "bin_fn": made}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from clair3.checkpoint import load_model
-from clair3.inference import CONVOLUTION_PIECE, PIECE, REACHES, FilledRows, Predictor, rescale_deep
+from clair3.errors import ConfigError, InputError
+from clair3.inference.checkpoint import load_model
+from clair3.inference.predictor import CONVOLUTION_PIECE, PIECE, REACHES, FilledRows, Predictor, rescale_deep
 from clair3.model import random_model
-from shared.errors import ConfigError, InputError
 
 torch.set_num_threads(1)
 

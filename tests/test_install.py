@@ -9,8 +9,8 @@ from pathlib import Path
 import pysam
 import pytest
 
-from clair3.__main__ import main as clair3
-from shared.version import VERSION
+from clair3.cli.main import main as clair3
+from clair3.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 IGNORED = shutil.ignore_patterns(
@@ -38,8 +38,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from clair3 import core
-from preprocess.candidates import CandidateRule
-from shared.records import Region
+from clair3.features.candidates import CandidateRule
+from clair3.records import Region
 source = core.Source(sys.argv[1], sys.argv[2])
 found = core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(), np.array([[0, 60_000]]))
 print(core.__file__, len(found), core.htslib_path(), sep="\\n")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.task import gt21, label
-from clair3.task.variant_length import LONGEST
-from preprocess.truth import Truth, is_supported, trim
+from clair3.genotype import classes, labels
+from clair3.genotype.classes import LONGEST
+from clair3.training.data.truth import Truth, is_supported, trim
 
 QUIRKS = ("odd_gt_two_alts", "odd_gt_one_alt", "three_alts", "malformed")
 """Golden cases of genotypes that do not go with their alleles: v2.0.2's labels contradict themselves there (B.6)."""
@@ -20,9 +20,9 @@ def lines(path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def classes(ref: str, alts: str, genotype: tuple[int, int]) -> tuple[int, ...]:
+def truth_classes(ref: str, alts: str, genotype: tuple[int, int]) -> tuple[int, ...]:
     truth = Truth.of(ref, alts.split(","), genotype)
-    return label.variant_classes(truth.ref, truth.alts, truth.genotype)
+    return labels.variant_classes(truth.ref, truth.alts, truth.genotype)
 
 
 def test_golden_labels(shared_data):
@@ -31,9 +31,9 @@ def test_golden_labels(shared_data):
     for case in cases:
         expected = (case["gt21"], case["zygosity"], case["len1"], case["len2"])
         if case["kind"] == "reference":
-            found = tuple(label.reference_classes(np.frombuffer(case["ref"].encode(), np.uint8))[0].tolist())
+            found = tuple(labels.reference_classes(np.frombuffer(case["ref"].encode(), np.uint8))[0].tolist())
         else:
-            found = classes(case["ref"], case["alt"], tuple(case["gt"]))
+            found = truth_classes(case["ref"], case["alt"], tuple(case["gt"]))
         assert found == expected, case
 
 
@@ -53,7 +53,7 @@ def test_golden_labels_of_odd_genotypes_follow_the_genotype(shared_data):
             assert Truth.of(ref, alts, genotype) is None
         else:
             reduced = (0, 1) if 0 in genotype else (1, len(named))
-            assert classes(ref, case["alt"], genotype) == classes(ref, ",".join(named), reduced)
+            assert truth_classes(ref, case["alt"], genotype) == truth_classes(ref, ",".join(named), reduced)
             seen.add(case["kind"])
     assert seen == set(QUIRKS) - {"odd_gt_one_alt"}
 
@@ -75,7 +75,7 @@ def test_golden_labels_of_odd_genotypes_follow_the_genotype(shared_data):
 )
 def test_labels(ref, alts, genotype, expected):
     name, zygosity, shorter, longer = expected
-    assert classes(ref, alts, genotype) == (gt21.INDEX[name], zygosity, shorter + LONGEST, longer + LONGEST)
+    assert truth_classes(ref, alts, genotype) == (classes.INDEX[name], zygosity, shorter + LONGEST, longer + LONGEST)
 
 
 @pytest.mark.parametrize("genotype", [(0, 0), (0, 1)])
@@ -87,10 +87,10 @@ def test_what_has_no_label(ref, alt, genotype):
 @given(st.lists(st.tuples(*(st.integers(0, size - 1) for size in (21, 3, 33, 33))), max_size=20))
 def test_one_hot_and_back(rows):
     array = np.array(rows, np.int64).reshape(-1, 4)
-    encoded = label.one_hot(array)
+    encoded = labels.one_hot(array)
     assert encoded.shape == (len(rows), 90) and encoded.sum() == 4 * len(rows)
-    assert (label.classes_of(encoded) == array).all()
-    assert (label.is_variant(encoded) == (array[:, 1] != 0)).all()
+    assert (labels.classes_of(encoded) == array).all()
+    assert (labels.is_variant(encoded) == (array[:, 1] != 0)).all()
 
 
 DNA = st.text("ACGT", min_size=1, max_size=6)

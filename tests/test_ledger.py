@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clair3.ledger import Ledger, LedgerError
-from shared.regions import Chunk
+from clair3.calling.tasks import Ledger, LedgerError
+from clair3.features.chunks import Chunk
 
 CHUNKS = [Chunk("chr1", index, 100 * index, 100 * index + 100) for index in range(3)]
 

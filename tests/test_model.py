@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from clair3.errors import ConfigError, InputError
 from clair3.model import Clair3_F, Clair3_P, DownBlock, paddings_differ, pool, random_model
-from shared.errors import ConfigError, InputError
 
 torch.set_num_threads(1)
 

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.model_card import (
+from clair3.errors import InputError
+from clair3.io.atomic import sha256_of
+from clair3.models.registry import (
     CARD_FILE,
     MAX_CARD_BYTES,
     ModelCard,
@@ -15,12 +17,10 @@ from clair3.model_card import (
     check_digest,
     check_for_calling,
     read_card,
+    read_registry,
     write_card,
 )
-from clair3.model_registry import read_registry
-from shared.digest import sha256_of
-from shared.errors import InputError
-from shared.platforms import PLATFORMS
+from clair3.platforms import PLATFORMS
 
 CARD = ModelCard(
     name="lab+model",

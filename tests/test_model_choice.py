@@ -9,14 +9,21 @@ from pathlib import Path
 import pysam
 import pytest
 
-from clair3 import model_registry, options
-from clair3.__main__ import main as clair3
-from clair3.model_card import ModelCard, write_card
-from clair3.model_choice import choose, is_model_name, resolve_model
-from clair3.model_registry import PATH_VARIABLE, find_installed, known_models, read_registry, search_path
-from preprocess.read_groups import ReadGroup, read_group, read_groups
-from shared.digest import sha256_of
-from shared.errors import ConfigError, InputError
+from clair3.cli import run as run_command
+from clair3.cli.main import main as clair3
+from clair3.errors import ConfigError, InputError
+from clair3.io.atomic import sha256_of
+from clair3.models import registry
+from clair3.models.choose import ReadGroup, choose, is_model_name, read_group, read_groups, resolve_model
+from clair3.models.registry import (
+    PATH_VARIABLE,
+    ModelCard,
+    find_installed,
+    known_models,
+    read_registry,
+    search_path,
+    write_card,
+)
 
 SUP, HAC, FAST = (f"dna_r10.4.1_e8.2_400bps_{mode}@v5.2.0" for mode in ("sup", "hac", "fast"))
 BAM = Path("/data/reads.bam")
@@ -28,7 +35,7 @@ def models(tmp_path, monkeypatch):
     """An empty folder that is the whole search path."""
     folder = tmp_path / "models"
     folder.mkdir()
-    monkeypatch.setattr(model_registry, "search_path", lambda: [folder])
+    monkeypatch.setattr(registry, "search_path", lambda: [folder])
     return folder
 
 
@@ -177,8 +184,8 @@ def test_refused_rather_than_guessed(install, groups, platform, dwell, message, 
 def test_models_of_the_package_stand_back(models, install, monkeypatch):
     """A model that was fetched for these reads comes before the one that was there from the start."""
     bundled = models.parent / "bundled"
-    monkeypatch.setattr("clair3.model_choice.BUNDLED", bundled)
-    monkeypatch.setattr(model_registry, "search_path", lambda: [models, bundled])
+    monkeypatch.setattr("clair3.models.choose.BUNDLED", bundled)
+    monkeypatch.setattr(registry, "search_path", lambda: [models, bundled])
     cards = CARDS | {"ours": ModelCard("ours", "ont", basecall_models=(SUP,), origin="bundled")}
     install("ours", within=bundled)
     folder, reason = choose(BAM, ont(SUP), "ont", False, cards)
@@ -202,7 +209,7 @@ def test_search_path(tmp_path, monkeypatch):
     for name in (PATH_VARIABLE, "XDG_CACHE_HOME", "CONDA_PREFIX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    last = [Path("/opt/models"), model_registry.BUNDLED]
+    last = [Path("/opt/models"), registry.BUNDLED]
     assert search_path() == [tmp_path / ".cache" / "clair3" / "models", *last]
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # to be ignored, says the convention
     assert search_path() == [tmp_path / ".cache" / "clair3" / "models", *last]
@@ -257,12 +264,12 @@ def test_names_and_folders(models, install, tmp_path, monkeypatch):
 
 def test_names_need_no_absolute_path(monkeypatch):
     """In the containers' own folder a relative path is a mistake (spec/cli.md 3.1); a name is none."""
-    monkeypatch.setattr(options.os, "getcwd", lambda: options.CONTAINER_FOLDER)
+    monkeypatch.setattr(run_command.os, "getcwd", lambda: run_command.CONTAINER_FOLDER)
     given = dict.fromkeys(("bam_fn", "ref_fn", "output", "bed_fn", "vcf_fn"))
     for name in ("auto", "hifi_revio", "/models/x"):
-        options.require_absolute(options.argparse.Namespace(**given, model_path=name))
+        run_command.require_absolute(run_command.argparse.Namespace(**given, model_path=name))
     with pytest.raises(ConfigError, match="Require to use absolute file path --model_path=FILE"):
-        options.require_absolute(options.argparse.Namespace(**given, model_path="models/x"))
+        run_command.require_absolute(run_command.argparse.Namespace(**given, model_path="models/x"))
 
 
 # The whole program

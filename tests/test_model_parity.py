@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from clair3.checkpoint import load_model
 from clair3.export.formats import Served, run_onnx, run_torchscript, to_onnx, to_torchscript
+from clair3.inference.checkpoint import load_model
 
 torch.set_num_threads(1)
 

@@ -14,15 +14,23 @@ import pytest
 from program import ROOT
 from web_server import serving
 
-from clair3 import model_commands, model_registry
-from clair3.__main__ import main as clair3
-from clair3.model_card import AT_DOWNLOAD, NETWORK_FILES, PUBLISHED, ModelCard, card_from, read_card, write_card
-from clair3.model_registry import PATH_VARIABLE
-from clair3.model_store import fetch
-from shared import download
-from shared.cli import make_parser
-from shared.digest import sha256_of
-from shared.errors import ConfigError, InputError
+from clair3.cli import models as models_command
+from clair3.cli.arguments import make_parser
+from clair3.cli.main import main as clair3
+from clair3.errors import ConfigError, InputError
+from clair3.io.atomic import sha256_of
+from clair3.models import fetch, registry
+from clair3.models.fetch import fetch_model
+from clair3.models.registry import (
+    AT_DOWNLOAD,
+    NETWORK_FILES,
+    PATH_VARIABLE,
+    PUBLISHED,
+    ModelCard,
+    card_from,
+    read_card,
+    write_card,
+)
 
 NAME = "r1041+lab"
 BASECALLER = "dna_r10.4.1_e8.2_400bps_sup@v5.0.0"
@@ -34,7 +42,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(download, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(fetch, "WAIT_SECONDS", 0)
     return tmp_path / "cache"
 
 
@@ -87,7 +95,7 @@ def holds_only(cache, *names):
 @pytest.mark.parametrize("path", ["/m/", "/top.tar.gz", "/in.tgz"])
 def test_known_digests(server, cache, content, digest, path):
     given = card(server, path, digest=digest)
-    folder = fetch(given)
+    folder = fetch_model(given)
     assert folder == cache / NAME and holds_only(cache, NAME)
     assert holds_only(folder, "model.json", *NETWORK_FILES)
     assert {name: (folder / name).read_bytes() for name in NETWORK_FILES} == content
@@ -95,12 +103,12 @@ def test_known_digests(server, cache, content, digest, path):
     assert (found.digest, found.digest_origin) == (digest, PUBLISHED)
     assert (found.address, found.basecall_models) == (server.address + path, (BASECALLER,))
     asked = len(server.asked)
-    assert fetch(given) == folder and len(server.asked) == asked  # it is there
+    assert fetch_model(given) == folder and len(server.asked) == asked  # it is there
 
 
 def test_digest_of_the_archive(server, tmp_path):
     (tmp_path / "x").write_bytes(server.files["/in.tgz"])
-    folder = fetch(card(server, "/in.tgz", digest={"in.tgz": sha256_of(tmp_path / "x")}))
+    folder = fetch_model(card(server, "/in.tgz", digest={"in.tgz": sha256_of(tmp_path / "x")}))
     assert read_card(folder).digest_origin == PUBLISHED
 
 
@@ -109,14 +117,14 @@ def test_unknown_digest(server, cache, digest, known):
     """It has to be asked for by name; what arrived is written down, so that later changes are seen."""
     given = card(server, digest={name: digest.get(name, "0" * 64) for name in known})
     with pytest.raises(ConfigError, match=r"no digest of r1041\+lab is known, .*add --allow-unverified"):
-        fetch(given)
+        fetch_model(given)
     assert not cache.exists() and not server.asked
-    folder = fetch(given, allow_unverified=True)
+    folder = fetch_model(given, allow_unverified=True)
     found = read_card(folder)
     assert (found.digest, found.digest_origin) == (digest, AT_DOWNLOAD)
     (folder / "pileup.pt").write_bytes(b"changed")
     with pytest.raises(InputError, match=r"pileup\.pt: not the file of model"):
-        fetch(given, allow_unverified=True)
+        fetch_model(given, allow_unverified=True)
 
 
 @pytest.mark.parametrize("path", ["/m/", "/top.tar.gz"])
@@ -124,29 +132,29 @@ def test_unknown_digest(server, cache, digest, known):
 def test_wrong_digest(server, cache, digest, path, wrong):
     given = card(server, path, digest=digest | {wrong: "0" * 64})
     with pytest.raises(InputError, match="not the file"):
-        fetch(given, allow_unverified=True)
+        fetch_model(given, allow_unverified=True)
     assert not (cache / NAME).exists()
-    assert fetch(card(server, path, digest=digest)) == cache / NAME and holds_only(cache, NAME)
+    assert fetch_model(card(server, path, digest=digest)) == cache / NAME and holds_only(cache, NAME)
 
 
 @pytest.mark.parametrize("path", ["/m/full_alignment.pt", "/in.tgz"])
 def test_resumed_by_a_second_command(server, cache, digest, path, monkeypatch):
-    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setattr(fetch, "ATTEMPTS", 1)
     server.failures[path] = [("cut", 1_000_000)]
     given = card(server, path if path == "/in.tgz" else "/m/", digest=digest)
     with pytest.raises(InputError, match="ended after 1000000 of .* the same command goes on from there"):
-        fetch(given)
+        fetch_model(given)
     assert holds_only(cache, f".{NAME}.part")
-    assert fetch(given) == cache / NAME and holds_only(cache, NAME)
+    assert fetch_model(given) == cache / NAME and holds_only(cache, NAME)
     assert server.asked[-1] == (path, "bytes=1000000-")
 
 
 def test_what_is_whole_is_not_fetched_twice(server, digest, monkeypatch):
-    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setattr(fetch, "ATTEMPTS", 1)
     server.failures["/m/full_alignment.pt"] = ["hang up"]
     with pytest.raises(InputError):
-        fetch(card(server, digest=digest))
-    fetch(card(server, digest=digest))
+        fetch_model(card(server, digest=digest))
+    fetch_model(card(server, digest=digest))
     assert [path for path, _ in server.asked].count("/m/pileup.pt") == 1
 
 
@@ -165,13 +173,13 @@ def test_what_is_no_model_is_not_kept(server, cache, content, spoil, message):
         "page": b"<html>moved</html>", "cut": data[:-1000], "swapped": content["full_alignment.pt"],
     }[spoil]  # fmt: skip
     with pytest.raises(InputError, match=message):
-        fetch(card(server), allow_unverified=True)
+        fetch_model(card(server), allow_unverified=True)
     assert not (cache / NAME).exists()
 
 
 def test_dwell_time_is_what_the_card_says(server, cache):
     with pytest.raises(InputError, match=r"full_alignment\.pt: trained without dwell time; its card says otherwise"):
-        fetch(card(server, dwell=True), allow_unverified=True)
+        fetch_model(card(server, dwell=True), allow_unverified=True)
     assert not (cache / NAME).exists()
 
 
@@ -186,7 +194,7 @@ def test_dwell_time_is_what_the_card_says(server, cache):
 def test_archives_that_hold_something_else(server, cache, content, files, message):
     server.files["/x.tar.gz"] = packed(dict.fromkeys(files, b"weights"), "")
     with pytest.raises(InputError, match=message):
-        fetch(card(server, "/x.tar.gz"), allow_unverified=True)
+        fetch_model(card(server, "/x.tar.gz"), allow_unverified=True)
     assert holds_only(cache, f".{NAME}.part")
 
 
@@ -194,7 +202,7 @@ def test_a_card_inside_the_archive(server, content, tmp_path, digest):
     """What the registry does not know comes from there; what it knows, it knows better."""
     write_card(tmp_path, ModelCard("other", "hifi", training_data="HG002", licence="MIT", digest=digest))
     server.files["/x.tgz"] = packed(content | {"model.json": (tmp_path / "model.json").read_bytes()}, "m/")
-    found = read_card(fetch(card(server, "/x.tgz"), allow_unverified=True))
+    found = read_card(fetch_model(card(server, "/x.tgz"), allow_unverified=True))
     assert (found.name, found.platform, found.training_data, found.licence) == (NAME, "ont", "HG002", "MIT")
     assert found.digest_origin == AT_DOWNLOAD
 
@@ -204,21 +212,21 @@ def test_another_process_is_fetching(server, cache, digest):
     with open(cache / f".{NAME}.part" / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="another process is fetching it"):
-            fetch(card(server, digest=digest))
-    assert fetch(card(server, digest=digest)) == cache / NAME
+            fetch_model(card(server, digest=digest))
+    assert fetch_model(card(server, digest=digest)) == cache / NAME
 
 
 def test_a_cache_that_cannot_be_written(server, tmp_path, digest, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path / "file"))
     with pytest.raises(InputError, match="cannot be written"):
-        fetch(card(server, digest=digest))
+        fetch_model(card(server, digest=digest))
 
 
 def test_something_else_under_its_name(server, cache, digest):
     (cache / NAME).mkdir(parents=True)
     with pytest.raises(InputError, match="is there, but without pileup.pt and full_alignment.pt; remove it"):
-        fetch(card(server, digest=digest))
+        fetch_model(card(server, digest=digest))
 
 
 # Without a network
@@ -234,7 +242,7 @@ def test_from_a_disk(sample, tmp_path, cache, content, digest, form):
         place = tmp_path / "disk.tar.gz"
         place.write_bytes(packed(content, "m/"))
     given = ModelCard(NAME, "ont", address="https://nowhere.invalid/m/", digest=digest)
-    assert fetch(given, address=str(place)) == cache / NAME
+    assert fetch_model(given, address=str(place)) == cache / NAME
     assert read_card(cache / NAME).address == place.as_uri() + ("/" if form == "folder" else "")
     assert holds_only(cache / NAME, "model.json", *NETWORK_FILES)
 
@@ -249,7 +257,7 @@ def test_places_that_are_none(tmp_path):
         ("sftp://host/x/", "expected an address that starts with https://"),
     ):
         with pytest.raises(InputError, match=message):
-            fetch(ModelCard(NAME, "ont"), address, allow_unverified=True)
+            fetch_model(ModelCard(NAME, "ont"), address, allow_unverified=True)
 
 
 # The command
@@ -278,8 +286,8 @@ def registered(server, digest, tmp_path, monkeypatch):
     """A registry of two models on the server: one with digests, one without. No model comes with the package."""
     rows = [card(server, digest=digest).as_dict(), card(server).as_dict() | {"name": "bare", "purpose": "bacteria"}]
     (tmp_path / "models.json").write_text(json.dumps(rows))
-    monkeypatch.setattr(model_registry.read_registry, "__defaults__", (tmp_path / "models.json",))
-    monkeypatch.setattr(model_registry, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr(registry.read_registry, "__defaults__", (tmp_path / "models.json",))
+    monkeypatch.setattr(registry, "BUNDLED", tmp_path / "bundled")
 
 
 def test_list_info_verify_fetch(models, registered, server, cache, digest):
@@ -375,11 +383,11 @@ def test_model_registered_twice(models, registered, tmp_path):
 def test_the_page_about_models():
     """Its commands are understood, its models registered, and its model.json is one."""
     page = (ROOT / "docs" / "models.md").read_text()
-    parser = make_parser(model_commands, "")
+    parser = make_parser(models_command, "")
     commands = [shlex.split(line, comments=True)[2:] for line in page.splitlines() if line.startswith("clair3 models")]
     asked = [parser.parse_args(words) for words in commands]
     assert {args.action for args in asked} == {"list", "info", "fetch", "verify"}
-    assert {args.model for args in asked if args.action != "list"} <= set(model_registry.read_registry())
+    assert {args.model for args in asked if args.action != "list"} <= set(registry.read_registry())
     assert card_from(json.loads(page.partition("```json")[2].partition("```")[0]), "docs").platform == "ont"
 
 
@@ -389,4 +397,4 @@ def test_the_real_registry_in_a_process_of_its_own(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and "r1041_e82_400bps_sup_v520" in done.stdout
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "clair3.model_registry" in loaded and not {"torch", "clair3.core"} & loaded
+    assert "clair3.models.registry" in loaded and not {"torch", "clair3.core"} & loaded

@@ -7,13 +7,15 @@ from types import SimpleNamespace
 import pytest
 from tiny_genome import write_fasta, write_reads
 
-from clair3 import options, pipeline
-from clair3.banner import iter_banner
-from clair3.options import CallingConfig, config_from
-from preprocess.candidates import CandidateRule
-from preprocess.full_alignment import RowRule
-from shared import cli, log, process
-from shared.errors import ConfigError
+from clair3.calling import pipeline
+from clair3.calling.banner import iter_banner
+from clair3.cli import arguments
+from clair3.cli import run as run_command
+from clair3.cli.run import CallingConfig, config_from
+from clair3.errors import ConfigError
+from clair3.features.candidates import CandidateRule
+from clair3.features.full_alignment import RowRule
+from clair3.util import log, process
 
 
 @pytest.fixture
@@ -49,17 +51,17 @@ def words(paths, *more):
 
 
 def configured(paths, *more):
-    room = SimpleNamespace(add_arguments=options.add_arguments)
-    args = cli.make_parser(room, "test").parse_args(words(paths, *more))
+    room = SimpleNamespace(add_arguments=run_command.add_arguments)
+    args = arguments.make_parser(room, "test").parse_args(words(paths, *more))
     args.command_line = "run"
     return config_from(args)
 
 
 def refused(paths, capsys, code, message, *more):
     """The whole door: exit code, and one line on stderr that holds the message."""
-    room = SimpleNamespace(add_arguments=options.add_arguments, run=config_from)
+    room = SimpleNamespace(add_arguments=run_command.add_arguments, run=config_from)
     with pytest.raises(SystemExit) as stop:
-        cli.run(room, "test", words(paths, *more))
+        arguments.run(room, "test", words(paths, *more))
     assert stop.value.code == code
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("[ERROR]")]
     assert len(errors) == 1 and message in errors[0]
@@ -107,8 +109,8 @@ DECLARED = {
 
 
 def test_every_option_is_declared_with_its_default():
-    room = SimpleNamespace(add_arguments=options.add_arguments)
-    args = vars(cli.make_parser(room, "").parse_args(["-bb", "-ff", "-mm", "-t3", "-phifi", "-oo"]))
+    room = SimpleNamespace(add_arguments=run_command.add_arguments)
+    args = vars(arguments.make_parser(room, "").parse_args(["-bb", "-ff", "-mm", "-t3", "-phifi", "-oo"]))
     required = {"bam_fn": "b", "ref_fn": "f", "model_path": "m", "threads": 3, "platform": "hifi", "output": "o"}
     ours = {"resume": False, "precision": None, "amp": False, "torch_num_threads": 1, "conv_padding": "auto"}
     ours |= {"allow_unphased_contigs": False}
@@ -117,19 +119,19 @@ def test_every_option_is_declared_with_its_default():
 
 
 def test_version_and_help(capsys):
-    room = SimpleNamespace(add_arguments=options.add_arguments)
+    room = SimpleNamespace(add_arguments=run_command.add_arguments)
     for flag, text in (("-v", "Clair3 v2.0.2\n"), ("--help", "candidate sites")):
         with pytest.raises(SystemExit) as stop:
-            cli.run(room, "test", [flag])
+            arguments.run(room, "test", [flag])
         assert stop.value.code == 0
         assert text in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("more", [["--platform=pacbio"], ["--bam_fn"], ["--threads=two"], ["--qual=1.5"], ["--use_wh"]])
 def test_usage_errors(paths, capsys, more):
-    room = SimpleNamespace(add_arguments=options.add_arguments, run=config_from)
+    room = SimpleNamespace(add_arguments=run_command.add_arguments, run=config_from)
     with pytest.raises(SystemExit) as stop:
-        cli.run(room, "test", words(paths, *more))
+        arguments.run(room, "test", words(paths, *more))
     assert stop.value.code == 2
     assert "usage:" in capsys.readouterr().err
 
@@ -483,7 +485,7 @@ def test_advice(paths, caplog, option, warning):
 
 def test_no_help_text_is_of_an_earlier_version():
     """Every option works."""
-    parser = cli.make_parser(options, "")
+    parser = arguments.make_parser(run_command, "")
     texts = {action.dest: action.help for action in parser._actions}
     assert [name for name, text in texts.items() if "not in this version" in text] == []
     told = {name for name, text in texts.items() if text.startswith("no effect")}
@@ -496,7 +498,7 @@ def test_no_help_text_is_of_an_earlier_version():
 def test_a_refusal_is_in_the_log(paths):
     """From the moment the output folder exists."""
     with pytest.raises(SystemExit):
-        cli.run(pipeline, "", [*words(paths, "--min_mq=256")])
+        arguments.run(pipeline, "", [*words(paths, "--min_mq=256")])
     log.setup()
     lines = (paths["output"] / "run_clair3.log").read_text().splitlines()
     assert lines[-1] == "[ERROR] parameter --min_mq=256 (maximum:255) out of range"

@@ -3,14 +3,11 @@
 import numpy as np
 import pytest
 
-from clair3 import outcomes
-from clair3.outcomes import Event
-from clair3.task import gt21
-from clair3.task.genotype import zygosity
-from clair3.task.main import FULL_ALIGNMENT, PILEUP, WIDTH
-from clair3.task.variant_length import length_index
-from shared.errors import InputError
-from shared.sequence import base_index, iupac_to_n
+from clair3.errors import InputError
+from clair3.genotype import classes, hypotheses
+from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP, WIDTH, length_index, zygosity
+from clair3.genotype.hypotheses import Event
+from clair3.records import base_index, iupac_to_n
 
 f32 = np.float32
 
@@ -24,7 +21,7 @@ def random_heads(kind: str, n: int, seed: int = 1) -> np.ndarray:
 
 def table_of_the_spec(row: np.ndarray, ref: str, sized: bool) -> list[np.float32]:
     """spec/calling.md 2.2, one product at a time."""
-    g = dict(zip(gt21.LABELS, row[:21], strict=True))
+    g = dict(zip(classes.LABELS, row[:21], strict=True))
     z0, z1, z2 = row[21:24]
     snps = ["AC", "AG", "AT", "CG", "CT", "GT"]
     if not sized:
@@ -59,7 +56,7 @@ def table_of_the_spec(row: np.ndarray, ref: str, sized: bool) -> list[np.float32
 
 def test_genotype_labels_in_output_order():
     order = "AA AC AG AT CC CG CT GG GT TT DelDel ADel CDel GDel TDel InsIns AIns CIns GIns TIns InsDel"
-    assert gt21.LABELS == tuple(order.split())
+    assert classes.LABELS == tuple(order.split())
 
 
 @pytest.mark.parametrize(
@@ -75,11 +72,11 @@ def test_genotype_labels_in_output_order():
     ],
 )
 def test_class_of_two_alleles(ref, alleles, label):
-    assert gt21.pair_index(*[gt21.allele_name(ref, allele) for allele in alleles]) == gt21.INDEX[label]
+    assert classes.pair_index(*[classes.allele_name(ref, allele) for allele in alleles]) == classes.INDEX[label]
 
 
 def test_no_class_for_other_letters():
-    assert gt21.pair_index("A", "N") is None
+    assert classes.pair_index("A", "N") is None
 
 
 @pytest.mark.parametrize("alleles, index", [((0, 0), 0), ((1, 1), 1), ((2, 2), 1), ((0, 1), 2), ((1, 2), 2)])
@@ -94,7 +91,7 @@ def test_length_index(change, index):
 
 @pytest.mark.parametrize("kind, members", [(PILEUP, 24), (FULL_ALIGNMENT, 804)])
 def test_table_is_in_tie_order(kind, members):
-    events = [o.event for o in outcomes.TABLES[kind].outcomes]
+    events = [o.event for o in hypotheses.TABLES[kind].outcomes]
     assert len(events) == members
     assert events == sorted(events)
     assert set(events) == set(Event)
@@ -103,10 +100,10 @@ def test_table_is_in_tie_order(kind, members):
 @pytest.mark.parametrize("kind", [PILEUP, FULL_ALIGNMENT])
 def test_probabilities_equal_the_table_bit_by_bit(kind):
     heads, refs = random_heads(kind, 40), "ACGT" * 10
-    table = outcomes.TABLES[kind]
+    table = hypotheses.TABLES[kind]
     base = base_index(np.frombuffer(refs.encode(), np.uint8))
-    reference, _ = outcomes.reference(heads, base, table)
-    got = outcomes.matrix(heads, reference, table)
+    reference, _ = hypotheses.reference(heads, base, table)
+    got = hypotheses.matrix(heads, reference, table)
     want = np.array([table_of_the_spec(row, ref, table.sized) for row, ref in zip(heads, refs, strict=True)])
     assert want.dtype == got.dtype == np.float32
     np.testing.assert_array_equal(got, want)
@@ -124,9 +121,9 @@ def test_probabilities_equal_the_table_bit_by_bit(kind):
 )
 def test_reference_call_at_once(z, g, length_1, length_2, pileup, full_alignment):
     heads = np.zeros((1, 90), f32)
-    heads[0, [21, gt21.INDEX["CC"], 24 + 16, 57 + 16]] = z, g, length_1, length_2
+    heads[0, [21, classes.INDEX["CC"], 24 + 16, 57 + 16]] = z, g, length_1, length_2
     for kind, certain in ((PILEUP, pileup), (FULL_ALIGNMENT, full_alignment)):
-        _, settled = outcomes.reference(heads[:, : WIDTH[kind]], np.array([1]), outcomes.TABLES[kind])
+        _, settled = hypotheses.reference(heads[:, : WIDTH[kind]], np.array([1]), hypotheses.TABLES[kind])
         assert settled.tolist() == [certain]
 
 

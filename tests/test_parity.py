@@ -18,8 +18,8 @@ from golden_runs import (
     run_arguments,
 )
 
-from clair3.__main__ import main as clair3
-from shared import process
+from clair3.cli.main import main as clair3
+from clair3.util import process
 
 EXPECTED = PARITY / "expected"
 

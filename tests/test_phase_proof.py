@@ -6,12 +6,24 @@ import numpy as np
 import pytest
 from whatshap.core import Read, ReadSet
 
-from preprocess.phase_proof import optimum, pieces, windows
-from preprocess.phase_proof import proof as room
-from preprocess.phase_proof.guess import best_cuts, by_votes, guess, settled, switch_gain, switched
-from preprocess.phase_proof.matrix import EQUAL, AlleleMatrix, Parts, plain_genotypes, solve_all, states
-from preprocess.phase_proof.proof import connected
-from preprocess.whatshap_reads import ALLELE_QUALITY, GENOTYPE_QUALITY, SelectedReads
+from clair3.phasing.read_reduction import blocks, optimum
+from clair3.phasing.read_reduction import certificate as room
+from clair3.phasing.read_reduction.certificate import connected
+from clair3.phasing.read_reduction.matrix import (
+    EQUAL,
+    AlleleMatrix,
+    Parts,
+    best_cuts,
+    by_votes,
+    guess,
+    plain_genotypes,
+    settled,
+    solve_all,
+    states,
+    switch_gain,
+    switched,
+)
+from clair3.phasing.whatshap_reads import ALLELE_QUALITY, GENOTYPE_QUALITY, SelectedReads
 
 COVERAGE = (4, 7, 10)
 
@@ -150,13 +162,13 @@ def compare(monkeypatch, seeds: range, odd: bool = False) -> tuple[int, int]:
     """
     monkeypatch.setattr(room, "EASY", -1)
     monkeypatch.setattr(room, "WORTHWHILE", 1e9)
-    monkeypatch.setattr(pieces, "MOST_COLUMNS", 1e9)
+    monkeypatch.setattr(blocks, "MOST_COLUMNS", 1e9)
     proofs, ask = [], room.prove
     monkeypatch.setattr(room, "prove", lambda problem: proofs.append(ask(problem)) or proofs[-1])
     equal = 0
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        monkeypatch.setattr(windows, "WINDOW", int(rng.choice([2, 3, 4, 6, 10])))
+        monkeypatch.setattr(blocks, "WINDOW", int(rng.choice([2, 3, 4, 6, 10])))
         monkeypatch.setattr(room, "SUPPORTS", [(1, 100), (2, 4, 100), (3,), (100,)][seed % 4])
         problem = random_problem(rng)
         if problem is None:
@@ -204,7 +216,7 @@ def test_a_discount_does_not_turn_reads(monkeypatch):
     matrix = problem_of(["00000011111", "11111111111", "01111111111"]).matrix
     matrix = replace(matrix, cost=np.ones_like(matrix.cost))
     haplotypes = np.array([[0] * 11, [1] * 11])
-    right = room.right_entries(windows.CutReads(matrix, haplotypes, np.array([0, 11])))
+    right = room.right_entries(blocks.CutReads(matrix, haplotypes, np.array([0, 11])))
     assert right.sum() == 11 + 10
     cost = (2 * matrix.cost - right) * (matrix.allele != haplotypes[:, matrix.column])
     scaled = np.add.reduceat(cost, matrix.first[:-1], axis=1).min(axis=0)

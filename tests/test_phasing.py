@@ -17,9 +17,9 @@ import pytest
 from golden_runs import PARITY
 from program import is_running
 
-from preprocess.phasing import LongPhase, PhasingError, WhatsHap, find_longphase, find_whatshap, read_phased
-from shared.errors import ConfigError, InputError
-from shared.process import run_program
+from clair3.errors import ConfigError, InputError
+from clair3.phasing.phasers import LongPhase, PhasingError, WhatsHap, find_longphase, find_whatshap, read_phased
+from clair3.util.process import run_program
 
 ORACLE = "2.8"
 """WhatsHap of the golden runs; another version may phase otherwise."""

@@ -14,12 +14,13 @@ import program
 import pysam
 import pytest
 
-from clair3 import ledger, pipeline, stages, vcf
-from clair3.checkpoint import load_model, save_model
-from clair3.config import CallingConfig
+from clair3.calling import pipeline, stages, tasks
+from clair3.calling.config import CallingConfig
+from clair3.errors import ClairError, CoreError
+from clair3.features.candidates import CandidateRule
+from clair3.inference.checkpoint import load_model, save_model
+from clair3.io import vcf
 from clair3.model import Clair3_P
-from preprocess.candidates import CandidateRule
-from shared.errors import ClairError, CoreError
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_a_failing_chunk_fails_the_run(config, monkeypatch):
 @pytest.mark.parametrize("damage", ["missing", "cut", "changed", "stale"])
 def test_the_merge_checks_every_row(config, monkeypatch, damage):
     chunks = []
-    write = ledger.Ledger.write
+    write = tasks.Ledger.write
 
     def spoil(self, chunk, lines):
         row = write(self, chunk, lines)
@@ -158,8 +159,8 @@ def test_the_merge_checks_every_row(config, monkeypatch, damage):
                 path.write_text(text.replace(self.digest, "0" * 16))
         return row
 
-    monkeypatch.setattr(ledger.Ledger, "write", spoil)
-    with pytest.raises(ledger.LedgerError, match="run again"):
+    monkeypatch.setattr(tasks.Ledger, "write", spoil)
+    with pytest.raises(tasks.LedgerError, match="run again"):
         call(config, threads=1)
     assert not list(config.output.glob("*.vcf.gz*"))
 

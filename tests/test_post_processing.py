@@ -6,8 +6,8 @@ import pytest
 from pileup_reference import Read
 from random_reads import draw, write_bam
 
-from clair3.__main__ import main as clair3
-from clair3.pair_end_depth import supports
+from clair3.cli.main import main as clair3
+from clair3.legacy.postprocess import supports
 
 HEAD = "##fileformat=VCFv4.2\n##contig=<ID=c,length=100>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS\n"
 POS = 50

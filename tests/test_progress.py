@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from shared.progress import LINE_SECONDS, Lines, progress_bar
+from clair3.util.progress import LINE_SECONDS, Lines, progress_bar
 
 
 class Clock:

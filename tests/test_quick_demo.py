@@ -14,8 +14,7 @@ import pytest
 import small_sample
 from test_install import copy_of_checkout
 
-from clair3.model_card import ModelCard, write_card
-from clair3.model_registry import BUNDLED, DEFAULTS
+from clair3.models.registry import BUNDLED, DEFAULTS, ModelCard, write_card
 from scripts.make_sample import PLATFORMS, make_sample
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clair3.core import CancelFlag, Cancelled
 from clair3.core.realignment import composed, haplotypes, local_alignment, shift
-from shared.errors import CoreError
+from clair3.errors import CoreError
 from tests import realignment_reference as reference
 
 GOOD = bytes([40])

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clair3 import core
-from clair3.__main__ import main
+from clair3.cli.main import main
 from clair3.core.realignment import write_realigned
-from preprocess.realignment import part_of, realign_reads
-from shared.errors import ClairError
-from shared.records import Region
-from shared.reference import read_reference
+from clair3.errors import ClairError
+from clair3.io.fasta import read_reference
+from clair3.legacy.realign_reads import part_of, realign_reads
+from clair3.records import Region
 from tests import realignment_reference as reference
 from tests.random_short_reads import CONTIG, LENGTH, Sample, make_sample, write_bam
 
@@ -236,8 +236,8 @@ import numpy as np
 from clair3 import core
 from clair3.core.realignment import write_realigned
 from clair3.core.short_reads import iter_short_reads
-from preprocess.full_alignment import RowRule, bins_of
-from shared.records import Region
+from clair3.features.full_alignment import RowRule, bins_of
+from clair3.records import Region
 
 bam, fasta, stream, *places = sys.argv[1:]
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.records import Region, SupportBatch
+from clair3.records import Region, SupportBatch
 
 bases = st.text("ACGT", min_size=1, max_size=5)
 items = st.tuples(st.sampled_from("XDIR"), bases, st.integers(1, 99))

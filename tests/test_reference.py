@@ -7,8 +7,8 @@ import pysam
 import pytest
 from tiny_genome import LENGTHS, write_fasta
 
-from shared.errors import InputError
-from shared.reference import Contig, in_output_order, read_reference
+from clair3.errors import InputError
+from clair3.io.fasta import Contig, in_output_order, read_reference
 
 
 def refused(path, message):

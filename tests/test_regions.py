@@ -10,23 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import ConfigError, InputError
-from shared.records import Region
-from shared.reference import Contig
-from shared.regions import (
-    MAX_GAP,
-    SEEK_BASES,
-    TASK_BASES,
-    allowed_at_sites,
-    allowed_in_bed,
-    group_near,
-    merge,
-    pad,
-    pad_sites,
-    plan_chunks,
-    read_bed,
-    read_sites,
-)
+from clair3.errors import ConfigError, InputError
+from clair3.features.chunks import MAX_GAP, SEEK_BASES, TASK_BASES, group_near, plan_chunks
+from clair3.io.bed import allowed_at_sites, allowed_in_bed, merge, pad, pad_sites, read_bed, read_sites
+from clair3.io.fasta import Contig
+from clair3.records import Region
 
 
 def write(path, text):

@@ -8,10 +8,10 @@ from golden_runs import PARITY, PARITY_RUNS, read_records
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.rows import merge_rows
-from clair3.selection import QualCounts, SelectionRule, cut_blocks, select, within
-from clair3.vcf import FinalRule, filter_row
-from shared.platforms import PLATFORMS
+from clair3.calling.selection import QualCounts, SelectionRule, cut_blocks, select, within
+from clair3.calling.tasks import merge_rows
+from clair3.io.vcf import FinalRule, filter_row
+from clair3.platforms import PLATFORMS
 
 positions = st.lists(st.integers(1, 60), unique=True).map(sorted)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.process import cpu_count
+from clair3.util.process import cpu_count
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_HERE = "not speed and not (test_simulate and slow)"

@@ -29,11 +29,12 @@ from random_reads import (
 from scripted_reference import mpileup, read_texts, scripted_pileup
 
 from clair3 import core
-from clair3.__main__ import main as clair3
-from preprocess.candidates import CandidateRule
-from preprocess.pileup import iter_pileup
-from shared.records import Region, TensorBatch
-from shared.regions import Chunk, allowed_in_bed, clip, target_intervals
+from clair3.cli.main import main as clair3
+from clair3.features.candidates import CandidateRule
+from clair3.features.chunks import Chunk
+from clair3.features.pileup import iter_pileup
+from clair3.io.bed import allowed_in_bed, clip, target_intervals
+from clair3.records import Region, TensorBatch
 
 SCRIPTED = CandidateRule(indel_min_af=0.08, scripted=True)
 CHANNEL = {name: i for i, name in enumerate(CHANNELS)}

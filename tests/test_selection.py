@@ -14,7 +14,7 @@ from golden_runs import PARITY, PARITY_RUNS, read_records
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.selection import (
+from clair3.calling.selection import (
     BLOCK_SIZE,
     Block,
     Cutoffs,
@@ -25,9 +25,9 @@ from clair3.selection import (
     within,
     write_snps,
 )
-from shared.errors import ConfigError, InputError
-from shared.platforms import PLATFORMS
-from shared.records import Region
+from clair3.errors import ConfigError, InputError
+from clair3.platforms import PLATFORMS
+from clair3.records import Region
 
 GOLDEN = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "golden" / "runs"
 

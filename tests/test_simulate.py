@@ -17,21 +17,19 @@ from golden_runs import PARITY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clair3.cli.profile import count
 from clair3.core.simulate import RUN, short_repeats
-from preprocess.simulate.error_counts import Runs, contexts, counted
-from preprocess.simulate.estimation import estimate
-from preprocess.simulate.genome import decode, encode, make_sequence, read_contigs, write_fasta
-from preprocess.simulate.haplotypes import fitting, haplotype, read_variants, to_reference
-from preprocess.simulate.learning import count
-from preprocess.simulate.mapping import unique_places
-from preprocess.simulate.mixtures import factor_quantiles, site_rates
-from preprocess.simulate.profile import STATES, check_profile, kmer_code, kmer_text, profile_text, read_profile
-from preprocess.simulate.profile_choice import FOLDER, draw_profile, load, varied
-from preprocess.simulate.read_plan import ReadRule
-from preprocess.simulate.reads import simulate_reads
-from preprocess.simulate.strangers import draw_conditions
-from preprocess.simulate.variants import Drawer, Variant, VariantRule, left_aligned
-from shared.errors import InputError
+from clair3.errors import InputError
+from clair3.simulate.contamination import draw_conditions
+from clair3.simulate.error_counts import Runs, contexts, counted
+from clair3.simulate.estimation import estimate, factor_quantiles, site_rates
+from clair3.simulate.genome import decode, encode, make_sequence, read_contigs, write_fasta
+from clair3.simulate.haplotypes import fitting, haplotype, read_variants, to_reference
+from clair3.simulate.profile import STATES, check_profile, kmer_code, kmer_text, profile_text, read_profile
+from clair3.simulate.profile_choice import FOLDER, draw_profile, load, varied
+from clair3.simulate.read_plan import ReadRule, unique_places
+from clair3.simulate.reads import simulate_reads
+from clair3.simulate.variants import Drawer, Variant, VariantRule, left_aligned
 from tests.program import clair3
 from tests.simulated import NO_STRANGERS, SOFT, aligned, check_alignments, make_genome, spelled_copies
 
@@ -606,9 +604,9 @@ def test_bad_input_is_one_line(genome, reads, tmp_path):
         ((*reads_of, "--truth", truth, "--contamination", 0.9), "contamination"),
         ((*reads_of, "--truth", truth, "--seed", -1), "--seed"),
     ]
-    from preprocess.simulate import commands
-    from shared.cli import make_parser
-    from shared.errors import ClairError
+    from clair3.cli import simulate as commands
+    from clair3.cli.arguments import make_parser
+    from clair3.errors import ClairError
 
     for words, named in cases:
         with pytest.raises(ClairError) as error:

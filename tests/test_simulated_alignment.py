@@ -9,10 +9,10 @@ import numpy as np
 import pysam
 import pytest
 
-from preprocess.simulate.aligner import error_rate, fastq_of, preset
-from preprocess.simulate.profile_choice import load
-from preprocess.simulate.read_plan import ReadRule
-from preprocess.simulate.reads import simulate_reads
+from clair3.simulate.aligner import error_rate, fastq_of, preset
+from clair3.simulate.profile_choice import load
+from clair3.simulate.read_plan import ReadRule
+from clair3.simulate.reads import simulate_reads
 from tests.program import clair3
 from tests.simulated import make_genome
 

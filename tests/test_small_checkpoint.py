@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from clair3.__main__ import main as clair3
-from clair3.checkpoint import load_model, read_checkpoint, save_model
+from clair3.cli.main import main as clair3
+from clair3.errors import InputError
+from clair3.inference.checkpoint import load_model, read_checkpoint, save_model
 from clair3.model import random_model
-from clair3.model_assembly import assemble, read_figures
-from clair3.model_card import NETWORK_FILES, SIMULATED, ModelCard, check_digest, read_card, write_card
-from clair3.model_store import check_model
-from clair3.small_checkpoint import rounded, small_checkpoint
-from shared.errors import InputError
+from clair3.models.assemble import assemble, read_figures, rounded, small_checkpoint
+from clair3.models.fetch import check_model
+from clair3.models.registry import NETWORK_FILES, SIMULATED, ModelCard, check_digest, read_card, write_card
 
 
 @given(arrays(np.float32, 20, elements=st.floats(-(2.0**100), 2.0**100, width=32)))

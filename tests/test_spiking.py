@@ -12,16 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocess.simulate import commands
-from preprocess.simulate.contig_spiker import SpikeRule
-from preprocess.simulate.profile_choice import load
-from preprocess.simulate.read_edits import Change, Moves, ReadEdit, change_of
-from preprocess.simulate.read_plan import ReadRule
-from preprocess.simulate.reads import simulate_reads
-from preprocess.simulate.spiking import Sample, Wanted, spike
-from preprocess.simulate.variants import VariantRule
-from shared.cli import make_parser
-from shared.errors import ClairError
+from clair3.cli import simulate
+from clair3.cli.arguments import make_parser
+from clair3.errors import ClairError
+from clair3.simulate.profile_choice import load
+from clair3.simulate.read_edits import Change, Moves, ReadEdit, change_of
+from clair3.simulate.read_plan import ReadRule
+from clair3.simulate.reads import simulate_reads
+from clair3.simulate.spike_in import Sample, SpikeRule, Wanted, spike
+from clair3.simulate.variants import VariantRule
 from tests.simulated import NO_STRANGERS, aligned, check_alignments, make_genome, spelled_copies
 
 DENSE = VariantRule(density=(0.004, 0.006), indels=0.5, structural=0)
@@ -342,9 +341,9 @@ def test_bad_input_is_one_line(genome, tmp_path):
         ((*files, "--variants", tmp_path / "name.vcf"), "has no contig chr20 but 20"),
     ]
     for words, named in cases:
-        args = make_parser(commands, "", "clair3 simulate").parse_args(list(map(str, ("spike", *words))))
+        args = make_parser(simulate, "", "clair3 simulate").parse_args(list(map(str, ("spike", *words))))
         with pytest.raises(ClairError) as error:
-            commands.run(args)
+            simulate.run(args)
             pytest.fail(str(words))
         assert named in str(error.value) and "\n" not in str(error.value), words
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
@@ -353,4 +352,4 @@ def test_bad_input_is_one_line(genome, tmp_path):
     Path(f"{bam}.bai").rename(tmp_path / "reads.bam.bai")
     with pytest.raises(ClairError, match="is the input"):
         words = ("spike", "--bam_fn", tmp_path / "reads.bam", *into[2:])
-        commands.run(make_parser(commands, "", "clair3 simulate").parse_args(list(map(str, words))))
+        simulate.run(make_parser(simulate, "", "clair3 simulate").parse_args(list(map(str, words))))

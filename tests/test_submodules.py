@@ -13,18 +13,18 @@ import pysam
 import pytest
 from golden_runs import PARITY, PARITY_RUNS, assert_same_records, run_arguments
 
-from clair3 import chunk_calling
-from clair3.__main__ import COMMANDS
-from clair3.__main__ import main as clair3
-from clair3.chunk_calling import Part, bounds, read_candidates
-from clair3.selection import Block, without_likelihoods
-from clair3.sorting import sort_lines
-from preprocess.phasing import WhatsHap, find_whatshap
-from preprocess.tensor_text import parse_support
-from shared.errors import ConfigError, InputError
-from shared.joblog import check_jobs
-from shared.platforms import PLATFORMS
-from shared.reference import Contig
+from clair3.calling.selection import Block, without_likelihoods
+from clair3.cli.main import COMMANDS
+from clair3.cli.main import main as clair3
+from clair3.errors import ConfigError, InputError
+from clair3.io.candidate_files import Part, read_candidates
+from clair3.io.fasta import Contig
+from clair3.legacy import call_chunk
+from clair3.legacy.call_chunk import bounds
+from clair3.legacy.sort_vcf import check_jobs, sort_lines
+from clair3.legacy.tensor_text import parse_support
+from clair3.phasing.phasers import WhatsHap, find_whatshap
+from clair3.platforms import PLATFORMS
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTIG = "chr21"
@@ -568,7 +568,7 @@ def test_calling_has_no_file_without_calls(sample, tmp_path, monkeypatch):
     """One chunk of nothing: an older result goes, and none takes its place (spec/calling.md 4)."""
     output = tmp_path / "calls.vcf"
     output.write_text("old")
-    monkeypatch.setattr(chunk_calling, "bounds", lambda *args, **kwargs: (chunk_calling.Cell(0, 0), (0, 0)))
+    monkeypatch.setattr(call_chunk, "bounds", lambda *args, **kwargs: (call_chunk.Cell(0, 0), (0, 0)))
     contig = (sample / "ref.fa").read_text().split()[0][1:]
     files = (f"--bam_fn={sample / 'reads.bam'}", f"--ref_fn={sample / 'ref.fa'}", f"--call_fn={output}")
     model = f"--chkpnt_fn={sample / 'model' / 'pileup'}"

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tf_writer import entry, field, fixed32, table, write_checkpoint
 
-from clair3.tf.checkpoint import TfCheckpoint
-from clair3.tf.crc32c import POLYNOMIAL, crc32c
-from shared.errors import InputError
+from clair3.errors import InputError
+from clair3.inference.tf_checkpoint import POLYNOMIAL, TfCheckpoint, crc32c
 
 VARIABLES = {
     ("dense", "kernel"): np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -81,7 +80,7 @@ def test_other_float_types_become_float32(tmp_path, dtype):
 def test_reading_needs_neither_torch_nor_tensorflow(tmp_path):
     index = write_checkpoint(tmp_path / "m", VARIABLES)
     code = (
-        "import sys; from pathlib import Path; from clair3.tf.checkpoint import TfCheckpoint\n"
+        "import sys; from pathlib import Path; from clair3.inference.tf_checkpoint import TfCheckpoint\n"
         f"print(TfCheckpoint(Path({str(index)!r})).variable('dense', 'bias', shape=(3,)).tolist())\n"
         "assert not {'torch', 'tensorflow'} & set(sys.modules)"
     )

@@ -5,11 +5,10 @@ import pytest
 import tf_writer
 import torch
 
-from clair3.checkpoint import load_model, read_checkpoint
+from clair3.errors import InputError
+from clair3.inference.checkpoint import find_checkpoint, find_tf_index, load_model, read_checkpoint, read_digest
+from clair3.inference.tf_networks import read_network
 from clair3.model import random_model
-from clair3.models import find_checkpoint, find_tf_index, read_digest
-from clair3.tf.networks import read_network
-from shared.errors import InputError
 
 torch.set_num_threads(1)
 

@@ -14,21 +14,21 @@ import torch
 from program import ROOT
 from training_bins import write_bin
 
-from clair3.bins import Bin
-from clair3.checkpoint import load_model, read_checkpoint, save_model
-from clair3.genotyping import quality
+from clair3.cli.arguments import Terminated, make_parser
+from clair3.errors import ConfigError, InputError
+from clair3.genotype.decode import quality
+from clair3.genotype.labels import classes_of
+from clair3.inference.checkpoint import load_model, read_checkpoint, save_model
+from clair3.io.bins import Bin
 from clair3.model import random_model
-from clair3.model_card import check_digest, read_card
-from clair3.task.label import classes_of
-from clair3.training import distributed, inputs, loop, options, plots, session
-from clair3.training.data import Batches, Rows, RowsInMemory
-from clair3.training.distributed import Ranks
-from clair3.training.journal import Journal, read_epochs
-from clair3.training.metrics import EpochMetrics
-from clair3.training.network import TrainingForm, make_network, recompute_in_backward
-from clair3.training.plan import Split, epoch_batches
-from shared.cli import Terminated, make_parser
-from shared.errors import ConfigError, InputError
+from clair3.models.registry import check_digest, read_card
+from clair3.training.trainer import data, distributed, loop, options, plots, session
+from clair3.training.trainer.data import Batches, Rows, RowsInMemory
+from clair3.training.trainer.distributed import Ranks
+from clair3.training.trainer.journal import Journal, read_epochs
+from clair3.training.trainer.losses import EpochMetrics
+from clair3.training.trainer.network import TrainingForm, make_network, recompute_in_backward
+from clair3.training.trainer.plan import Split, epoch_batches
 
 
 @pytest.fixture
@@ -459,9 +459,9 @@ WORKER = """
 import sys, torch
 sys.path[:0] = ["tests"]
 from pathlib import Path
-from clair3.training.config import TrainingConfig
-from clair3.training.distributed import join, leave
-from clair3.training.network import make_network
+from clair3.training.trainer.config import TrainingConfig
+from clair3.training.trainer.distributed import join, leave
+from clair3.training.trainer.network import make_network
 import torch.nn.functional as F
 F.dropout = lambda x, *_, **__: x
 from test_training import trainer
@@ -537,7 +537,7 @@ def test_rows_in_memory_are_the_rows(few):
 def test_hold_out(few, training_config, excluded, left):
     write_bin(few / "bin_s_20_1", 300, seed=3, contig="chr20")
     exclude = () if excluded == "none" else tuple(excluded.split(","))
-    opened, _ = inputs.open_all(training_config(exclude_contigs=exclude))
+    opened, _ = data.open_all(training_config(exclude_contigs=exclude))
     assert len(opened) == left
 
 

@@ -14,20 +14,21 @@ import pytest
 
 pytest.importorskip("h5py", reason="bins need h5py: pip install -e .[train]")
 
+
 from clair3 import core
-from clair3.__main__ import main as clair3
-from clair3.bins import COLUMNS, Bin
-from clair3.chunk_calling import read_candidates
-from clair3.selection import cut_blocks
-from clair3.task import gt21, label
-from clair3.training_data import TensorJob
-from preprocess.candidates import CandidateRule
-from preprocess.full_alignment import RowRule
-from preprocess.phasing import read_phased
-from preprocess.tensor_text import iter_lines
-from preprocess.training_tensors import HAPLOTYPE, PHASED, Candidates
-from shared.errors import ConfigError
-from shared.records import Region
+from clair3.calling.selection import cut_blocks
+from clair3.cli.main import main as clair3
+from clair3.errors import ConfigError
+from clair3.features.candidates import CandidateRule
+from clair3.features.full_alignment import RowRule
+from clair3.genotype import labels
+from clair3.io.bins import COLUMNS, Bin
+from clair3.io.candidate_files import read_candidates
+from clair3.legacy.tensor_text import iter_lines
+from clair3.phasing.phasers import read_phased
+from clair3.records import Region
+from clair3.training.data.examples import HAPLOTYPE, PHASED, Candidates
+from clair3.training.data.make_bins import TensorJob
 
 CONTIG, LENGTH = "chr20", 60_000
 
@@ -110,16 +111,16 @@ def test_pileup_rows_are_those_of_calling_with_labels(pileup_bin, sample_reads, 
             assert rows["alt_info"][i].decode() == batch.support.text(
                 int(np.flatnonzero(batch.pos == at)[0]), chr(text[-17])
             )
-    variant = label.is_variant(rows["label"])
+    variant = labels.is_variant(rows["label"])
     assert set(pos[variant].tolist()) == truth.keys() & set(pos.tolist()) and variant.sum() > 40
-    for at, classes in zip(pos.tolist(), label.classes_of(rows["label"]).tolist(), strict=True):
+    for at, classes in zip(pos.tolist(), labels.classes_of(rows["label"]).tolist(), strict=True):
         _, _, ref, alt, *genotype = truth.get(at, "- - - - 0 0").split()
         change = len(alt) - len(ref)
         lengths = [0 if number == "0" else change for number in genotype]
         assert [classes[2] - 16, classes[3] - 16] == sorted(lengths)
         assert classes[1] == {"00": 0, "11": 1, "01": 2}["".join(genotype)]
         if change == 0 and genotype == ["0", "1"]:
-            assert gt21.LABELS[classes[0]] == "".join(sorted((ref, alt)))
+            assert classes.LABELS[classes[0]] == "".join(sorted((ref, alt)))
 
 
 @pytest.mark.parametrize("chunks", [2, 5])
@@ -163,7 +164,7 @@ def test_sampling_and_order_repeat_with_the_seed(pileup_bin, sample_reads, made,
         for seed in (3, 3, 4)
     ]
     assert_same(found[0], found[1])
-    variants = [label.is_variant(rows["label"]) for rows in (*found, pileup_bin)]
+    variants = [labels.is_variant(rows["label"]) for rows in (*found, pileup_bin)]
     assert len({int(variant.sum()) for variant in variants}) == 1
     assert abs((~variants[0]).sum() - variants[0].sum()) < 4 * variants[0].sum() ** 0.5
     assert found[0]["position"].tolist() != found[2]["position"].tolist()
@@ -210,7 +211,7 @@ def test_full_alignment_rows_are_those_of_calling(sample_reads, made, tmp_path):
     kept = np.isin(every, pos)
     assert (batch.tensors[kept] == rows["position_matrix"]).all() and rows["position_matrix"].dtype == np.int8
     assert set(every[~kept].tolist()) <= truth_of(made).keys()
-    assert set(pos[label.is_variant(rows["label"])].tolist()) == truth_of(made).keys() & set(pos.tolist())
+    assert set(pos[labels.is_variant(rows["label"])].tolist()) == truth_of(made).keys() & set(pos.tolist())
 
 
 def test_unphased_copies(sample_reads, made, tmp_path):
@@ -437,7 +438,7 @@ def test_golden_bins_are_made_again_from_text(name, options, shared_data, tmp_pa
     texts = [b"\t".join(pair).decode() for pair in zip(golden["position"], golden["alt_info"], strict=True)]
     truth, found = [], []
     for tensor, classes, text in zip(
-        golden["position_matrix"], label.classes_of(golden["label"]).tolist(), texts, strict=True
+        golden["position_matrix"], labels.classes_of(golden["label"]).tolist(), texts, strict=True
     ):
         contig, pos, window = text.split("\t")[0].split(":")
         if classes[1]:

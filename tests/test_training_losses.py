@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from clair3.model import HEAD_SIZES, random_model
-from clair3.training.losses import class_weights, focal_loss, focal_loss_of_probabilities, head_losses
-from clair3.training.network import make_network
-from clair3.training.optimizers import (
+from clair3.training.trainer.losses import class_weights, focal_loss, focal_loss_of_probabilities, head_losses
+from clair3.training.trainer.network import make_network
+from clair3.training.trainer.optimizers import (
     OPTIMIZERS,
     SCHEDULES,
     Lookahead,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.training.plan import (
+from clair3.errors import ConfigError
+from clair3.training.trainer.plan import (
     MODES,
     count_rows,
     cut_batches,
@@ -16,7 +17,6 @@ from clair3.training.plan import (
     split_rows,
     upstream_split,
 )
-from shared.errors import ConfigError
 
 BINS = st.lists(st.integers(1, 900), min_size=1, max_size=5)
 

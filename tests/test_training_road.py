@@ -13,17 +13,18 @@ from hypothesis import strategies as st
 
 pytest.importorskip("h5py", reason="bins need h5py: pip install -e .[train]")
 
-from clair3 import training_road
-from clair3.bins import Bin
-from clair3.checkpoint import read_checkpoint
-from clair3.training import journal
-from clair3.training_road import steps as stepping
-from clair3.training_road.config import read_config
-from clair3.training_road.plan import plan
-from clair3.training_road.steps import BEGUN, CHANGED, DONE, TO_DO, Road, Step, StepError
-from shared import cli
-from shared.errors import ClairError
-from shared.process import run_program
+
+from clair3.cli import arguments
+from clair3.errors import ClairError
+from clair3.inference.checkpoint import read_checkpoint
+from clair3.io.bins import Bin
+from clair3.training import workflow
+from clair3.training.trainer import journal
+from clair3.training.workflow import steps as stepping
+from clair3.training.workflow.config import read_config
+from clair3.training.workflow.plan import plan
+from clair3.training.workflow.steps import BEGUN, CHANGED, DONE, TO_DO, Road, Step, StepError
+from clair3.util.process import run_program
 
 HEAD = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS\n"
 
@@ -402,8 +403,8 @@ def test_words_of_a_program_go_to_the_log_as_they_come(tmp_path):
 
 
 def start(path: Path, *options: str) -> None:
-    parser = cli.make_parser(training_road, "")
-    training_road.run(parser.parse_args([str(path), *options]))
+    parser = arguments.make_parser(workflow, "")
+    workflow.run(parser.parse_args([str(path), *options]))
 
 
 def test_dry_run_and_until(values, tmp_path, capsys):

@@ -8,10 +8,10 @@ import yaml
 
 pytest.importorskip("h5py", reason="bins need h5py: pip install -e .[train]")
 
-from clair3.__main__ import main as clair3
-from clair3.model_card import read_card
-from clair3.training_road.simulated import read_recipe, road_of, steps
-from shared.errors import ClairError
+from clair3.cli.main import main as clair3
+from clair3.errors import ClairError
+from clair3.models.registry import read_card
+from clair3.training.workflow.simulated import read_recipe, road_of, steps
 
 ROOT = Path(__file__).resolve().parent.parent
 

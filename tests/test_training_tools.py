@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_genome import write_fasta, write_reads
 
-from clair3.__main__ import main as clair3
-from clair3.checkpoint import save_model
+from clair3.cli.main import main as clair3
+from clair3.errors import ConfigError, InputError
+from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
+from clair3.inference.checkpoint import save_model
 from clair3.model import random_model
-from clair3.model_assembly import assemble
-from clair3.model_card import ModelCard, check_digest, read_card, write_card
-from clair3.task.main import FULL_ALIGNMENT, PILEUP
-from clair3.truth_phasing import phased_rows, unphased_rows
-from preprocess.phasing import read_phased
-from preprocess.subsampling import Draw, subsample
-from shared.errors import ConfigError, InputError
+from clair3.models.assemble import assemble
+from clair3.models.registry import ModelCard, check_digest, read_card, write_card
+from clair3.phasing.phasers import read_phased
+from clair3.training.data.phase_truth import phased_rows, unphased_rows
+from clair3.training.data.subsample import Draw, subsample
 
 
 def refusal(capsys, *words: str) -> str:

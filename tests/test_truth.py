@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.__main__ import main as clair3
-from preprocess.confident_regions import extend_bed, intersection, is_within, read_extended, read_intervals
-from preprocess.truth import Truth, read_truth, simplified
-from shared.errors import InputError
-from shared.regions import merge
+from clair3.cli.main import main as clair3
+from clair3.errors import InputError
+from clair3.io.bed import extend_bed, intersection, is_within, merge, read_extended, read_intervals
+from clair3.training.data.truth import Truth, read_truth, simplified
 
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS\n"
 

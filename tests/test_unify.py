@@ -16,14 +16,12 @@ from pileup_reference import DELETED, SKIPPED, Read, parse_cigar, read_events
 from program import ROOT
 from random_reads import aligned_segment, cases, draw, write_fasta
 
-from clair3.__main__ import main as clair3
-from preprocess.truth import trim
-from preprocess.unify import Unified, unify
-from preprocess.unify.groups import iter_groups
-from preprocess.unify.matching import Slice, candidate_options, combinations
-from preprocess.unify.read_alleles import iter_sites
-from preprocess.unify.sites import Site, details_line, read_details
-from preprocess.unify.variants import UnifyRule, Variant, candidate, phased_genotype, same_alleles
+from clair3.cli.main import main as clair3
+from clair3.training.data.truth import trim
+from clair3.training.data.unify import Unified, unify
+from clair3.training.data.unify.matching import Slice, candidate_options, combinations, iter_groups
+from clair3.training.data.unify.read_alleles import Site, details_line, iter_sites, read_details
+from clair3.training.data.unify.variants import UnifyRule, Variant, candidate, phased_genotype, same_alleles
 
 RULE = UnifyRule()
 NAME = "UnifyRepresentation"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import unpack as room
-from shared.errors import InputError
-from shared.unpack import unpack
+from clair3.errors import InputError
+from clair3.models import fetch as room
+from clair3.models.fetch import unpack
 
 FILES = {"model/pileup.pt": b"p" * 5000, "model/full_alignment.pt": bytes(range(256)) * 40, "model/LICENCE": b"free"}
 

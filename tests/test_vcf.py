@@ -8,9 +8,9 @@ import subprocess
 import pysam
 import pytest
 
-from clair3.vcf import FinalRule, VcfWriter, final_filter, header, row
-from shared.errors import ClairError, ConfigError, InputError
-from shared.records import Call
+from clair3.errors import ClairError, ConfigError, InputError
+from clair3.io.vcf import FinalRule, VcfWriter, final_filter, header, row
+from clair3.records import Call
 
 CONTIGS = [("chr1", 1000), ("chr2", 500)]
 

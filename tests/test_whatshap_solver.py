@@ -16,15 +16,15 @@ import pysam
 import pytest
 from program import ROOT, is_running
 
-from clair3 import vcf
 from clair3.core import Source
 from clair3.core.phasing import phase_alleles
-from preprocess import whatshap_solver
-from preprocess.phasing import PhasingError, WhatsHap, WhatsHapSolver, find_whatshap, open_whatshap
-from preprocess.whatshap_reads import PhaseAlleles, iter_templates
-from preprocess.whatshap_solver import CHECKED, NotThis, read_snps
-from shared.coprocess import Coprocesses, Ended
-from shared.process import run_program
+from clair3.io import vcf
+from clair3.phasing import whatshap_worker
+from clair3.phasing.phasers import PhasingError, WhatsHap, WhatsHapSolver, find_whatshap, open_whatshap
+from clair3.phasing.whatshap_reads import PhaseAlleles, iter_templates
+from clair3.phasing.whatshap_worker import CHECKED, NotThis, read_snps
+from clair3.phasing.worker_pool import Coprocesses, Ended
+from clair3.util.process import run_program
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def compare_with_command(folder: Path, seeds: range) -> tuple[int, int]:
             given.write_text(header + "".join(f"{row}\n" for row in rows[contig.name]))
             answers.add(whatshap._ask("a test", contig=contig.name, vcf=given, output=output))
             found += records(output)
-    assert answers == {whatshap_solver.DONE}
+    assert answers == {whatshap_worker.DONE}
     for mine, row in zip(found, records(expected), strict=True):
         assert mine == row
     return len(found), sum("|" in row for row in found)
@@ -295,7 +295,7 @@ def test_when_the_solver_is_used(odd, tmp_path, monkeypatch):
     with open_whatshap(str(program), bam, reference) as whatshap:
         assert whatshap == WhatsHap((str(program),), bam, reference, whatshap.cancelled)
     for found, kind in (("2.5", WhatsHap), ("2.8", WhatsHapSolver), ("2.80", WhatsHap)):
-        monkeypatch.setattr(whatshap_solver, "version", lambda name, found=found: found)
+        monkeypatch.setattr(whatshap_worker, "version", lambda name, found=found: found)
         for given in (None, "whatshap"):
             with open_whatshap(given, bam, reference) as whatshap:
                 assert type(whatshap) is kind
@@ -404,7 +404,7 @@ def test_a_worker_ends_with_a_killed_run(tmp_path):
     busy = "import ctypes\nend_with(pipe)\nsys.stdout.write(f'{os.getpid()}\\n'); sys.stdout.flush()\n"
     argv = helper(tmp_path, f"sys.path.insert(0, {str(ROOT)!r})\nfrom clair3.core.lifeline import end_with\n{busy}")
     Path(argv[1]).write_text(Path(argv[1]).read_text() + "ctypes.PyDLL(None).sleep(60)\n")
-    run = "import sys\nfrom shared.coprocess import Coprocess\none = Coprocess(sys.argv[1:])\n"
+    run = "import sys\nfrom clair3.phasing.worker_pool import Coprocess\none = Coprocess(sys.argv[1:])\n"
     run += "print(one.process.stdout.readline().decode(), flush=True)\nsys.stdin.read()\n"
     parent = subprocess.Popen(
         [sys.executable, "-c", run, *argv], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -421,7 +421,7 @@ def test_the_worker_is_light(checked, odd, tmp_path):
     bam, reference, given, _ = odd
     code = """
 import json, os, signal, sys
-import preprocess.whatshap_solver as solver
+import clair3.phasing.whatshap_worker as solver
 answer = solver.phase(*sys.argv[1:])
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 print(answer, sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "scipy", "pandas", "h5py"}))

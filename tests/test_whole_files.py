@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from shared.errors import InputError
-from shared.whole_files import unfinished_in_folder, write_whole
+from clair3.errors import InputError
+from clair3.io.atomic import unfinished_in_folder, write_whole
 
 
 def test_a_pipe_or_device_is_not_replaced(tmp_path):

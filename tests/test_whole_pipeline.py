@@ -23,15 +23,15 @@ import pytest
 import small_sample
 import torch
 
-from clair3 import calling, phasing_stage, pipeline, selection, stages
-from clair3.checkpoint import read_checkpoint
-from clair3.config import LONGPHASE, CallingConfig
-from clair3.selection import SelectionRule
-from preprocess import whatshap_solver
-from preprocess.candidates import CandidateRule
-from preprocess.phasing import PhasingError, WhatsHapSolver, find_whatshap
-from shared import log
-from shared.errors import CoreError
+from clair3.calling import phasing, pipeline, selection, stages
+from clair3.calling.config import LONGPHASE, CallingConfig
+from clair3.calling.selection import SelectionRule
+from clair3.errors import CoreError
+from clair3.features.candidates import CandidateRule
+from clair3.inference.checkpoint import read_checkpoint
+from clair3.phasing import whatshap_worker
+from clair3.phasing.phasers import PhasingError, WhatsHapSolver, find_whatshap
+from clair3.util import log
 
 FINAL = ("pileup.vcf.gz", "full_alignment.vcf.gz", "merge_output.vcf.gz", "merge_output.gvcf.gz")
 
@@ -286,11 +286,11 @@ def test_what_another_file_or_version_invalidates(config, monkeypatch, tmp_path,
         network, meta = read_checkpoint(tmp_path / "model" / "pileup.pt")
         torch.save({"state_dict": network, "clair3_meta": meta or {}}, tmp_path / "model" / "pileup.pt")
     elif changed == "version":
-        for module in (calling, phasing_stage):
+        for module in (pipeline, phasing):
             monkeypatch.setattr(module, "VERSION", "another")
     else:
-        monkeypatch.setattr(whatshap_solver, "CHECKED", ("9.9",))
-        monkeypatch.setattr(whatshap_solver, "version", lambda name: "9.9")
+        monkeypatch.setattr(whatshap_worker, "CHECKED", ("9.9",))
+        monkeypatch.setattr(whatshap_worker, "version", lambda name: "9.9")
     assert call(config, resume=True) == whole
     assert done == redone
 

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from shared.workers import in_order
+from clair3.util.parallel import in_order
 
 
 def test_results_come_in_order_and_not_too_far_ahead():

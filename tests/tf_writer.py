@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from clair3.tf.crc32c import masked_crc32c
+from clair3.inference.tf_checkpoint import masked_crc32c
 
 FLOAT32 = 1
 DTYPES = {"float32": FLOAT32, "float64": 2, "float16": 19, "int32": 3, "int64": 9}

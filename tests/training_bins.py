@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from clair3 import bins
-from clair3.bins import BinFormat
+from clair3.io import bins
+from clair3.io.bins import BinFormat
 from clair3.model import HEAD_SIZES
-from shared.records import TrainingRows
+from clair3.records import TrainingRows
 
 
 def rows(count: int, bin_format: BinFormat, seed: int, contig: str = "chr7") -> TrainingRows:

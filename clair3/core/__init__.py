@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pysam.libchtslib  # noqa: F401  an extension built against pysam's htslib finds it loaded
 
-from shared.errors import CoreError
-from shared.records import Region, SupportBatch, TensorBatch
+from clair3.errors import CoreError
+from clair3.records import Region, SupportBatch, TensorBatch
 
 try:
     from clair3.core._core import ffi, lib
@@ -183,7 +183,7 @@ def pileup(
 ) -> Pileup:
     """Pile up a region and find its candidates.
 
-    rule     preprocess.candidates.CandidateRule
+    rule     clair3.features.candidates.CandidateRule
     allowed  (k, 2) int64  sorted, disjoint [start, end): where candidates may be; the region must reach 35 further
     gvcf     also count the gVCF evidence
     targets  (m, 2) int64  sorted, disjoint [start, end) of a BED, which the scripted rules need too; None without
@@ -253,8 +253,8 @@ def full_alignment(
     """Read the alignments around the candidates of one candidate file.
 
     candidates  (n,) int64, 0-based, ascending, distinct; at most 10,000 in v2.0.2's files (A.10)
-    rule        preprocess.full_alignment.RowRule
-    snps        preprocess.phasing.PhasedSnps of the contig, sorted by position; None: reads stay untagged
+    rule        clair3.features.full_alignment.RowRule
+    snps        clair3.records.PhasedSnps of the contig, sorted by position; None: reads stay untagged
 
     Raises CoreError for unreadable data and Cancelled when the flag was set.
     """
@@ -283,7 +283,7 @@ def full_alignment(
 
 
 def _full_rule(rule):
-    """The C struct of a preprocess.full_alignment.RowRule."""
+    """The C struct of a clair3.features.full_alignment.RowRule."""
     fields = ("min_mapq", "max_indel_length", "rows", "dwell", "haplotype_tags", "min_coverage")
     return ffi.new("c3_full_rule *", {name: getattr(rule, name) for name in fields})
 

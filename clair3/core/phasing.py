@@ -73,7 +73,7 @@ def haplotypes(source: Source, contig: str, snps, cancel: CancelFlag | None = No
     """Haplotypes of a contig's reads by its phased SNPs, by the rules of `whatshap haplotag` (spec/calling.md 7.2):
     mates are one read, and of several phase sets the one in which most alleles agree decides.
 
-    snps  preprocess.phasing.PhasedSnps, heterozygous, at distinct positions, ascending
+    snps  clair3.records.PhasedSnps, heterozygous, at distinct positions, ascending
 
     Reads that do not count are those of phase_alleles, except duplicates, which do. Raises CoreError for unreadable
     data and Cancelled when the flag was set.

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from clair3.core import CancelFlag, Source, _check, ffi, lib
-from shared.errors import InputError
-from shared.records import Region
+from clair3.errors import InputError
+from clair3.records import Region
 
 MARGIN = lib.C3_REALIGN_MARGIN
 OPERATIONS = "MIDNSHP=X"

@@ -22,7 +22,7 @@ def iter_short_reads(
     """Realign the reads over some intervals and find candidates in them, stretch by stretch.
 
     intervals   (n, 2) int64  0-based [start, end), sorted and disjoint, at least one
-    rule        preprocess.full_alignment.RowRule
+    rule        clair3.features.full_alignment.RowRule
     haplotypes  clair3.core.phasing.Haplotypes of the contig; None: those of the HP tags, if the rule wants them
 
     stretch     shows in no result

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from clair3.core import _check, _copy, ffi, lib
-from shared.errors import InputError
+from clair3.errors import InputError
 
 CONTEXT, RUN, CHANGE = lib.C3_SIM_CONTEXT, lib.C3_SIM_RUN, lib.C3_SIM_CHANGE
 TRACT, LENGTHS, STATES, LEVELS = lib.C3_SIM_TRACT, lib.C3_SIM_LENGTHS, lib.C3_SIM_STATES, lib.C3_SIM_LEVELS

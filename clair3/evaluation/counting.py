@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from clair3.evaluation.judging import Judged
+from clair3.evaluation.classify import Judged
 
 Z_95 = 1.959963984540054
 """Standard deviations that hold 95 % of a normal distribution."""

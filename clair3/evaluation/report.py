@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from clair3.errors import UsageError
 from clair3.evaluation.counting import Interval, Score, Tally, best_point
-from shared.errors import UsageError
-from shared.version import VERSION
-from shared.whole_files import unfinished
+from clair3.io.atomic import unfinished
+from clair3.version import VERSION
 
 COLUMNS = ("truth", "found", "missed", "GT wrong", "calls", "right", "false")
 KINDS = ("SNP", "indel")

@@ -8,10 +8,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from clair3.vcf_files import contigs_of, read_header
-from preprocess.truth import allele_numbers
-from shared.compressed import is_number, read_rows
-from shared.errors import InputError
+from clair3.errors import InputError
+from clair3.io.text import is_number, read_rows
+from clair3.io.vcf import contigs_of, read_header
+from clair3.training.data.truth import allele_numbers
 
 COLUMNS = 9
 """Columns of a VCF before the first sample."""

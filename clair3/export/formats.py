@@ -7,13 +7,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shared import param_p
-from shared.errors import ConfigError
+from clair3 import tensor_shapes
+from clair3.errors import ConfigError, check_range
+from clair3.model import HEAD_SIZES
 
 OPSET = 17
 """ONNX operators of 2022: the newest set that torch 2.2 writes, and every ONNX Runtime since 1.12 reads."""
@@ -141,8 +143,8 @@ FORMATS = {
 def input_shape(network: nn.Module, rows: int) -> tuple[int, ...]:
     """Shape of a candidate's tensor; rows is the height of a full-alignment tensor."""
     if network.kind == "pileup":
-        return param_p.WINDOW, param_p.CHANNEL_COUNT
-    return rows, param_p.WINDOW, network.channels
+        return tensor_shapes.WINDOW, tensor_shapes.PILEUP_CHANNEL_COUNT
+    return rows, tensor_shapes.WINDOW, network.channels
 
 
 def random_tensors(network: nn.Module, rows: int, batch: int, generator: np.random.Generator) -> np.ndarray:
@@ -153,10 +155,12 @@ def random_tensors(network: nn.Module, rows: int, batch: int, generator: np.rand
     """
     shape = (batch, *input_shape(network, rows))
     if network.kind == "pileup":
-        depth = generator.integers(1, param_p.RESCALE_ABOVE, (batch, 1, 1), endpoint=True)
+        depth = generator.integers(1, tensor_shapes.RESCALE_ABOVE, (batch, 1, 1), endpoint=True)
         counts = generator.integers(0, depth, shape, endpoint=True).astype(np.int32)
         letter = generator.integers(0, 4, (*shape[:2], 1))
-        return np.where(np.arange(param_p.CHANNEL_COUNT) % param_p.REVERSE == letter, -counts, counts)
+        return np.where(
+            np.arange(tensor_shapes.PILEUP_CHANNEL_COUNT) % tensor_shapes.REVERSE == letter, -counts, counts
+        )
     cells = generator.integers(-100, 100, shape, np.int8, endpoint=True)
     reads = generator.integers(1, rows, (batch, 1), endpoint=True)
     filled = abs(np.arange(rows) - rows // 2) <= reads // 2
@@ -190,3 +194,47 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+MODEL_NAMES = {"pileup": "pileup", "full_alignment": "alignment"}
+"""What the client of Clair3 v2 asks for, by kind of network."""
+
+MAX_INT32 = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Repository:
+    """How Triton serves the networks.
+
+    model_version  of the models: the number of their folder
+    max_batch      candidates that Triton takes in one request, and merges requests up to
+    """
+
+    model_version: int = 1
+    max_batch: int = 1000
+
+    def __post_init__(self):
+        check_range("model_version", self.model_version, 1, MAX_INT32)
+        check_range("max_batch", self.max_batch, 1, MAX_INT32)
+
+    def files(
+        self, network: nn.Module, content: bytes, form: Format, rows: int, names: tuple[str, str]
+    ) -> dict[Path, bytes]:
+        """The files of one model by their place in the repository; content is the network in the given format."""
+        folder = Path(MODEL_NAMES[network.kind])
+        config = self.config(network, form, rows, names)
+        return {folder / str(self.model_version) / form.file: content, folder / "config.pbtxt": config.encode()}
+
+    def config(self, network: nn.Module, form: Format, rows: int, names: tuple[str, str]) -> str:
+        """The text of config.pbtxt; dims are those of one candidate, the first axis is Triton's to fill."""
+        integers = "TYPE_INT32" if network.kind == "pileup" else "TYPE_INT8"
+        dims = ", ".join(map(str, input_shape(network, rows)))
+        classes = sum(HEAD_SIZES[: network.heads])
+        return (
+            f'name: "{MODEL_NAMES[network.kind]}"\n'
+            f'backend: "{form.backend}"\n'
+            f"max_batch_size: {self.max_batch}\n"
+            f'input [ {{ name: "{names[0]}", data_type: {integers}, dims: [ {dims} ] }} ]\n'
+            f'output [ {{ name: "{names[1]}", data_type: TYPE_FP32, dims: [ {classes} ] }} ]\n'
+            "dynamic_batching { max_queue_delay_microseconds: 100 }\n"
+        )

@@ -1,1 +1,1 @@
-"""Training: bins of labelled tensors in, checkpoints out (spec/training.md C)."""
+"""Training: labelled tensors, the trainer, and the workflow that goes from reads to a model."""

@@ -24,14 +24,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 import torch
 
-from clair3 import core, options, pipeline, stages
-from clair3.compute import CPU, FP32, PRECISIONS, Compute, parse_device
-from clair3.config import CallingConfig
-from clair3.device_queue import DeviceQueue
-from clair3.devices import DeviceNetwork, compute_exactly, make_inference, resolve
+from clair3 import core
+from clair3.calling import pipeline, stages
+from clair3.calling.config import CallingConfig
+from clair3.cli import run as run_command
+from clair3.cli.arguments import make_parser
+from clair3.inference.compute import CPU, FP32, PRECISIONS, Compute, parse_device
+from clair3.inference.devices import DeviceNetwork, compute_exactly, lower_precision, make_inference, resolve
+from clair3.inference.executors import DeviceQueue
 from clair3.model import random_model
-from clair3.precision import lower_precision
-from shared.cli import make_parser
 
 NETWORKS = (  # network, shape of a candidate, candidates of a request, sizes of a piece
     ("pileup", (33, 18), 2000, (256, 1024, 4096)),
@@ -129,9 +130,9 @@ def run_config(words: list[str], folder: Path, threads: int) -> CallingConfig:
     if not words:
         words = [f"--bam_fn={SAMPLE / 'ont.bam'}", f"--ref_fn={SAMPLE / 'ref.fa'}", "--platform=ont"]
         words += [f"--threads={threads}", "--var_pct_full=0.95", "--ref_pct_full=0.95"]  # more to compute
-    args = make_parser(options, "", "run_clair3.sh").parse_args([*words, f"--output={folder / 'output'}"])
+    args = make_parser(run_command, "", "run_clair3.sh").parse_args([*words, f"--output={folder / 'output'}"])
     args.command_line = None
-    return options.config_from(args)
+    return run_command.config_from(args)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 import torch
 
-from clair3.inference import Predictor
+from clair3.inference.predictor import Predictor
 from clair3.model import random_model
 
 SIZE = 2048

@@ -16,22 +16,23 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
 
-from shared.process import limit_library_threads
+from clair3 import core
+from clair3.util.process import limit_library_threads
 
 limit_library_threads()
+
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from clair3 import core, vcf  # noqa: E402
-from clair3.checkpoint import load_model  # noqa: E402
-from clair3.genotyping import DecodeRule, decode  # noqa: E402
-from clair3.inference import Predictor, rescale_deep  # noqa: E402
-from clair3.ledger import Ledger  # noqa: E402
-from clair3.models import find_checkpoint  # noqa: E402
-from preprocess.candidates import CandidateRule  # noqa: E402
-from shared.records import Region  # noqa: E402
-from shared.regions import Chunk  # noqa: E402
+from clair3.calling.tasks import Ledger  # noqa: E402
+from clair3.features.candidates import CandidateRule  # noqa: E402
+from clair3.features.chunks import Chunk  # noqa: E402
+from clair3.genotype.decode import DecodeRule, decode  # noqa: E402
+from clair3.inference.checkpoint import find_checkpoint, load_model  # noqa: E402
+from clair3.inference.predictor import Predictor, rescale_deep  # noqa: E402
+from clair3.io import vcf  # noqa: E402
+from clair3.records import Region  # noqa: E402
 
 NOTHING = np.empty((0, 2), np.int64)
 MAPQ_NOBODY_HAS = 256

@@ -20,12 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pysam
 
-from clair3 import options, pipeline, stages
-from clair3.device_queue import InWorker
-from clair3.devices import TOGETHER
-from clair3.inference import Predictor
-from clair3.precision import DTYPES, lower_precision
-from shared.cli import make_parser
+from clair3.calling import pipeline, stages
+from clair3.cli import run as run_command
+from clair3.cli.arguments import make_parser
+from clair3.inference.devices import DTYPES, TOGETHER, lower_precision
+from clair3.inference.executors import InWorker
+from clair3.inference.predictor import Predictor
 
 
 def call(config, precision: str, folder: Path) -> tuple[dict, float]:
@@ -58,7 +58,7 @@ def main() -> None:
     args = parser.parse_args(words[:split])
     with tempfile.TemporaryDirectory() as folder:
         run = [*words[split + 1 :], f"--output={folder}/out"]
-        config = options.config_from(parsed(run))
+        config = run_command.config_from(parsed(run))
         exact, seconds = call(config, "fp32", Path(folder))
         print(f"{shlex.join(words[split + 1 :])}\nfp32\t{len(exact)} records\t{seconds:.1f} CPU s", flush=True)
         for precision in args.precision:
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def parsed(words: list[str]) -> argparse.Namespace:
-    args = make_parser(options, "", "run_clair3.sh").parse_args(words)
+    args = make_parser(run_command, "", "run_clair3.sh").parse_args(words)
     args.command_line = None
     return args
 

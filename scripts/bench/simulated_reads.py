@@ -17,8 +17,8 @@ if __package__ in (None, ""):  # started as `python scripts/bench/simulated_read
     sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
 
 from clair3.core.simulate import CHANGE, RUN
-from preprocess.simulate.error_counts import Columns, Counter, Runs, batches, consensus, lay_out
-from preprocess.simulate.genome import read_contigs
+from clair3.simulate.error_counts import Columns, Counter, Runs, batches, consensus, lay_out
+from clair3.simulate.genome import read_contigs
 
 BATCH = 8_000_000
 RUN_GROUPS = ((1, 2), (2, 4), (4, 6), (6, 8), (8, 11), (11, 15))

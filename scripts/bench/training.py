@@ -22,14 +22,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from clair3.bins import Bin, BinFormat, write_bin
-from clair3.training.config import TrainingConfig
-from clair3.training.data import Batches, Rows, RowsInMemory
-from clair3.training.distributed import Ranks
-from clair3.training.loop import Trainer
-from clair3.training.network import TrainingForm, make_network
-from clair3.training.plan import Split
-from shared.records import TrainingRows
+from clair3.io.bins import Bin, BinFormat, write_bin
+from clair3.records import TrainingRows
+from clair3.training.trainer.config import TrainingConfig
+from clair3.training.trainer.data import Batches, Rows, RowsInMemory
+from clair3.training.trainer.distributed import Ranks
+from clair3.training.trainer.loop import Trainer
+from clair3.training.trainer.network import TrainingForm, make_network
+from clair3.training.trainer.plan import Split
 
 KINDS = {"pileup": 2, "full_alignment": 4}
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from clair3.checkpoint import load_model
-from clair3.models import find_tf_index
-from clair3.tf.checkpoint import TfCheckpoint
+from clair3.inference.checkpoint import find_tf_index, load_model
+from clair3.inference.tf_checkpoint import TfCheckpoint
 
 torch.set_num_threads(1)
 

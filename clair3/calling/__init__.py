@@ -1,0 +1,1 @@
+"""A calling run: its stages, its ledger, its final files."""

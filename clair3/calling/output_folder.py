@@ -1,0 +1,107 @@
+"""The output folder of a run: names of its files, one run at a time, its plan, and what goes when a run fails."""
+
+import fcntl
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clair3.calling.config import CallingConfig
+from clair3.errors import InputError, unwritable
+from clair3.features.chunks import Chunk
+from clair3.io.atomic import unfinished_folder
+from clair3.io.inputs import Environment
+from clair3.io.vcf import unfinished_of
+
+logger = logging.getLogger(__name__)
+
+PILEUP_VCF, FULL_ALIGNMENT_VCF, MERGED_VCF = "pileup.vcf.gz", "full_alignment.vcf.gz", "merge_output.vcf.gz"
+GVCF, PHASED_VCF, PHASED_BAM = "merge_output.gvcf.gz", "phased_merge_output.vcf.gz", "phased_output.bam"
+FINAL_FILES = (PILEUP_VCF, FULL_ALIGNMENT_VCF, MERGED_VCF, GVCF, PHASED_VCF, PHASED_BAM)
+"""Names under which a user finds results, each with its index (spec/cli.md 7)."""
+
+INTERMEDIATES = (
+    *("CMD", "CONTIGS", "CHUNK_LIST"),
+    *("pileup_output", "full_alignment_output", "phase_output", "merge_output"),
+)
+"""What a run leaves in tmp/; other things there are the user's."""
+
+MOST_LISTED = 1000
+"""Contigs whose names a message lists."""
+
+
+def keep_inputs(config: CallingConfig) -> None:
+    """Raises InputError when an input is a file that this run would write."""
+    final = {(config.output / name).resolve() for name in FINAL_FILES}
+    for path in (config.bam, config.reference, config.bed, config.sites):
+        if path is not None and path.resolve() in final:
+            raise InputError(f"{path}: this input would be overwritten; choose another output folder")
+
+
+@contextmanager
+def alone_in(output: Path) -> Iterator[None]:
+    """Hold the output folder: a second run in it at the same time would mix with this one. Raises InputError then."""
+    with open(output / ".clair3.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{output}: another run is working in this output folder; choose another one") from None
+        except OSError as error:  # file systems without locks
+            logger.warning("%s: cannot be locked (%s); do not start another run in it", output, error.strerror)
+        yield
+
+
+def remove_final_files(output: Path) -> None:
+    """Take away what a run left under final names, so that a failing one leaves nothing that looks whole, and what a
+    killed one left half written."""
+    for name in FINAL_FILES:
+        earlier = (output / f"{name}{suffix}" for suffix in ("", ".tbi", ".csi", ".bai"))
+        for path in (*earlier, *unfinished_of(output / name)):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise InputError(f"{path}: the earlier result cannot be removed ({error.strerror})") from None
+        shutil.rmtree(unfinished_folder(output / name), ignore_errors=True)
+
+
+def remove_intermediates(folder: Path) -> None:
+    """Remove what runs leave in tmp/, and the folder if nothing else is in it.
+
+    What cannot be removed is a warning: the results are complete.
+    """
+
+    def warn(_, path, error):
+        logger.warning("%s: not removed (%s)", path, error[1])
+
+    for name in INTERMEDIATES:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, onerror=warn)
+        else:
+            path.unlink(missing_ok=True)
+    if not folder.is_symlink() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def write_plan(config: CallingConfig, environment: Environment, chunks: list[Chunk]) -> None:
+    """Leave the run's plan in tmp/ under v2.0.2's names (spec/cli.md 4.1): CMD, CONTIGS, CHUNK_LIST."""
+    folder = config.output / "tmp"
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / "CMD").write_text(config.command_line or "", encoding="utf-8", errors="backslashreplace")
+        (folder / "CONTIGS").write_text("\n".join(contig.name for contig in environment.contigs))
+        totals = {chunk.contig: chunk.index + 1 for chunk in chunks}
+        lines = [f"{chunk.contig} {chunk.index + 1} {totals[chunk.contig]}\n" for chunk in chunks]
+        (folder / "CHUNK_LIST").write_text("".join(lines))
+    except OSError as error:
+        raise InputError(unwritable(error.filename or folder, error)) from None
+    if len(environment.contigs) > MOST_LISTED:
+        logger.info("Call variant in %d contigs, see %s", len(environment.contigs), folder / "CONTIGS")
+    elif environment.contigs:
+        logger.info("Call variant in contigs: %s", " ".join(contig.name for contig in environment.contigs))
+        counts = " ".join(str(totals.get(contig.name, 0)) for contig in environment.contigs)
+        logger.info("Chunk number for each contig: %s", counts)
+
+
+LOG_FILE = "run_clair3.log"

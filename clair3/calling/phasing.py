@@ -1,0 +1,138 @@
+"""Phasing as a stage of the run: contigs in parallel, between the networks and of the output (spec/calling.md 7.2, 11).
+
+A contig that cannot be phased fails the run, or with --allow_unphased_contigs goes into `unphased`, with the reason.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from clair3.calling.config import LONGPHASE, CallingConfig
+from clair3.calling.selection import write_snps
+from clair3.calling.tasks import PhasedRows, Rows, digest_of, file_identity, file_name
+from clair3.phasing import whatshap_worker
+from clair3.phasing.phasers import (
+    LongPhase,
+    PhasingError,
+    WhatsHap,
+    WhatsHapSolver,
+    find_longphase,
+    open_whatshap,
+    read_phased,
+)
+from clair3.platforms import PLATFORMS
+from clair3.records import PhasedSnps
+from clair3.util.parallel import in_order
+from clair3.util.progress import progress_bar
+from clair3.version import VERSION
+
+logger = logging.getLogger(__name__)
+
+
+Result = TypeVar("Result")
+Phaser = WhatsHap | WhatsHapSolver | LongPhase
+
+
+@contextmanager
+def open_phaser(config: CallingConfig, program: str, jobs: int, cancelled: Callable[[], bool]) -> Iterator[Phaser]:
+    """How one contig is phased; programs that run threads of their own share those of the run."""
+    if program == LONGPHASE:
+        command, threads = (find_longphase(config.longphase),), max(1, config.threads // jobs)
+        yield LongPhase(command, config.bam, config.reference, config.platform, threads, cancelled)
+        return
+    with open_whatshap(config.whatshap, config.bam, config.reference, cancelled) as whatshap:
+        yield whatshap
+
+
+def phase_contigs(
+    config: CallingConfig,
+    program: str,
+    contigs: Sequence[str],
+    step: Callable[[Phaser, str], Result],
+    unphased: dict[str, str],
+) -> dict[str, Result]:
+    """step(phaser, contig) for each contig, in parallel; contigs that go into unphased have no result.
+
+    Raises PhasingError.
+    """
+    stop, began = threading.Event(), time.monotonic()
+    jobs = min(config.threads, max(1, min(4, config.threads // 2))) if program == LONGPHASE else config.threads
+
+    def attempt(phaser: Phaser, contig: str) -> Result | PhasingError:
+        try:
+            return step(phaser, contig)
+        except PhasingError as error:
+            if stop.is_set():
+                raise
+            if config.allow_unphased_contigs:
+                return error
+            raise PhasingError(f"{error}; --allow_unphased_contigs calls such contigs unphased") from None
+
+    with (
+        open_phaser(config, program, jobs, stop.is_set) as phaser,
+        closing(in_order(partial(attempt, phaser), contigs, jobs, stop.set)) as results,
+        progress_bar("phasing", len(contigs), "contigs") as bar,
+    ):
+        found = {}
+        for contig, result in zip(contigs, results, strict=True):
+            found[contig] = result
+            bar.update(1)
+    unphased.update((contig, str(error)) for contig, error in found.items() if isinstance(error, PhasingError))
+    logger.info("Total time elapsed: %.2f s", time.monotonic() - began)
+    return {contig: result for contig, result in found.items() if not isinstance(result, PhasingError)}
+
+
+def phase_snps(
+    config: CallingConfig, folder: Path, header: str, snps: dict[str, list[str]], unphased: dict[str, str]
+) -> dict[str, PhasedSnps]:
+    """Phase the SNPs of each contig, given as VCF lines; what an earlier run left in the folder is taken up.
+
+    A mark beside a contig's files has the digest of what they were made from, and the reason if they could not be made:
+    with --allow_unphased_contigs a resumed run goes on as the one before did. Raises PhasingError.
+    """
+    inputs = [file_identity(config.bam), file_identity(config.reference), config.phaser]
+    inputs += [VERSION, whatshap_worker.installed_version()]
+    digests = {contig: digest_of({"inputs": inputs, "snps": lines}) for contig, lines in snps.items()}
+    marks = {contig: folder / f"{file_name(contig)}.digest" for contig in snps}
+
+    def phase_one(phaser: Phaser, contig: str) -> PhasedSnps:
+        name, mark = f"{file_name(contig)}.vcf", marks[contig]
+        given, phased = folder / name, folder / f"phased_{name}.gz"
+        digest, _, failure = (mark.read_text() if mark.exists() else "").partition("\n")
+        same = digest == digests[contig]
+        if same and failure and config.allow_unphased_contigs:
+            raise PhasingError(failure)
+        if not same or failure or not phased.exists():
+            mark.unlink(missing_ok=True)
+            write_snps(given, header, snps[contig])
+            phaser.phase(contig, given, phased)
+            mark.write_text(digests[contig])  # last: what it vouches for is complete
+        # WhatsHap tags short reads by heterozygous SNPs; v2.0.2 tags other reads by all (spec/features.md A.11): kept
+        return read_phased(phased, contig, heterozygous=PLATFORMS[config.platform].short_reads)
+
+    found = phase_contigs(config, config.phaser, list(snps), phase_one, unphased)
+    for contig in snps.keys() - found.keys():
+        marks[contig].write_text(f"{digests[contig]}\n{unphased[contig]}")
+    return found
+
+
+def phase_rows(config: CallingConfig, folder: Path, header: str, rows: Rows, unphased: dict[str, str]) -> PhasedRows:
+    """Phase what was called; the rows of a contig that goes into unphased stay as they are. Raises PhasingError."""
+
+    def path(prefix: str, contig: str) -> Path:
+        return folder / f"{prefix}_{file_name(contig)}.vcf"
+
+    def phase_one(phaser: Phaser, contig: str) -> Path:
+        given, phased = path("merge", contig), path("phased_merge", contig)
+        write_snps(given, header, list(rows.of(contig)))
+        phaser.phase(contig, given, phased, trust_genotypes=True)
+        return phased
+
+    contigs = [contig for contig in rows.contigs if next(rows.of(contig), None)]
+    files = phase_contigs(config, config.final_phaser, contigs, phase_one, unphased)
+    return PhasedRows({contig: files.get(contig, path("merge", contig)) for contig in contigs})

@@ -1,0 +1,235 @@
+"""Between the networks: which SNPs are phased, and which candidates the full-alignment network sees again.
+
+Both are chosen by QUAL, against cut-offs over the whole run, so the rows of the pileup stage are read twice: first all
+of them are counted, then those of each contig are chosen from (spec/calling.md 7.1, 7.3).
+"""
+
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from clair3.errors import check_range
+from clair3.io.atomic import write_whole
+from clair3.io.bed import PADDING, bins_of, merge
+from clair3.records import Region
+
+logger = logging.getLogger(__name__)
+
+BLOCK_SIZE = 10_000
+"""Most candidates of a block. Deep candidates draw their reads from one random generator per block, so this number is
+part of the result (spec/features.md A.10, C.6)."""
+
+REACH = 17
+"""A candidate is written as the bases up to this far from it (spec/features.md A.10)."""
+
+
+@dataclass(frozen=True)
+class SelectionRule:
+    """How many rows are chosen, as fractions of their kind. Raises ConfigError when one is not in [0, 1].
+
+    var_pct_full     variants of lowest QUAL, for full alignment
+    ref_pct_full     reference calls of lowest QUAL, for full alignment; 0: as var_pct_full, but none if genotyping
+    var_pct_phasing  heterozygous SNPs of highest QUAL, for phasing; None: nothing is phased
+    """
+
+    var_pct_full: float
+    ref_pct_full: float
+    var_pct_phasing: float | None
+    genotyping: bool = False
+
+    def __post_init__(self):
+        for name in ("var_pct_full", "ref_pct_full", "var_pct_phasing"):
+            if (fraction := getattr(self, name)) is not None:
+                check_range(name, fraction, 0, 1)
+
+
+@dataclass(frozen=True)
+class Cutoffs:
+    """Variants and reference calls below their QUAL are called again; SNPs from theirs on are phased (None: none)."""
+
+    variant: float
+    reference: float
+    phasing: float | None
+
+
+class QualCounts:
+    """How often each QUAL occurs, by kind of row: the first pass.
+
+    A QUAL is counted as it is written. It has two decimals and is at most 110, so there are 11,001 of them at most
+    and the size of this does not depend on the genome.
+    """
+
+    def __init__(self):
+        self.variants, self.reference_calls, self.het_snps = Counter(), Counter(), Counter()
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Count rows of the pileup stage, in any order."""
+        for line in lines:
+            _, _, _, ref, alt, qual, rest = line.split("\t", 6)
+            genotype = _genotype(rest)
+            if genotype == "0/0":
+                self.reference_calls[qual] += 1
+                continue
+            self.variants[qual] += 1
+            if genotype == "0/1" and len(ref) == len(alt) == 1:
+                self.het_snps[qual] += 1
+
+    def cutoffs(self, rule: SelectionRule) -> Cutoffs:
+        """The cut-offs over all counted rows; too few rows for one give 0.0 and warnings in v2.0.2's words."""
+        ref_pct_full = rule.ref_pct_full if rule.ref_pct_full or rule.genotyping else rule.var_pct_full
+        phasing = None
+        if rule.var_pct_phasing is not None:
+            # in double, as it is: 1 - 0.9 is a little less than 0.1, so that of 10 SNPs none is left out
+            left_out = 1 - rule.var_pct_phasing
+            phasing = _cutoff(self.het_snps, left_out, "0/1 variant", "variant", "heterozygous variants")
+        return Cutoffs(
+            variant=_cutoff(self.variants, rule.var_pct_full, "low-quality variants", "variant", "variants"),
+            reference=_cutoff(
+                self.reference_calls, ref_pct_full, "low-quality 0/0 reference calls", "reference", "reference calls"
+            ),
+            phasing=phasing,
+        )
+
+
+def _genotype(columns: str) -> str:
+    """GT, the first field of the last of these columns."""
+    return columns.rpartition("\t")[2].partition(":")[0]
+
+
+def _cutoff(counts: Counter[str], fraction: float, wanted: str, kind: str, total: str) -> float:
+    """QUAL number int(fraction * n) of the n counted, from 1 in ascending order."""
+    number = int(fraction * counts.total())
+    if number == 0:
+        logger.warning(
+            "Cannot find any %s in pileup output using %s quality cut-off proportion: %s, total %s: %d",
+            *(wanted, kind, fraction, total, counts.total()),
+        )
+        logger.warning("Set low %s quality score cut-off to 0.0", kind)
+        return 0.0
+    for qual in sorted(counts, key=float):
+        number -= counts[qual]
+        if number <= 0:
+            break
+    return float(qual)
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What is chosen of one contig: the second pass.
+
+    snps  VCF lines of the heterozygous SNPs to phase, without PL, in the order they came
+    pos   (n,) int64  0-based candidates for full alignment, ascending, each once
+    """
+
+    snps: list[str]
+    pos: np.ndarray
+
+
+def select(contig: str, lines: Iterable[str], cutoffs: Cutoffs) -> Selection:
+    """Choose from the rows of one contig, given in genome order. A QUAL equal to a cut-off is not below it (C5)."""
+    variant, reference, phasing = cutoffs.variant, cutoffs.reference, cutoffs.phasing
+    snps, chosen = [], []
+    for line in lines:
+        _, pos, _, ref, alt, qual, rest = line.split("\t", 6)
+        score = float(qual)
+        if alt == "." or alt == ref:
+            if score < reference:
+                chosen.append(int(pos))
+            continue
+        if score < variant:
+            chosen.append(int(pos))
+        if phasing is None or score < phasing or len(ref) != 1 or len(alt) != 1:
+            continue
+        if _genotype(rest).replace("|", "/") in ("0/1", "1/0"):
+            snps.append(without_likelihoods(line))
+    if phasing is not None:
+        logger.info("Total heterozygous SNP positions selected: %s: %d", contig, len(snps))
+    if not chosen:
+        logger.warning("Cannot find any low-quality 0/0, 0/1 or 1/1 variant in pileup output in contig %s", contig)
+    return Selection(snps, np.unique(np.array(chosen, dtype=np.int64)) - 1)
+
+
+def without_likelihoods(line: str) -> str:
+    """A VCF line of one sample without its PL: phasing programs would take it into account."""
+    site, keys, sample = line.rsplit("\t", 2)
+    kept = [pair for pair in zip(keys.split(":"), sample.split(":"), strict=True) if pair[0] != "PL"]
+    return "\t".join([site, *(":".join(column) for column in zip(*kept, strict=True))])
+
+
+def write_snps(path: Path, header: str, snps: list[str]) -> None:
+    """Write the input of a phasing program: header is that of the pileup VCF, as clair3.io.vcf.header makes it.
+
+    The file is complete or absent. Raises InputError when it cannot be written.
+    """
+    write_whole({path: "".join([header, *(f"{line}\n" for line in snps)]).encode()})
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Candidates that are called together, with a random generator of their own. index counts from 0 to count - 1.
+
+    pos          (n,) int64  0-based, ascending, at least one
+    short_reads  the reads of the candidates' bins are called anew, see bins_of
+    owned        [start, end): short reads show other candidates, and those that lie here are the block's; None: all
+    inputs       fingerprint of pos, owned and of what else the block's calls depend on
+    """
+
+    contig: str
+    index: int
+    count: int
+    pos: np.ndarray
+    short_reads: bool = False
+    owned: tuple[int, int] | None = None
+    inputs: str = ""
+
+    @property
+    def rows(self) -> np.ndarray:
+        """What stands for each candidate in the block's file: (n, 2) int64 [start, end) (spec/features.md A.10)."""
+        if self.short_reads:
+            return bins_of(self.pos)
+        first = self.pos + 1  # 1-based arithmetic on 0-based columns
+        return np.stack([np.maximum(first - REACH, 0), first + REACH], axis=1)
+
+    @property
+    def region(self) -> Region:
+        """From the first candidate to the last, with their bins."""
+        if self.short_reads:
+            return Region(self.contig, int(self.rows[0, 0]), int(self.rows[-1, 1]))
+        return Region(self.contig, int(self.pos[0]), int(self.pos[-1]) + 1)
+
+    @property
+    def name(self) -> str:
+        """v2.0.2's name of its file."""
+        return f"{self.contig}.{self.index}_{self.count}"
+
+    def bed(self) -> str:
+        """The file's text, one row per candidate."""
+        return "".join(f"{self.contig}\t{start}\t{end}\n" for start, end in self.rows.tolist())
+
+
+def within(rows: np.ndarray) -> np.ndarray:
+    """Positions [start, end), 0-based, where the full alignment of short reads alone counts (spec/calling.md 8.2).
+
+    They are the bins that the rows of blocks stand for, (n, 2) int64, but from one base before them to before their
+    last (C8); (m, 2) int64, sorted and disjoint.
+    """
+    return merge(rows + np.array([PADDING - 1, -PADDING - 1]))
+
+
+def cut_blocks(contig: str, pos: np.ndarray, short_reads: bool = False) -> list[Block]:
+    """The blocks of a contig's candidates, in order; none for no candidates. pos as in Selection."""
+    parts = [pos[start : start + BLOCK_SIZE] for start in range(0, len(pos), BLOCK_SIZE)]
+    if not short_reads:
+        return [Block(contig, index, len(parts), part) for index, part in enumerate(parts)]
+    # reads beside a block's bins may show candidates, too, as they do in v2.0.2; a bin of two blocks is the second's
+    starts = [0, *(int(within(bins_of(part[:1]))[0, 0]) for part in parts[1:]), sys.maxsize]
+    return [
+        Block(contig, index, len(parts), part, short_reads, span)
+        for index, (part, span) in enumerate(zip(parts, pairwise(starts), strict=False))
+    ]

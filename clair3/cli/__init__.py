@@ -1,0 +1,1 @@
+"""The commands of `clair3`, and what their command lines share."""

@@ -1,0 +1,170 @@
+"""Converting Clair3 v1's TensorFlow checkpoints to files that this program and Clair3 v2 read (spec/models.md 12).
+
+The files say which networks they hold; the options of v2.0.2's converter can only agree. Needs no TensorFlow.
+"""
+
+import argparse
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clair3.cli.arguments import add_switch, required_text, switch
+from clair3.errors import ConfigError, InputError, UsageError
+from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
+from clair3.inference.checkpoint import NETWORK_NAMES, TF_SUFFIX, find_tf_index, read_digest, write_checkpoints
+from clair3.inference.tf_networks import read_network
+from clair3.io.atomic import make_folder
+from clair3.platforms import PLATFORMS
+from clair3.tensor_shapes import DWELL_CHANNEL_COUNT
+from clair3.version import VERSION
+
+logger = logging.getLogger(__name__)
+
+KINDS = PILEUP, FULL_ALIGNMENT
+"""Kinds of network, and the prefixes of their files when none are given."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One network to convert: the index of its checkpoint, the file to write, and its kind if the user said it."""
+
+    index: Path
+    output: Path
+    kind: str | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of v2.0.2's converter, and --bare."""
+    group = parser.add_argument_group("one network")
+    add_path(group, "checkpoint", "PATH", "prefix, .index file, SavedModel folder, or folder with one network")
+    add_path(group, "output", "FILE", "file to write, or an existing folder")
+    group.add_argument("--model-type", choices=(*KINDS, "full-alignment"), help="which network it is")
+    add_claim(group, "add-indel-length", "it has the two length heads")
+    group = parser.add_argument_group("both networks of a folder")
+    add_path(group, "checkpoint-dir", "DIR", "folder with the checkpoints of both networks, or of one")
+    add_path(group, "output-dir", "DIR", "folder to write <prefix>.pt into, created if needed")
+    add_claim(group, "pileup-add-indel-length", "the pileup network has the two length heads")
+    add_claim(group, "fa-add-indel-length", "the full-alignment network has the two length heads")
+    group = parser.add_argument_group("both ways")
+    add_path(group, "pileup-prefix", "NAME", f"name of the pileup network (default: {PILEUP})")
+    add_path(group, "fa-prefix", "NAME", f"of the full-alignment network (default: {FULL_ALIGNMENT})")
+    group.add_argument("--platform", choices=list(PLATFORMS), help="of the reads; recorded, for no file tells it")
+    add_claim(group, "enable-dwell-time", "the full-alignment network has a channel for dwell time")
+    add_switch(group, "--bare", help="write the weights alone, without the record of TensorFlow's padding")
+
+
+def add_path(group: Any, name: str, metavar: str, text: str) -> None:
+    group.add_argument(f"--{name}", type=required_text, metavar=metavar, help=text)
+
+
+def add_claim(group: Any, name: str, text: str) -> None:
+    """Declare a switch that is None when not given: then the file decides, else it must agree."""
+    text += " (default: what the file says)"
+    group.add_argument(f"--{name}", type=switch, nargs="?", const=True, metavar="yes|no", help=text)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert what the options name; all files are written, or none.
+
+    Raises UsageError for options that do not go together, ConfigError where they contradict a file, and InputError.
+    """
+    contents, told = {}, []
+    for wanted in list(iter_wanted(args)):
+        state, meta = read_network(wanted.index)
+        check_claims(args, wanted, meta)
+        output = wanted.output / f"{meta['network']}.pt" if wanted.output.is_dir() else wanted.output
+        if output in contents:
+            raise UsageError(f"{output}: both networks would be written there; convert one at a time")
+        meta |= {"checkpoint": wanted.index.name, "sha256": read_digest(wanted.index), "by": f"clair3-torch {VERSION}"}
+        if args.platform:
+            meta["platform"] = args.platform
+        contents[output] = state if args.bare else {"state_dict": state, "clair3_meta": meta}
+        told.append(f"{output}: {describe(meta)}, from {wanted.index}")
+    for output in contents:
+        make_folder(output.parent)
+    write_checkpoints(contents)
+    for line in told:
+        logger.info("%s", line)
+    if args.bare and any("conv1.conv.weight" in state for state in contents.values()):
+        logger.warning("--bare: give --conv_padding=tf_same when you call HiFi or Illumina reads with this network")
+
+
+def describe(meta: dict) -> str:
+    """What a network is, in words."""
+    words = f"{NETWORK_NAMES[meta['network']]} network, {meta['heads']} heads"
+    return f"{words}, {meta['channels']} channels, padding {meta['conv_padding']}" if "channels" in meta else words
+
+
+def iter_wanted(args: argparse.Namespace) -> Iterator[Wanted]:
+    """The networks to convert. Raises UsageError, and InputError when there is no checkpoint."""
+    one, both = args.checkpoint and args.output, args.checkpoint_dir and args.output_dir
+    mixed = (args.checkpoint or args.output) and (args.checkpoint_dir or args.output_dir)
+    if mixed or not (one or both):
+        raise UsageError("give --checkpoint and --output, or --checkpoint-dir and --output-dir")
+    if one:
+        kind, output = args.model_type and args.model_type.replace("-", "_"), Path(args.output)
+        if output.suffix == TF_SUFFIX:
+            raise UsageError(f"--output={output}: {TF_SUFFIX} is the name of TensorFlow's files; write a .pt file")
+        if (args.pileup_add_indel_length, args.fa_add_indel_length) != (None, None):
+            raise UsageError("with --checkpoint the option is --add-indel-length, whatever the network")
+        yield Wanted(find_one(args, Path(args.checkpoint), kind), output, kind)
+        return
+    if (args.model_type, args.add_indel_length) != (None, None):
+        raise UsageError("--model-type and --add-indel-length go with --checkpoint, not with --checkpoint-dir")
+    folder, indices = Path(args.checkpoint_dir), find_both(args, Path(args.checkpoint_dir))
+    if not indices:
+        names = " and ".join(str(folder / prefix_of(args, kind)) for kind in KINDS)
+        raise InputError(f"{folder}: no TensorFlow checkpoint; looked for {names}")
+    for kind in KINDS:
+        prefix = prefix_of(args, kind)
+        if kind in indices:
+            name = Path(prefix).name.removesuffix(TF_SUFFIX)
+            yield Wanted(indices[kind], Path(args.output_dir) / f"{name}.pt", kind)
+        else:
+            logger.warning("%s: there is no %s network", folder / prefix, NETWORK_NAMES[kind])
+
+
+def prefix_of(args: argparse.Namespace, kind: str) -> str:
+    return (args.pileup_prefix if kind == PILEUP else args.fa_prefix) or kind
+
+
+def find_both(args: argparse.Namespace, folder: Path) -> dict[str, Path]:
+    """The index files of a folder's networks, by kind. Raises InputError when a prefix was given and is not there."""
+    found = {kind: find_tf_index(folder / prefix_of(args, kind)) for kind in KINDS}
+    for kind, given in ((PILEUP, args.pileup_prefix), (FULL_ALIGNMENT, args.fa_prefix)):
+        if given and not found[kind]:
+            raise InputError(f"{folder / given}: no TensorFlow checkpoint of that prefix; correct the option")
+    return {kind: index for kind, index in found.items() if index}
+
+
+def find_one(args: argparse.Namespace, path: Path, kind: str | None) -> Path:
+    """The index file that --checkpoint means; a folder with both networks needs --model-type.
+
+    The names in a folder come before its file `checkpoint`, which names the one that was saved last.
+    """
+    found = [index for of, index in find_both(args, path).items() if kind in (None, of)] or [find_tf_index(path)]
+    if len(found) > 1:
+        raise UsageError(f"{path}: holds both networks; add --model-type, or give --checkpoint-dir and --output-dir")
+    if found[0] is None:
+        raise InputError(f"{path}: no TensorFlow checkpoint; give its prefix, its {TF_SUFFIX} file or its folder")
+    return found[0]
+
+
+def check_claims(args: argparse.Namespace, wanted: Wanted, meta: dict) -> None:
+    """Raises ConfigError when an option says something else than the file."""
+    kind, heads = meta["network"], meta["heads"]
+    if wanted.kind not in (None, kind):
+        names = NETWORK_NAMES[kind], NETWORK_NAMES[wanted.kind]
+        raise ConfigError(f"{wanted.index}: holds a {names[0]} network, not a {names[1]} network")
+    name = "add" if args.checkpoint else "pileup-add" if kind == PILEUP else "fa-add"
+    claims = {f"{name}-indel-length": (heads == 4, f"{heads} heads")}
+    if kind == FULL_ALIGNMENT:
+        channels = meta["channels"]
+        claims["enable-dwell-time"] = channels == DWELL_CHANNEL_COUNT, f"{channels} channels"
+        if channels == DWELL_CHANNEL_COUNT and args.platform not in (None, "ont"):
+            raise ConfigError(f"{wanted.index}: has {channels} channels, which only ont has, not {args.platform}")
+    for option, (found, words) in claims.items():
+        if (said := getattr(args, option.replace("-", "_"))) not in (None, found):
+            raise ConfigError(f"{wanted.index}: has {words}, which --{option}={'yes' if said else 'no'} contradicts")

@@ -1,0 +1,232 @@
+"""Export the networks for other runtimes: TorchScript, ONNX, a model repository of Triton (docs/export.md)."""
+
+import argparse
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from clair3.calling.config import CallingConfig
+from clair3.cli.arguments import add_switch, required_text
+from clair3.cli.run import add_conv_padding, add_value
+from clair3.errors import ClairError, ConfigError, InputError, check_range
+from clair3.export.formats import FORMATS, OPSET, Repository, Served, largest_difference, random_tensors
+from clair3.inference.checkpoint import NETWORK_NAMES, find_checkpoint, load_model, network_kind, read_checkpoint
+from clair3.io.atomic import make_folder, write_whole
+from clair3.models.registry import read_card
+from clair3.platforms import PLATFORMS
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 5e-5
+"""Largest difference from the network in PyTorch that is rounding (spec/models.md 13)."""
+
+TENSOR_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What to export, and how.
+
+    model          folder with both networks, or the checkpoint of one
+    output         file for one network, folder for two, or Triton's model repository
+    format         one of FORMATS
+    platform       of the reads, which gives the rows of full-alignment tensors; None: that of the folder's model.json
+    prefixes       of the two networks in the folder, by kind
+    conv_padding   "auto", or one of CONV_PADDINGS to overrule the file (spec/models.md 8)
+    logits         the answer is what the softmax of each head is taken of, in place of probabilities
+    batch          random candidates that the network is traced and verified with
+    verify         compare with the network in PyTorch before anything is written
+    repository     how Triton serves the networks; None: files only
+    names          of the input and output tensor, in ONNX and for Triton
+    """
+
+    model: Path
+    output: Path
+    format: str
+    platform: str | None
+    prefixes: dict[str, str]
+    conv_padding: str = "auto"
+    logits: bool = False
+    batch: int = 32
+    verify: bool = False
+    repository: Repository | None = None
+    names: tuple[str, str] = ("INPUT__0", "OUTPUT__0")
+
+    def __post_init__(self):
+        check_range("batch", self.batch, 1, 10_000)
+        if self.names[0] == self.names[1]:
+            raise ConfigError(f"--input_name and --output_name are both {self.names[0]}; they must differ")
+        for name in self.names:
+            if not TENSOR_NAME.fullmatch(name):
+                raise ConfigError(f"tensor name {name!r}; expected letters, digits and underscores")
+        if self.format != "torchscript":
+            return
+        if not self.repository and self.names != ExportConfig.names:
+            raise ConfigError("--input_name and --output_name are for ONNX and Triton; TorchScript has no such names")
+        if self.repository and not all(name.endswith("__0") for name in self.names):
+            raise ConfigError(
+                f"tensor names {' and '.join(self.names)}: with TorchScript Triton wants them to end in __0"
+            )
+
+    @property
+    def one_file(self) -> bool:
+        return not self.repository and not self.model.is_dir()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_input(parser.add_argument_group("input"))
+    add_output(parser.add_argument_group("output"))
+    add_triton(parser.add_argument_group("Triton Inference Server"))
+
+
+def add_input(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--model_path", required=True, type=required_text, metavar="PATH", help="model folder, or one checkpoint (.pt)"
+    )
+    group.add_argument(
+        "-p",
+        "--platform",
+        choices=list(PLATFORMS),
+        help="what sequenced the reads: the rows of full-alignment tensors, 89 for ont, 55 for hifi and ilmn "
+        "(default: as model.json in the folder says)",
+    )
+    add_value(group, "pileup_model_prefix", CallingConfig.pileup_model_prefix, "NAME", "file name without .pt")
+    add_value(group, "fa_model_prefix", CallingConfig.fa_model_prefix, "NAME", "file name without .pt")
+    add_conv_padding(group)
+
+
+def add_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--output",
+        required=True,
+        type=required_text,
+        metavar="PATH",
+        help="file for one checkpoint; folder for a model folder, or for --triton",
+    )
+    group.add_argument(
+        "--format",
+        choices=list(FORMATS),
+        default="torchscript",
+        help=f"ONNX is of opset {OPSET} (default: %(default)s)",
+    )
+    add_switch(group, "--logits", help="answer with what the softmax is taken of, not with probabilities")
+    text = "random candidates to trace and verify with; the file takes any number"
+    add_value(group, "batch", ExportConfig.batch, "N", text)
+    add_switch(group, "--verify", help="compare with PyTorch on random tensors first; write nothing if they differ")
+
+
+def add_triton(group: argparse._ArgumentGroup) -> None:
+    """The numbers are None when not given: they are refused without --triton."""
+    add_switch(group, "--triton", help="write a model repository with the models pileup and alignment")
+    for name, text in (
+        ("model_version", "of the models, their folder"),
+        ("max_batch", "candidates per request, and that requests are merged up to"),
+    ):
+        default = getattr(Repository, name)
+        group.add_argument(f"--{name}", type=int, metavar="N", help=f"{text} (default: {default})")
+    for name, default in zip(("input_name", "output_name"), ExportConfig.names, strict=True):
+        add_value(group, name, default, "NAME", "of the tensor, in ONNX too")
+
+
+def run(args: argparse.Namespace) -> None:
+    given = {name: value for name in ("model_version", "max_batch") if (value := getattr(args, name)) is not None}
+    if given and not args.triton:
+        raise ConfigError(f"--{next(iter(given))} is for Triton only; add --triton or leave it out")
+    export(
+        ExportConfig(
+            model=Path(args.model_path),
+            output=Path(args.output),
+            format=args.format,
+            platform=args.platform,
+            prefixes={"pileup": args.pileup_model_prefix, "full_alignment": args.fa_model_prefix},
+            conv_padding=args.conv_padding,
+            logits=args.logits,
+            batch=args.batch,
+            verify=args.verify,
+            repository=Repository(**given) if args.triton else None,
+            names=(args.input_name, args.output_name),
+        )
+    )
+
+
+def export(config: ExportConfig) -> None:
+    """Export the networks of a model; nothing is written before all of them are made, and verified if asked for.
+
+    Raises InputError when a checkpoint cannot be used, ConfigError when an option or package is missing, ClairError
+    when a network in its new form does not give the results of PyTorch.
+    """
+    _check_output(config)
+    form = FORMATS[config.format]
+    files: dict[Path, bytes] = {}
+    for path, kind in _checkpoints(config):
+        rows = 0 if kind == "pileup" else _rows(config)
+        network = load_model(path, kind, conv_padding=config.conv_padding, depth=rows)
+        content = convert(network, config, rows)
+        if config.repository:
+            made = config.repository.files(network, content, form, rows, config.names)
+            files |= {config.output / place: data for place, data in made.items()}
+        elif config.one_file:
+            files[config.output] = content
+        else:
+            files[config.output / f"{kind}{form.suffix}"] = content
+    for path in files:
+        make_folder(path.parent)
+    write_whole(files)
+    for path, content in files.items():
+        logger.info("%s: %d bytes", path, len(content))
+
+
+def convert(network: nn.Module, config: ExportConfig, rows: int) -> bytes:
+    """A network in the configured format; with `verify` after a comparison.
+
+    Raises ClairError when the results differ by more than rounding.
+    """
+    form = FORMATS[config.format]
+    example = torch.from_numpy(random_tensors(network, rows, config.batch, np.random.default_rng(1)))
+    content = form.make(Served(network, config.logits), example, config.names)
+    if config.verify:
+        worst = largest_difference(network, form.run(content), rows, config.batch, config.logits)
+        if not worst <= TOLERANCE:
+            raise ClairError(
+                f"the {NETWORK_NAMES[network.kind]} network differs as {config.format} by up to {worst:.1e} from "
+                f"PyTorch (allowed: {TOLERANCE:.0e}); nothing was written, try other versions of torch and onnxruntime"
+            )
+        logger.info("%s network: at most %.1e from PyTorch", NETWORK_NAMES[network.kind], worst)
+    return content
+
+
+def _checkpoints(config: ExportConfig) -> list[tuple[Path, str]]:
+    """The files to export, and the kinds of their networks."""
+    if config.model.is_dir():
+        return [(find_checkpoint(config.model, kind, prefix), kind) for kind, prefix in config.prefixes.items()]
+    state, _ = read_checkpoint(config.model)
+    return [(config.model, network_kind(config.model, state))]
+
+
+def _rows(config: ExportConfig) -> int:
+    """Rows of full-alignment tensors. Raises ConfigError when nothing tells the platform."""
+    platform = config.platform
+    if platform is None and config.model.is_dir() and (card := read_card(config.model)):
+        platform = card.platform
+    if platform is None:
+        raise ConfigError(
+            f"{config.model}: full-alignment tensors have other rows for other reads; "
+            f"add --platform={'|'.join(PLATFORMS)}"
+        )
+    return PLATFORMS[platform].rows
+
+
+def _check_output(config: ExportConfig) -> None:
+    if not config.model.exists():
+        raise InputError(f"{config.model}: no such model folder or checkpoint; check --model_path")
+    if config.one_file and config.output.is_dir():
+        raise ConfigError(f"--output={config.output} is a folder; give a file name for one network")
+    if not config.one_file and config.output.exists() and not config.output.is_dir():
+        raise ConfigError(f"--output={config.output} is a file; a folder is needed")
+    if config.output.exists() and config.output.samefile(config.model):
+        raise ConfigError(f"--output={config.output} is the model itself; give another name")

@@ -1,0 +1,150 @@
+"""`clair3 models`: which models there are, whether one is sound, and fetching one."""
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from clair3.errors import ConfigError, InputError
+from clair3.models.fetch import check_model, fetch_model, verifiable
+from clair3.models.registry import (
+    AT_DOWNLOAD,
+    CARD_FILE,
+    PATH_VARIABLE,
+    PUBLISHED,
+    SIMULATED,
+    ModelCard,
+    find_installed,
+    known_models,
+    read_card,
+)
+
+SCORE = {"tp_truth", "fn", "fp", "f1", "f1_interval"}
+"""Of what an evaluation says of a kind of variants (`clair3 assemble_model --evaluation`), what people are shown."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The four actions and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|info|verify|fetch", prog=parser.prog)
+    actions.add_parser("list", help="models that are known, and where they lie on this machine")
+    for name, text in (
+        ("info", "what is known about a model"),
+        ("verify", "check a model's digests, and load its networks"),
+        ("fetch", f"put a model into the cache (the first folder of {PATH_VARIABLE})"),
+    ):
+        action = actions.add_parser(name, help=text)
+        what = "name of a model" if name == "fetch" else "name or folder of a model"
+        action.add_argument("model", metavar="NAME", help=what)
+    action.add_argument("--from", dest="address", metavar="ADDRESS", help="another place that has it: folder, .tar.gz")
+    action.add_argument("--allow-unverified", action="store_true", help="also when no digest of it is known")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Raises ClairError, see clair3.cli.arguments.run."""
+    if args.action == "list":
+        print(table(known_models()))
+    elif args.action == "fetch":
+        print(fetch_model(card_of(args.model), args.address, args.allow_unverified))
+    else:
+        folder, card = find(args.model)
+        print(describe(folder, card) if args.action == "info" else verify(folder, card))
+
+
+def table(cards: dict[str, ModelCard]) -> str:
+    """One line a model, in columns, with a heading."""
+    rows = [("NAME", "PLATFORM", "DWELL", "BASECALLER OR INSTRUMENT", "DIGEST", "HERE")]
+    for card in cards.values():
+        known = "known" if verifiable(card, card.address) else "unknown"
+        simulated = card.origin == SIMULATED
+        made_by = (card.basecaller if card.platform == "ont" and not simulated else card.chemistry) or "-"
+        made_by += ", trained on simulated reads" if simulated else ""
+        made_by += f", for {card.purpose}" if card.purpose else ""
+        here = find_installed(card.name)
+        rows.append((card.name, card.platform, yes(card.dwell), made_by, known, str(here or "-")))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def describe(folder: Path | None, card: ModelCard | None) -> str:
+    """What is known about a model, a line for each field."""
+    lines = {"folder": folder or 'not on this machine, see "clair3 models fetch --help"'}
+    if card is not None:
+        lines |= {
+            name: value for name, value in card.as_dict().items() if name not in ("digest", "metrics", "training")
+        }
+        lines |= {f"metrics, {name}": value for name, value in card.metrics.items()}
+        lines |= {"training": f"see {CARD_FILE} in the folder"} if card.training else {}
+        lines["licence"] = card.licence or "not known, see its source"
+        lines |= {f"sha256 {name}": value for name, value in card.digest.items()}
+        if not card.digest:
+            lines["sha256"] = "not known"
+    else:
+        lines["model.json"] = "not there: nothing is known about this model"
+    return "\n".join(f"{name}: {text(value)}" for name, value in lines.items())
+
+
+def verify(folder: Path | None, card: ModelCard | None) -> str:
+    """What was checked. Raises InputError when the model is not on this machine, or not sound."""
+    if folder is None:
+        raise InputError(f'{card.name}: not on this machine; run "clair3 models fetch {card.name}" first')
+    check_model(folder, card)
+    if card is None or not card.digest:
+        return f"{folder}: both networks load; no digest is known"
+    if card.digest_origin == AT_DOWNLOAD:
+        return f"{folder}: both networks load; the files are as they were fetched, no published digest is known"
+    return f"{folder}: both networks load; the files have the digests of the model's card"
+
+
+def find(model: str) -> tuple[Path | None, ModelCard | None]:
+    """The folder of a model, or None, and its card, or None: never neither. Raises ConfigError for an unknown name.
+
+    The card in the folder comes first, but a digest in the registry overrules one made at the download.
+    """
+    if Path(model).is_dir():
+        folder = Path(os.path.abspath(model))
+        return folder, read_card(folder)
+    folder = find_installed(model)
+    registered = known_models().get(model)
+    if folder is None and registered is None:
+        raise unknown(model)
+    card = (read_card(folder) if folder else None) or registered
+    if registered is not None and registered.digest:
+        card = replace(card, digest={**card.digest, **registered.digest}, digest_origin=PUBLISHED)
+    return folder, card
+
+
+def card_of(name: str) -> ModelCard:
+    """The card of a known model. Raises ConfigError for any other name."""
+    if (card := known_models().get(name)) is None:
+        raise unknown(name)
+    return card
+
+
+def unknown(name: str) -> ConfigError:
+    return ConfigError(f'{name}: no model of this name is known; "clair3 models list" names them')
+
+
+def text(value: object) -> str:
+    """A field for people."""
+    if isinstance(value, bool):
+        return yes(value)
+    if isinstance(value, list):
+        return ", ".join(map(text, value))
+    if isinstance(value, dict) and value.keys() >= SCORE:
+        return score(**{name: value[name] for name in SCORE})
+    if isinstance(value, dict):
+        inner = {name: f"({text(one)})" if isinstance(one, dict | list) else text(one) for name, one in value.items()}
+        return ", ".join(f"{name} {words}" for name, words in inner.items())
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def score(tp_truth: int, fn: int, fp: int, f1: float | None, f1_interval: list[float] | None) -> str:
+    """Counts of an evaluation for people."""
+    share = "" if f1 is None else f", F1 {f1:.3f}"
+    share += "" if f1_interval is None else " ({:.3f}-{:.3f})".format(*f1_interval)
+    return f"{tp_truth} of {tp_truth + fn} found, {fp} false{share}"
+
+
+def yes(value: bool | None) -> str:
+    return "-" if value is None else "yes" if value else "no"

@@ -1,0 +1,1 @@
+"""From reads to tensors: chunks of work, candidates, pileup and full-alignment tensors."""

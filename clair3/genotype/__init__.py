@@ -1,0 +1,1 @@
+"""What the outputs of the networks mean: classes, labels, hypotheses, alleles, decoding."""

@@ -1,0 +1,1 @@
+"""Networks loaded from checkpoints and run on devices."""

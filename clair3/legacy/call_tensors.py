@@ -1,0 +1,116 @@
+"""Calling from tensors that come as text: the second half of v2.0.2's scripted pipeline (spec/cli.md 8)."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from clair3.calling.stages import INFO
+from clair3.cli.arguments import add_switch, required_text
+from clair3.cli.run import haploid_mode
+from clair3.core import CancelFlag
+from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP, WIDTH
+from clair3.genotype.decode import DecodeRule, decode
+from clair3.inference import devices
+from clair3.inference.checkpoint import find_checkpoint, load_model
+from clair3.inference.executors import DeviceQueue, InWorker
+from clair3.inference.predictor import rescale_deep
+from clair3.io import vcf
+from clair3.io.bins import BinFormat
+from clair3.legacy import call_chunk, options
+from clair3.legacy.check_envs import header_without_files
+from clair3.legacy.tensor_text import find_files, parse_support, read_files, read_tensors
+from clair3.legacy.tensors import format_of
+from clair3.training.data.examples import Candidates
+from clair3.util.process import usable_threads
+
+SWITCHES = ("gvcf", "enable_long_indel", "keep_iupac_bases", "add_indel_length")
+FLAGS = ("pileup", "enable_dwell_time", "haploid_precise", "haploid_sensitive", "showRef")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of CallVariants."""
+    options.add_platform(parser)
+    for name, what in (("chkpnt_fn", "the network"), ("call_fn", f"the VCF, or {call_chunk.STDOUT} for stdout")):
+        parser.add_argument(f"--{name}", required=True, type=required_text, metavar="FILE", help=what)
+    parser.add_argument("--tensor_fn", default=call_chunk.STDOUT, metavar="FILE", help="default: stdin")
+    parser.add_argument("--ref_fn", metavar="FASTA", help="for the contigs of the header")
+    parser.add_argument("--sampleName", default="SAMPLE", metavar="NAME")
+    parser.add_argument("--qual", type=int, default=2, metavar="N", help="calls of less are LowQual (default: 2)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+    call_chunk.add_conv_padding(parser)
+    call_chunk.add_device_arguments(parser, use_gpu=False)
+    for name in SWITCHES:
+        add_switch(parser, f"--{name}", help="as in run_clair3" if name != "add_indel_length" else "no effect")
+    for name in FLAGS:
+        parser.add_argument(f"--{name}", action="store_true")
+    options.add_texts(parser, "cmd_fn")
+    options.add_accepted(parser, "bam_fn", "gpu_id", "torch_threads", "samtools", "ctgName", flags=("debug",))
+    flags = ("input_probabilities", "output_probabilities", "is_from_tables", "output_for_ensemble")
+    options.add_refused(parser, "predict_fn", "temp_file_dir", flags=flags)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Call the candidates of the text. Raises ClairError; the VCF is complete or absent."""
+    options.refuse(args)
+    rows = format_of(args, args.platform)
+    haploid = haploid_mode(args)
+    decoding = DecodeRule(
+        args.gvcf, haploid, args.enable_long_indel, args.keep_iupac_bases, show_ref=args.showRef, qual=args.qual
+    )
+    with closing(make_inference(args, rows)) as inference:
+        write(args, call(tensors_of(args, rows, sys.stdin), rows.kind, inference, decoding))
+
+
+def make_inference(args: argparse.Namespace, rows: BinFormat) -> InWorker | DeviceQueue:
+    """The network, where the options want it. Raises InputError and ConfigError when it cannot be."""
+    path, compute = Path(args.chkpnt_fn), call_chunk.compute_of(args, usable_threads(args.threads))
+    file = find_checkpoint(path.parent, rows.kind, path.name)
+    if rows.kind == PILEUP:
+        model = load_model(file, PILEUP)
+    else:
+        wanted = {"heads": 4, "channels": rows.channels, "depth": rows.rows, "conv_padding": args.conv_padding}
+        model = load_model(file, FULL_ALIGNMENT, **wanted)
+    return devices.make_inference(devices.resolve(compute), model)
+
+
+def tensors_of(args: argparse.Namespace, rows: BinFormat, stdin: Iterable[str]) -> Iterator[Candidates]:
+    """Candidates of the file of tensors, or of stdin. Raises InputError when it is none."""
+    if args.tensor_fn != call_chunk.STDOUT:
+        return read_files(find_files(args.tensor_fn), rows.shape, rows.dtype)
+    numbered = ((number, line.rstrip("\n")) for number, line in enumerate(stdin, 1))
+    return read_tensors(numbered, "stdin", rows.shape, rows.dtype)
+
+
+def call(
+    candidates: Iterable[Candidates], kind: str, inference: InWorker | DeviceQueue, decoding: DecodeRule
+) -> Iterator[str]:
+    """VCF lines of candidates, in their order. Raises InputError for what no network or decoder takes."""
+    for batch in candidates:
+        support = parse_support(batch.alt_info)
+        tensors = rescale_deep(batch.tensors, support.depth) if kind == PILEUP else batch.tensors
+        probabilities = inference.submit(tensors, CancelFlag())()[:, : WIDTH[kind]]
+        for found in decode(probabilities, batch.centres(), batch.pos, support, decoding, kind):
+            yield vcf.row(batch.contig, found, INFO[kind])
+
+
+def write(args: argparse.Namespace, lines: Iterator[str]) -> None:
+    """Write the VCF; the result of an earlier call goes first."""
+    header = header_without_files(args.ref_fn, args.sampleName, options.command_of(args.cmd_fn))
+    path = None if args.call_fn == call_chunk.STDOUT else Path(args.call_fn)
+    if path:
+        path.unlink(missing_ok=True)
+    vcf.write_calls(path, header, lines)
+
+
+class CallVariants:
+    """Call candidates whose tensors come as text, from a file or stdin."""
+
+    @staticmethod
+    def add_arguments(parser):
+        add_arguments(parser)
+
+    @staticmethod
+    def run(args):
+        run(args)

@@ -1,0 +1,151 @@
+"""The output folder of a run whose stages are started one by one: its plan under v2.0.2's names (spec/cli.md 4, 7)."""
+
+import argparse
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from clair3 import errors
+from clair3.calling.tasks import file_name
+from clair3.cli import arguments
+from clair3.cli.run import contig_names
+from clair3.errors import ConfigError, UsageError
+from clair3.io import vcf
+from clair3.io.atomic import write_lines
+from clair3.io.bed import pad, pad_sites
+from clair3.io.fasta import Contig, Reference, read_reference
+from clair3.io.inputs import Environment, examine
+from clair3.io.vcf import VcfWriter
+from clair3.legacy import options
+from clair3.legacy.options import command_of
+from clair3.phasing.phasers import find_whatshap
+
+logger = logging.getLogger(__name__)
+
+FOLDERS = (
+    "log",
+    "tmp/split_beds",
+    "tmp/pileup_output",
+    "tmp/gvcf_tmp_output",
+    "tmp/phase_output/phase_vcf",
+    "tmp/phase_output/phase_bam",
+    "tmp/full_alignment_output/candidate_bed",
+    "tmp/merge_output",
+)
+SMALL_CONTIG = 5
+"""A longest contig shorter than a chunk by this factor is worth a word: the work could be cut finer."""
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Check the inputs that the options of CheckEnvs name and write the plan; an empty VCF when nothing is to call.
+
+    Raises UsageError, ConfigError and InputError for what cannot be used; nothing is written then.
+    """
+    if args.chunk_num < 0:
+        raise UsageError("--chunk_num=-1 is not in this version; leave it out")
+    if args.bed_fn and args.vcf_fn:
+        raise ConfigError("Please provide either --vcf_fn or --bed_fn only")
+    if not args.no_phasing_for_fa:
+        find_whatshap(args.whatshap)
+    environment = examine(
+        Path(args.bam_fn),
+        Path(args.ref_fn),
+        bed=Path(args.bed_fn) if args.bed_fn else None,
+        sites=Path(args.vcf_fn) if args.vcf_fn else None,
+        names=contig_names(args.ctg_name),
+        include_all=args.include_all_ctgs,
+        min_contig_size=args.min_contig_size,
+    )
+    output = Path(args.output_fn_prefix)
+    make_folders(output)
+    write_plan(output, environment, args.chunk_size)
+    if not environment.contigs:
+        command = command_of(args.cmd_fn)
+        write_empty(output / "merge_output.vcf.gz", environment.reference, args.sampleName, command)
+
+
+def make_folders(output: Path) -> None:
+    """Create what is missing of the folders that the stages write to."""
+    for folder in (output, *(output / name for name in FOLDERS)):
+        if not folder.is_dir():
+            logger.info("Create folder %s", folder)
+            folder.mkdir(parents=True)
+
+
+def chunk_count(contig: Contig, chunk_size: int) -> int:
+    """Chunks of a contig (spec/cli.md 5.1)."""
+    return max(1, -(-contig.length // chunk_size))
+
+
+def split_bed(contig: str, targets: np.ndarray) -> Iterator[str]:
+    """Lines of tmp/split_beds/<contig>: BED intervals (k, 2) or known sites (k,) as given, 0-based, with padding."""
+    padded = pad(targets) if targets.ndim == 2 else pad_sites(targets)
+    return (f"{contig} {start} {end}" for start, end in padded.tolist())
+
+
+def write_plan(output: Path, environment: Environment, chunk_size: int) -> None:
+    """Write tmp/CONTIGS, tmp/CHUNK_LIST and tmp/split_beds. Raises InputError when the disk refuses."""
+    contigs, folder = environment.contigs, output / "tmp"
+    counts = {contig.name: chunk_count(contig, chunk_size) for contig in contigs}
+    write_lines(folder / "CONTIGS", counts)
+    lines = (f"{name} {index} {count}" for name, count in counts.items() for index in range(1, count + 1))
+    write_lines(folder / "CHUNK_LIST", lines)
+    for name in counts if environment.targets is not None else ():
+        write_lines(folder / "split_beds" / file_name(name), split_bed(name, environment.targets[name]))
+    if not contigs:
+        return
+    logger.info("Call variant in contigs: %s", " ".join(counts))
+    logger.info("Chunk number for each contig: %s", " ".join(map(str, counts.values())))
+    if (longest := max(contig.length for contig in contigs)) * SMALL_CONTIG < chunk_size:
+        logger.warning(
+            "Current maximum contig length %d is much smaller than default chunk size %d, You may set a smaller chunk "
+            "size by setting --chunk_size=$ for better parallelism.",
+            *(longest, chunk_size),
+        )
+
+
+def header_without_files(fasta: str | None, sample: str, command_line: str | None) -> list[str]:
+    """Header lines where no file gives any; without a FASTA no contigs are declared."""
+    if fasta is None:
+        return vcf.header(sample, None, (), command_line).splitlines()
+    return vcf.header_of(read_reference(Path(fasta)), sample, command_line).splitlines()
+
+
+def write_empty(path: Path, reference: Reference, sample: str, command_line: str | None) -> None:
+    """Write a VCF without rows, and its index."""
+    logger.warning("No contig intersection found, output header only in %s", path)
+    with VcfWriter(path, vcf.header_of(reference, sample, command_line), reference.lengths.items()):
+        pass
+
+
+class CheckEnvs:
+    """Check the inputs of a run and write its plan: contigs, chunks and padded intervals."""
+
+    @staticmethod
+    def add_arguments(parser):
+        for name in ("bam_fn", "ref_fn", "output_fn_prefix"):
+            parser.add_argument(f"--{name}", required=True, metavar="PATH")
+        options.add_texts(parser, "ctg_name", "bed_fn", "vcf_fn", "whatshap", "cmd_fn")
+        parser.add_argument("--sampleName", default="SAMPLE", metavar="NAME")
+        for name, default in (("chunk_size", 5_000_000), ("chunk_num", 0), ("min_contig_size", 0), ("qual", 2)):
+            parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help="default: %(default)s")
+        for name, default in (
+            ("var_pct_full", 0.3),
+            ("ref_pct_full", 0.3),
+            ("snp_min_af", 0.08),
+            ("indel_min_af", 0.08),
+        ):
+            parser.add_argument(f"--{name}", type=float, default=default, metavar="F", help="only checked")
+        arguments.add_switch(parser, "--include_all_ctgs", help="call every contig of the reference")
+        arguments.add_switch(parser, "--no_phasing_for_fa", help=options.HIDDEN)
+        options.add_accepted(parser, "threads", "samtools", "pypy", "python", "parallel")
+
+    @staticmethod
+    def run(args):
+        for name in ("var_pct_full", "ref_pct_full", "snp_min_af", "indel_min_af"):
+            errors.check_range(name, getattr(args, name), 0, 1)
+        errors.check_range("qual", args.qual, 0)
+        errors.check_range("chunk_size", args.chunk_size, 1)
+        prepare(args)

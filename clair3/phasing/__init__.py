@@ -1,0 +1,1 @@
+"""Phasing by WhatsHap or LongPhase."""

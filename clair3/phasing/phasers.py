@@ -1,0 +1,263 @@
+"""Phasing by WhatsHap or LongPhase, contig by contig, and the results read back.
+
+WhatsHap's command is the reference of this step (spec/calling.md 7.2, 11); where its solver was checked to give the
+same records, that is called instead (clair3.phasing.whatshap_worker).
+"""
+
+import gzip
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pysam
+
+from clair3.errors import ClairError, ConfigError, InputError
+from clair3.io.atomic import unfinished_in_folder
+from clair3.io.text import is_number, read_rows
+from clair3.phasing import whatshap_worker
+from clair3.phasing.worker_pool import Coprocesses, Ended
+from clair3.records import PhasedSnps
+from clair3.util.process import run_program
+
+logger = logging.getLogger(__name__)
+
+WHATSHAP, LONGPHASE = "whatshap", "longphase"
+
+LAST_LINES = 3
+"""Lines of a failing program that go into the error: enough for its own message, or for the end of a traceback."""
+
+LONGEST_BAI = 2**29
+"""A longer contig needs a .csi index."""
+
+
+class PhasingError(ClairError):
+    """A contig could not be phased, or reads not be tagged."""
+
+
+def find_whatshap(given: str | None = None) -> tuple[str, ...]:
+    """How to start WhatsHap: as --whatshap says, else that of our Python, else that of the PATH.
+
+    given is None when the option was left out; its published default, the bare name, means the same.
+    Raises ConfigError when there is none.
+    """
+    if given not in (None, WHATSHAP):
+        return (_executable(given, "--whatshap"),)
+    if importlib.util.find_spec(WHATSHAP):
+        # -P (Python 3.11): a folder of that name where the user happens to be is not the program
+        safe = ("-P",) if sys.version_info >= (3, 11) else ()
+        return (sys.executable, *safe, "-m", WHATSHAP)
+    found = _beside_python(WHATSHAP) or shutil.which(WHATSHAP)
+    if found is None:
+        raise ConfigError('WhatsHap was not found; run "pip install whatshap" or give --whatshap=PATH')
+    return (found,)
+
+
+def find_longphase(given: str | None = None) -> str:
+    """The LongPhase program: as --longphase says, else beside our Python, else on the PATH.
+
+    Raises ConfigError, in v2.0.2's words, when there is none (spec/cli.md 3.4).
+    """
+    if given is not None:
+        return _executable(given, "--longphase")
+    found = _beside_python(LONGPHASE) or shutil.which(LONGPHASE)
+    if found is None:
+        raise ConfigError(f"Cannot find LongPhase path in {Path(sys.executable).parent}, exit! Give --longphase=PATH")
+    return found
+
+
+def _executable(given: str, option: str) -> str:
+    if (found := shutil.which(given)) is None:
+        raise ConfigError(f"{option}={given}: expected the name or path of an executable program")
+    return os.path.abspath(found)
+
+
+def _beside_python(name: str) -> str | None:
+    return shutil.which(name, path=Path(sys.executable).parent)
+
+
+@dataclass(frozen=True)
+class WhatsHap:
+    """Phasing and haplotagging by WhatsHap.
+
+    command    the program, see find_whatshap
+    cancelled  asked now and then; True ends a running program, which then raises PhasingError
+    """
+
+    command: tuple[str, ...]
+    bam: Path
+    reference: Path
+    cancelled: Callable[[], bool] = lambda: False
+
+    def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
+        """Phase the variants of one contig; output (.vcf, or .vcf.gz for bgzip) is complete or absent.
+
+        Genotypes are not trusted between the networks (7.2), and trusted in the final phasing (11).
+        Raises PhasingError.
+        """
+        options = [] if trust_genotypes else ["--chromosome", contig, "--distrust-genotypes"]
+        with unfinished_in_folder(output) as made:
+            self._run("phase", f"phasing of {contig}", options, vcf, made)
+            made.replace(output)
+
+    def haplotag(self, vcf: Path, output: Path, threads: int = 1) -> None:
+        """Write a BAM of all reads with their haplotypes and its index, which is made with that many threads (11).
+
+        vcf is bgzipped and indexed. The BAM is complete, with an index, or absent. Raises PhasingError.
+        """
+        with unfinished_in_folder(output) as made:
+            self._run("haplotag", "haplotagging", [], vcf, made)
+            index = index_bam(made, threads)
+            index.replace(output.with_name(index.name))
+            made.replace(output)
+
+    def _run(self, command: str, what: str, options: list[str], vcf: Path, made: Path) -> None:
+        files = ["--output", made, "--reference", self.reference, *options, "--ignore-read-groups", vcf, self.bam]
+        _run_tool(what, [*self.command, command, *files], self.cancelled, [made])
+
+
+@dataclass(frozen=True)
+class WhatsHapSolver:
+    """WhatsHap's solver in worker processes: the records of the command in a part of its time.
+
+    The command does what the solver is not for: phasing that trusts genotypes, and unusual files.
+    """
+
+    command: WhatsHap
+    workers: Coprocesses
+
+    def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
+        """As WhatsHap.phase."""
+        if trust_genotypes:
+            self.command.phase(contig, vcf, output, trust_genotypes)
+            return
+        with unfinished_in_folder(output) as made:
+            answer = self._ask(f"phasing of {contig}", contig=contig, vcf=vcf, output=made)
+            if answer == whatshap_worker.DONE:
+                made.replace(output)
+                return
+        logger.debug("phasing of %s: %s; by the command", contig, answer)
+        self.command.phase(contig, vcf, output)
+
+    def _ask(self, what: str, **task: str | Path) -> str:
+        """Have a task done; the answer of the worker."""
+        task |= {"bam": self.command.bam, "reference": self.command.reference}
+        logger.debug("%s: whatshap's solver, %s", what, task["vcf"])
+        try:
+            return self.workers.ask(json.dumps(task, default=os.fspath), self.command.cancelled)
+        except Ended as ended:
+            raise _failed(what, ended.code, ended.words) from None
+        except OSError as error:
+            raise PhasingError(f"{what} failed: no process for it ({error.strerror})") from None
+
+
+@contextmanager
+def open_whatshap(
+    given: str | None, bam: Path, reference: Path, cancelled: Callable[[], bool] = lambda: False
+) -> Iterator[WhatsHap | WhatsHapSolver]:
+    """WhatsHap to phase with: the solver of the installed one, unless a program is given or it was never checked.
+
+    given is as in find_whatshap, the other arguments as in WhatsHap. Raises ConfigError when there is no WhatsHap.
+    """
+    command = WhatsHap(find_whatshap(given), bam, reference, cancelled)
+    if given not in (None, WHATSHAP) or not whatshap_worker.is_checked():
+        logger.debug("phasing by the command %s", " ".join(command.command))
+        yield command
+        return
+    with closing(Coprocesses([sys.executable, whatshap_worker.__file__])) as workers:
+        yield WhatsHapSolver(command, workers)
+
+
+@dataclass(frozen=True)
+class LongPhase:
+    """Phasing by LongPhase; threads are those of one process. The other fields are as in WhatsHap."""
+
+    command: tuple[str, ...]
+    bam: Path
+    reference: Path
+    platform: str
+    threads: int = 1
+    cancelled: Callable[[], bool] = lambda: False
+
+    def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
+        """As WhatsHap.phase; LongPhase is run in the same way whether genotypes are trusted or not."""
+        kind = "--ont" if self.platform == "ont" else "--pb"
+        with unfinished_in_folder(output) as made:
+            prefix = made.with_name(made.name.removesuffix(".gz").removesuffix(".vcf"))
+            files = ["-s", vcf, "-b", self.bam, "-r", self.reference, "-t", str(self.threads), "-o", prefix, kind]
+            results = [made.with_name(prefix.name + suffix) for suffix in (".vcf", ".vcf.gz")]
+            result = _run_tool(f"phasing of {contig}", [*self.command, "phase", *files], self.cancelled, results)
+            if result != made and made.suffix == ".gz":
+                pysam.tabix_compress(str(result), str(made))
+            elif result != made:
+                made.write_bytes(gzip.decompress(result.read_bytes()))
+            made.replace(output)
+
+
+def _run_tool(what: str, argv: Sequence[str | Path], cancelled: Callable[[], bool], results: Sequence[Path]) -> Path:
+    """Run a program and return which of its possible results it made; its words go to the debug log.
+
+    Raises PhasingError with the program's last lines when it failed or made none.
+    """
+    words = [os.fspath(word) for word in argv]
+    logger.debug("%s: %s", what, " ".join(words))
+    try:
+        code, said = run_program(words, cancelled)
+    except OSError as error:
+        raise PhasingError(f"{what} failed: {words[0]} cannot be started ({error.strerror})") from None
+    for line in said.splitlines():
+        logger.debug("%s: %s", what, line)
+    made = [result for result in results if result.exists()]
+    if code or not made:
+        raise _failed(what, code, said)
+    return made[0]
+
+
+def _failed(what: str, code: int, said: str) -> PhasingError:
+    """The error of a process that ended with this exit code (-n: by signal n), with the last lines of what it said."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    end = f"ended by signal {-code}" if code < 0 else f"exit code {code}" if code else "it wrote no result"
+    return PhasingError(f"{what} failed, {end}: {' | '.join(lines[-LAST_LINES:]) or 'no message'}")
+
+
+def index_bam(path: Path, threads: int) -> Path:
+    """Index a BAM file and return the index: .bai, or .csi when a contig is too long for it."""
+    with pysam.AlignmentFile(str(path), "rb") as bam:
+        csi = max(bam.lengths, default=0) > LONGEST_BAI
+    try:
+        pysam.index(*(["-c"] if csi else []), "-@", str(threads), str(path))
+    except pysam.SamtoolsError as error:
+        raise PhasingError(f"{path}: cannot be indexed: {error}") from None
+    return path.with_name(path.name + (".csi" if csi else ".bai"))
+
+
+def read_phased(path: Path, contig: str, heterozygous: bool = False) -> PhasedSnps:
+    """The phased SNPs of one contig in a VCF, plain or compressed; only the heterozygous ones if so asked.
+
+    Left out are rows without phase, with alleles of more than one letter, or whose phase set is not a number; v2.0.2
+    fails on the last two (B15). Raises InputError when the file is damaged, not there or no VCF with genotypes.
+    """
+    rows = []
+    for number, line in read_rows(path):
+        if line.startswith("#"):
+            continue
+        columns = line.split("\t")[:10]
+        if len(columns) < 10 or not is_number(columns[1]):
+            raise InputError(f"{path}: row {number} is {line[:80]!r}, not a VCF row with a genotype")
+        name, pos, _, ref, alt, _, _, _, _, sample = columns
+        fields = sample.split(":")
+        genotype, phase_set = fields[0], fields[-1]
+        if heterozygous and genotype not in ("0|1", "1|0"):
+            continue
+        if name == contig and "|" in genotype and len(ref) == len(alt) == 1 and is_number(phase_set):
+            rows.append((int(pos) - 1, ord(ref), ord(alt), 1 if genotype == "0|1" else 2, int(phase_set)))
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 5).T
+    types = (np.int64, np.uint8, np.uint8, np.int8, np.int64)
+    return PhasedSnps(*(column.astype(kind) for column, kind in zip(columns, types, strict=True)))

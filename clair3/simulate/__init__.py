@@ -1,0 +1,1 @@
+"""Simulated genomes and reads, and the error profiles they are made with."""

@@ -1,0 +1,165 @@
+"""Simulated reads aligned by minimap2, instead of where they came from (spec/training.md E.3).
+
+What an aligner does to reads comes with them: its MAPQ, clips, secondary and supplementary alignments, reads in the
+wrong place.
+"""
+
+import logging
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pysam
+
+from clair3.errors import ConfigError, InputError
+from clair3.io.atomic import unfinished
+from clair3.simulate.profile import Profile
+from clair3.simulate.profile_choice import RUNS_PER_BASE
+
+logger = logging.getLogger(__name__)
+
+PRESETS = {"ont": "map-ont", "hifi": "map-hifi", "ilmn": "sr"}
+ACCURATE, ACCURATE_SINCE, ACCURATE_ERROR = "lr:hq", (2, 27), 0.02
+"""Preset for ONT reads that err less than this, and the first version that has it."""
+
+KEPT = ("mv", "HP", "PS", "RG")
+"""Tags that go along with a read."""
+
+
+def find_aligner(name: str) -> Path:
+    """The program of a name or place. Raises ConfigError when there is none."""
+    found = shutil.which(name)
+    if found is None:
+        raise ConfigError(
+            f"--aligner {name}: no such program; install minimap2, or leave the option out: reads then lie where they "
+            "came from"
+        )
+    return Path(found)
+
+
+def version_of(program: Path) -> tuple[str, tuple[int, int]]:
+    """The version, as the program writes it and as two numbers. Raises ConfigError when it is no minimap2."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"--aligner {program}: cannot be run ({error})") from None
+    text = done.stdout.strip()
+    numbers = re.match(r"(\d+)\.(\d+)\S*$", text)
+    if done.returncode or not numbers:
+        raise ConfigError(f"--aligner {program}: is no minimap2; its --version says {text[:60]!r}")
+    return text, (int(numbers[1]), int(numbers[2]))
+
+
+def preset(platform: str, version: tuple[int, int], error: float) -> str:
+    """minimap2's preset for reads of a platform with this share of errors."""
+    if platform == "ont" and version >= ACCURATE_SINCE and error < ACCURATE_ERROR:
+        return ACCURATE
+    return PRESETS[platform]
+
+
+def align(program: Path, reads: Path, fasta: Path, output: Path, profile: Profile, threads: int) -> None:
+    """Align simulated reads, a BAM file in a folder for unfinished files, and write them sorted, with an index.
+
+    The bytes do not depend on the threads; both files are complete or absent. Raises ConfigError when program is no
+    minimap2, InputError with its last words when it fails.
+    """
+    text, version = version_of(program)
+    chosen = preset(profile.platform, version, error_rate(profile))
+    unsorted, fastq = reads.with_name("unsorted.bam"), reads.with_name("reads.fq")
+    with open(fastq, "w") as file:
+        file.writelines(fastq_of(reads))
+    argv = [str(program), "-a", "-y", "-Y", "-x", chosen, "-t", str(threads), str(fasta), str(fastq)]
+    with open(reads.with_name("log"), "w+") as log:
+        run_aligner(argv, header_of(reads, f"minimap2 {text}, preset {chosen}"), unsorted, log)
+    with unfinished(output) as partial, unfinished(output.with_name(f"{output.name}.bai")) as index:
+        try:
+            words = ("--no-PG", "-@", str(threads - 1), "-T", str(reads.with_name("sort")), "-o", str(partial))
+            pysam.sort(*words, str(unsorted))
+            pysam.index(str(partial), str(index))
+        except pysam.SamtoolsError as error:
+            raise InputError(f"{output}: cannot be sorted ({' '.join(str(error).split())[-200:]})") from None
+    logger.info("%s: aligned with minimap2 %s, preset %s", output, text, chosen)
+
+
+def error_rate(profile: Profile) -> float:
+    """Errors per base of reads, in sequence without many long runs."""
+    runs = np.mean([np.sum(profile.run[kind], axis=1)[1:] @ RUNS_PER_BASE for kind in profile.run])
+    return profile.mismatch + float(runs)
+
+
+def header_of(reads: Path, what: str) -> dict:
+    """The head of a BAM file, for alignments that are not sorted yet; what: made them."""
+    with pysam.AlignmentFile(str(reads), check_sq=False) as source:
+        head = source.header.to_dict()
+    head["HD"]["SO"] = "unsorted"
+    head["PG"][-1]["DS"] += f"; {what}"
+    return head
+
+
+def run_aligner(argv: list[str], head: dict, unsorted: Path, log: IO[str]) -> None:
+    """Run minimap2 and write its alignments with this head. Raises InputError when it fails."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL) as process:
+        try:
+            copy_alignments(process, unsorted, head)
+        except (OSError, ValueError) as error:  # it broke off; what it said explains more
+            process.kill()
+            process.wait()
+            raise InputError(f"{argv[0]} failed: {last_words(log) or error}") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+    if process.returncode:
+        raise InputError(f"{argv[0]} failed with exit code {process.returncode}: {last_words(log)}")
+
+
+def copy_alignments(process: subprocess.Popen, unsorted: Path, head: dict) -> None:
+    """Write the alignments that a program prints as SAM under another head; its contigs are in the same order."""
+    with pysam.AlignmentFile(process.stdout, "r", check_sq=False) as found:
+        header = pysam.AlignmentHeader.from_dict(head)
+        if found.references != header.references:
+            raise InputError(f"{process.args[0]}: its contigs are not those of the reference")
+        with pysam.AlignmentFile(str(unsorted), "wb0", header=header) as target:
+            for read in found:
+                target.write(read)
+    process.wait()
+
+
+def last_words(log: IO[str]) -> str:
+    log.seek(0)
+    return " ".join(log.read().split("\n")[-4:])[-300:].strip()
+
+
+def fastq_of(reads: Path) -> Iterator[str]:
+    """The reads of a BAM file as FASTQ, whole and as sequenced, mates one after the other, tags as comments."""
+    waiting: dict[str, str] = {}
+    with pysam.AlignmentFile(str(reads), check_sq=False) as file:
+        for read in file:
+            if read.is_supplementary or read.is_secondary:
+                continue
+            text = record_of(read)
+            if not read.is_paired:
+                yield text
+            elif (mate := waiting.pop(read.query_name, None)) is None:
+                waiting[read.query_name] = text
+            else:
+                yield from (text, mate) if read.is_read1 else (mate, text)
+
+
+def record_of(read: pysam.AlignedSegment) -> str:
+    """A read as a FASTQ record; an aligner copies the tags (-y)."""
+    tags = "\t".join(tag_text(name, read.get_tag(name)) for name in KEPT if read.has_tag(name))
+    qualities = pysam.qualities_to_qualitystring(read.get_forward_qualities())
+    return f"@{read.query_name}\t{tags}\n{read.get_forward_sequence()}\n+\n{qualities}\n"
+
+
+def tag_text(name: str, value) -> str:
+    """A tag as in SAM."""
+    if isinstance(value, str):
+        return f"{name}:Z:{value}"
+    if isinstance(value, int):
+        return f"{name}:i:{value}"
+    return f"{name}:B:c," + ",".join(map(str, value))

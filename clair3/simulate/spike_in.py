@@ -1,0 +1,411 @@
+"""Variants of one contig written into its reads: where there is room, what reads show there, which copy each is of."""
+
+import hashlib
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pysam
+
+from clair3.errors import ConfigError, InputError, check_range, unwritable
+from clair3.io.atomic import unfinished_in_folder, write_lines
+from clair3.io.bed import NO_INTERVALS, intersection, merge, read_bed, refuse_other_name
+from clair3.io.fasta import Contig, Reference, read_reference
+from clair3.io.inputs import Alignments, check_common, check_lengths, first_few, open_alignments, read_alignments
+from clair3.phasing.phasers import index_bam
+from clair3.simulate.error_counts import Counter as ErrorCounter
+from clair3.simulate.error_counts import Runs, batches, consensus, lay_out
+from clair3.simulate.genome import N, decode, intervals_of, read_contigs
+from clair3.simulate.haplotypes import KnownVariants, fitting, read_known, read_variants, write_rows
+from clair3.simulate.read_edits import Change, ReadEdit, change_of
+from clair3.simulate.variants import Drawer, Variant, VariantRule
+from clair3.training.data.subsample import iter_reads
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SpikeRule:
+    """Where a variant may be written.
+
+    gap      bases to any other difference that is true
+    clear    share of the reads over a site that show the reference there, so that the variant can be written
+    reads    over a site, at least
+    longest  indel, in bases
+    """
+
+    gap: int = 10
+    clear: float = 0.7
+    reads: int = 4
+    longest: int = 50
+
+    def __post_init__(self):
+        check_range("gap", self.gap, 0, 10_000)
+        check_range("clear", self.clear, 0, 1)
+
+
+@dataclass
+class Site:
+    """A variant to be written: what its alleles do (None: nothing), and how many reads over it are fit for it."""
+
+    variant: Variant
+    changes: tuple[Change | None, Change | None]
+    seen: int = 0
+    fit: int = 0
+
+    @property
+    def distinct(self) -> set[Change]:
+        return {change for change in self.changes if change}
+
+    @property
+    def span(self) -> tuple[int, int]:
+        return min(change.pos for change in self.distinct), max(change.end for change in self.distinct)
+
+
+@dataclass
+class Evidence:
+    """What tells of which copy the reads of one name are: SNPs for the first minus for the second; their tags."""
+
+    score: int = 0
+    tag: int = 0
+    phase_set: int = 0
+
+
+@dataclass
+class SpikeTally:
+    """What became of the variants, and of their alleles in reads; left_out: alignments that would have one.
+
+    skipped  variants not written, by the reason
+    """
+
+    variants: int = 0
+    skipped: Counter = field(default_factory=Counter)
+    written: int = 0
+    unwritten: int = 0
+    left_out: int = 0
+
+
+@dataclass(eq=False)
+class ContigSpiker:
+    """Chooses the sites of one contig and writes them into its reads.
+
+    codes    (n,) uint8    of the reference
+    regions  (k, 2) int64  where the known variants are all and others may be written, disjoint; None: everywhere
+    tally    is told
+    """
+
+    codes: np.ndarray
+    known: KnownVariants
+    regions: np.ndarray | None
+    rule: SpikeRule
+    seed: int
+    tally: SpikeTally
+    text: bytes = b""
+    sites: list[Site] = field(default_factory=list)
+    copy_of: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.text = decode(self.codes).encode()
+        self.sure = self.codes != N  # the truth will hold there
+        self.taken = ~self.sure
+        for pos, end, _ in self.known.rows:
+            self.taken[max(0, pos - self.rule.gap) : end + self.rule.gap] = True
+
+    def unknown(self, differing: np.ndarray) -> None:
+        """Places, (n,) bool, where the reads agree on something else than the reference, though no truth says so."""
+        for start, end in intervals_of(differing):
+            around = slice(max(0, start - self.rule.gap), end + self.rule.gap)
+            self.sure[around], self.taken[around] = False, True
+
+    def confident(self) -> np.ndarray:
+        """Where the truth will hold, (k, 2) int64: the regions, without what the reads say and no truth explains."""
+        sure = intervals_of(self.sure)
+        return sure if self.regions is None else intersection(sure, self.regions)
+
+    def choose(self, variants: Sequence[Variant]) -> None:
+        """Take up the variants that can be written and have room, within the regions."""
+        allowed = np.full(len(self.codes), self.regions is None)
+        for start, end in () if self.regions is None else self.regions:
+            allowed[start:end] = True
+        letters = self.text.decode()
+        for variant in variants:
+            changes = tuple(
+                change_of(letters, variant.pos, variant.ref, allele) if (allele := variant.allele(copy)) else None
+                for copy in (0, 1)
+            )
+            site = Site(variant, changes)
+            unfit = any(variant.allele(copy) and not changes[copy] for copy in (0, 1))
+            size = max(abs(len(change.ref) - len(change.alt)) for change in site.distinct) if site.distinct else 0
+            if unfit or not site.distinct or size > self.rule.longest:
+                self.tally.skipped["neither SNPs nor small indels"] += 1
+                continue
+            start, end = site.span
+            if not allowed[start : end + 1].all():
+                self.tally.skipped["outside the regions"] += 1
+            elif self.taken[max(0, start - 1) : end + 1].any():
+                self.tally.skipped["near other variants or N"] += 1
+            else:
+                self.taken[max(0, start - self.rule.gap) : end + self.rule.gap] = True
+                self.sites.append(site)
+        self.sites.sort(key=lambda site: site.span)
+        self.index()
+
+    def index(self) -> None:
+        spans = np.array([site.span for site in self.sites], np.int64).reshape(-1, 2)
+        self.starts, self.ends = spans[:, 0], spans[:, 1]
+
+    def over(self, read: pysam.AlignedSegment) -> list[Site]:
+        """The sites that lie within an alignment; they do not overlap each other."""
+        first = np.searchsorted(self.starts, read.reference_start)
+        return self.sites[first : np.searchsorted(self.ends, read.reference_end, side="right")]
+
+    def examine(self, reads: Iterator[pysam.AlignedSegment]) -> None:
+        """Look at all reads: which sites they show clearly, and of which copy they are. Unclear sites go."""
+        evidence: dict[str, Evidence] = defaultdict(Evidence)
+        for read in reads:
+            if not has_bases(read):
+                continue
+            sites, snps = self.over(read), self.known_snps(read)
+            if not sites and not len(snps):
+                continue
+            edit = ReadEdit(read, self.text)
+            for site in sites:
+                site.seen += 1
+                site.fit += all(edit.place(change) is not None for change in site.distinct)
+            found = evidence[read.query_name]
+            for i in snps:
+                base = edit.base_at(int(self.known.snp_pos[i]))
+                if base is not None:
+                    first, second = self.known.snp_base[i].tolist()
+                    found.score += (edit.seq[base] == first) - (edit.seq[base] == second)
+            if read.has_tag("HP"):
+                found.tag = read.get_tag("HP")
+                found.phase_set = read.get_tag("PS") if read.has_tag("PS") else 0
+        self.decide(evidence)
+        kept = []
+        for site in self.sites:
+            if site.seen < self.rule.reads:
+                self.tally.skipped["with too few reads"] += 1
+            elif site.fit < self.rule.clear * site.seen:
+                self.tally.skipped["where reads err too much"] += 1
+            else:
+                kept.append(site)
+        self.sites = kept
+        self.index()
+        self.tally.variants += len(kept)
+
+    def known_snps(self, read: pysam.AlignedSegment) -> np.ndarray:
+        return np.arange(*np.searchsorted(self.known.snp_pos, (read.reference_start, read.reference_end)))
+
+    def decide(self, evidence: dict[str, Evidence]) -> None:
+        """The copy of each read that SNPs or tags tell of. A phase set's names of the copies are turned when most of
+        its reads contradict the SNPs of the truth."""
+        agreeing = Counter()
+        for found in evidence.values():
+            if found.score and found.tag in (1, 2):
+                agreeing[found.phase_set] += 1 if (found.score > 0) == (found.tag == 1) else -1
+        for name, found in evidence.items():
+            if found.score:
+                self.copy_of[name] = int(found.score < 0)
+            elif found.tag in (1, 2):
+                self.copy_of[name] = (found.tag - 1) ^ (agreeing[found.phase_set] < 0)
+
+    def copy(self, name: str) -> int:
+        """The copy a read is taken for; without SNPs and tags one at random, the same for mates."""
+        decided = self.copy_of.get(name)
+        if decided is not None:
+            return decided
+        return hashlib.blake2b(f"{self.seed} {name}".encode(), digest_size=1).digest()[0] & 1
+
+    def edited(self, read: pysam.AlignedSegment) -> pysam.AlignedSegment | None:
+        """A read with the alleles of its copy; None for one in several pieces that has some, as it would contradict
+        its other pieces."""
+        sites = [] if read.is_unmapped else self.over(read)
+        copy = self.copy(read.query_name) if sites else 0
+        changes = [site.changes[copy] for site in sites if site.changes[copy]]
+        if read.has_tag("MC"):
+            read.set_tag("MC", None)
+        if not changes:
+            return read
+        if not has_bases(read) or read.has_tag("SA"):
+            self.tally.left_out += 1
+            return None
+        edit, done = ReadEdit(read, self.text), 0
+        for change in reversed(changes):
+            shift = edit.place(change)
+            if shift is not None:
+                edit.write(change, shift)
+                done += 1
+        self.tally.written += done
+        self.tally.unwritten += len(changes) - done
+        return edit.finish() if done else read
+
+    def truth(self) -> list[tuple[int, str]]:
+        """Known and written variants as (pos, fields of a VCF row behind the contig's name), by position."""
+        rows = [(pos, text.partition("\t")[2]) for pos, _, text in self.known.rows]
+        return sorted(rows + [(part.pos, part.row) for site in self.sites for part in site.variant.apart()])
+
+
+def has_bases(read: pysam.AlignedSegment) -> bool:
+    """Whether an alignment is the main one of its read, with bases and qualities."""
+    other = read.is_unmapped or read.is_secondary or read.is_supplementary
+    return not other and bool(read.query_sequence) and read.query_qualities is not None
+
+
+BATCH = 4_000_000
+READS, TRUTH, REGIONS = "reads.bam", "truth.vcf.gz", "confident.bed"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Real reads, a BAM or CRAM, their reference, what is known of them, and the regions, a BED, where that is all."""
+
+    bam: Path
+    fasta: Path
+    truth: Path | None = None
+    bed: Path | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Variants to write: those of a VCF, and random ones; None: none of the kind."""
+
+    vcf: Path | None = None
+    drawn: VariantRule | None = None
+
+
+def differing(reads: Iterator[pysam.AlignedSegment], codes: np.ndarray, name: str) -> np.ndarray:
+    """Places, (n,) bool, where a quarter of the reads differ from the reference alike."""
+    out, counter = np.zeros(len(codes), bool), ErrorCounter()
+    for batch in batches(filter(has_bases, reads), BATCH):
+        columns = lay_out(batch, codes, name)
+        runs = Runs.find(columns.codes)
+        found = consensus(columns, runs, *counter.run_changes(columns, runs))
+        out[columns.low : columns.low + len(found)] |= found
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeJob:
+    """Everything that is known before the reads are looked at; the content of files by contig.
+
+    known, regions  of the sample; None: unknown
+    given           the variants of a VCF that are to be written
+    """
+
+    sample: Sample
+    wanted: Wanted
+    rule: SpikeRule
+    seed: int
+    genome: Reference
+    alignments: Alignments
+    known: dict[str, KnownVariants] | None
+    regions: dict[str, np.ndarray] | None
+    given: dict[str, list[Variant]]
+
+    @classmethod
+    def read(cls, sample: Sample, wanted: Wanted, rule: SpikeRule, seed: int) -> "SpikeJob":
+        """Raises InputError for files that cannot be read, or of another species."""
+        genome = read_reference(sample.fasta)
+        alignments = read_alignments(sample.bam, genome)
+        check_common(alignments, {contig.name for contig in genome.contigs})
+        known = read_known(sample.truth) if sample.truth else None
+        regions = read_bed(sample.bed) if sample.bed else None
+        given = read_variants(wanted.vcf, np.random.default_rng([seed, 4])) if wanted.vcf else {}
+        return cls(sample, wanted, rule, seed, genome, alignments, known, regions, given)
+
+    def tell_lost(self) -> None:
+        """Warn of reads that stay out because the reference lacks their contigs."""
+        if lost := sorted(self.alignments.with_reads - {contig.name for contig in self.genome.contigs}):
+            logger.warning(
+                "%s: left out the reads on %d contigs that are not in %s: %s",
+                self.sample.bam, len(lost), self.sample.fasta, first_few(lost),
+            )  # fmt: skip
+
+    def header(self) -> pysam.AlignmentHeader:
+        with open_alignments(self.sample.bam, self.alignments.index, self.genome) as source:
+            return source.header
+
+    def reads(self, contig: str) -> Iterator[pysam.AlignedSegment]:
+        return iter_reads(self.alignments, self.genome, (contig,))
+
+    def spiker(self, number: int, contig: Contig, codes: np.ndarray, tally: SpikeTally) -> ContigSpiker:
+        """Choose the sites of a contig, codes (n,) uint8, and look at its reads. Raises InputError when the files do
+        not fit each other."""
+        name, sample, vcf = contig.name, self.sample, self.wanted.vcf
+        check_lengths(self.alignments, self.genome, [contig])
+        for path, found in ((sample.truth, self.known), (sample.bed, self.regions), (vcf, self.given)):
+            refuse_other_name(path, name, found or ())
+        known = (self.known or {}).get(name, KnownVariants())
+        regions = None if self.regions is None else merge(self.regions.get(name, NO_INTERVALS))
+        spiker = ContigSpiker(codes, known, regions, self.rule, self.seed, tally)
+        if self.known is None:
+            spiker.unknown(differing(self.reads(name), codes, str(sample.bam)))
+        given = fitting(self.given.get(name, []), codes, f"{vcf} {name}")
+        spiker.choose(with_random(given, self.wanted.drawn, codes, (self.seed, number)))
+        spiker.examine(self.reads(name))
+        return spiker
+
+
+def spike(
+    sample: Sample, wanted: Wanted, output: Path, rule: SpikeRule, seed: int, contigs: tuple[str, ...] | None = None
+) -> int:
+    """Write variants into the reads of a sample, on all contigs with reads or those named; their number.
+
+    In the folder `output` appear the reads with their index, the truth (that of the reads, if given, and what was
+    written) and the regions where it holds; each file is complete or absent. Raises InputError for unreadable files,
+    or ones that do not fit each other; ConfigError when output would replace the reads.
+    """
+    if (output / READS).exists() and sample.bam.exists() and (output / READS).samefile(sample.bam):
+        raise ConfigError(f"--output {output}: its {READS} is the input; choose another folder")
+    job = SpikeJob.read(sample, wanted, rule, seed)
+    if contigs is None:
+        job.tell_lost()
+    rows, regions, tally = [], [], SpikeTally()
+    try:
+        with unfinished_in_folder(output / READS) as made:
+            with pysam.AlignmentFile(str(made), "wb", header=job.header()) as target:
+                for number, contig, codes in read_contigs(sample.fasta, contigs):
+                    if contig.name not in job.alignments.with_reads:
+                        continue
+                    spiker = job.spiker(number, contig, codes, tally)
+                    for read in job.reads(contig.name):
+                        if edited := spiker.edited(read):
+                            target.write(edited)
+                    rows += [(contig.name, text) for _, text in spiker.truth()]
+                    regions += [f"{contig.name}\t{start}\t{end}" for start, end in spiker.confident().tolist()]
+            index = index_bam(made, threads=1)
+            write_rows(output / TRUTH, job.genome.contigs, rows)
+            write_lines(output / REGIONS, regions)
+            index.replace(output / f"{READS}{index.suffix}")
+            made.replace(output / READS)
+    except OSError as error:
+        raise InputError(unwritable(output, error)) from None
+    tell(output, tally)
+    return tally.variants
+
+
+def with_random(given: list[Variant], rule: VariantRule | None, codes: np.ndarray, seed) -> list[Variant]:
+    """The variants given on a contig and, where they leave room, random ones, by position."""
+    if rule is None:
+        return given
+    drawer = Drawer(np.random.default_rng([seed[0], 7, seed[1]]), codes, rule, given)
+    drawer.draw()
+    return drawer.found
+
+
+def tell(output: Path, tally: SpikeTally) -> None:
+    """Say what was written, and what was not and why."""
+    logger.info("%s: wrote %d variants into reads, %d alleles in all", output / READS, tally.variants, tally.written)
+    logger.info("%d alleles not written where their reads err", tally.unwritten)
+    if tally.left_out:
+        logger.warning(
+            "%s: left out %d alignments over variants: of reads in pieces (tag SA), or without bases or qualities",
+            output / READS, tally.left_out,
+        )  # fmt: skip
+    if tally.skipped:
+        text = ", ".join(f"{count} {reason}" for reason, count in sorted(tally.skipped.items()))
+        logger.info("%s: skipped %d variants: %s", output / TRUTH, tally.skipped.total(), text)

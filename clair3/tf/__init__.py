@@ -1,1 +1,0 @@
-"""Clair3 v1's TensorFlow checkpoints, read without TensorFlow (spec/models.md 9-12)."""

@@ -1,0 +1,1 @@
+"""Truth, its unification, and labelled tensors in HDF5 bins."""

@@ -1,0 +1,130 @@
+"""The truth of a contig, phased by the reads: which haplotype each read is of (spec/training.md A.2)."""
+
+import argparse
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pysam
+
+from clair3.cli.arguments import add_switch, required_text
+from clair3.errors import InputError, unwritable
+from clair3.io.atomic import require_folder, unfinished, write_lines
+from clair3.io.bed import check_contig
+from clair3.io.fasta import find_contig, read_reference
+from clair3.io.text import read_rows
+from clair3.io.vcf import header_of
+from clair3.phasing.phasers import LONGEST_BAI, WhatsHap, find_whatshap, open_whatshap
+from clair3.training.data.truth import iter_records, simplify
+
+logger = logging.getLogger(__name__)
+
+PHASE_SET = '##FORMAT=<ID=PS,Number=1,Type=Integer,Description="Phase set identifier">'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    for name, metavar, what in (
+        ("bam_fn", "BAM", "reads that phase"),
+        ("ref_fn", "FASTA", "with its .fai"),
+        ("vcf_fn", "VCF", "truth with genotypes, phased or not"),
+        ("ctgName", "NAME", "the contig"),
+        ("output_fn", "VCF", "result, .vcf.gz"),
+    ):
+        parser.add_argument(f"--{name}", required=True, type=required_text, metavar=metavar, help=what)
+    parser.add_argument("--tagged_bam_fn", type=required_text, metavar="BAM", help="also write the reads with HP tags")
+    parser.add_argument(
+        "--whatshap", type=required_text, metavar="PATH", help="the program; default: the installed one"
+    )
+    add_switch(parser, "--keep_phase", help="take the phase that the truth has, each contig as one phase set")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Phase, and tag if asked to. Raises ClairError, see phase_truth."""
+    tagged = Path(args.tagged_bam_fn) if args.tagged_bam_fn else None
+    files = (Path(args.bam_fn), Path(args.ref_fn), Path(args.vcf_fn))
+    phase_truth(*files, args.ctgName, Path(args.output_fn), tagged, args.whatshap, args.keep_phase)
+
+
+def phase_truth(
+    bam: Path,
+    reference: Path,
+    truth: Path,
+    contig: str,
+    output: Path,
+    tagged: Path | None = None,
+    whatshap: str | None = None,
+    keep_phase: bool = False,
+) -> None:
+    """Phase the true variants of a contig with WhatsHap, genotypes distrusted, into a bgzipped VCF.
+
+    Phase that the truth has is not used, unless keep_phase says that it is known along the whole contig, as that of a
+    simulated genome is. tagged: a BAM of all reads of bam with their haplotypes.
+    Raises InputError when files do not fit or cannot be read, PhasingError when WhatsHap fails; files are complete or
+    absent.
+    """
+    for path in filter(None, (output, tagged)):
+        require_folder(path)
+    genome = read_reference(reference)
+    length = find_contig(genome, contig).length
+    header = header_of(genome, "SAMPLE", None).splitlines()
+    try:
+        with tempfile.TemporaryDirectory(prefix=".phasing_", dir=output.parent) as folder:
+            plain = Path(folder) / "truth.vcf"
+            if keep_phase:
+                write_lines(plain, [*header[:-1], PHASE_SET, header[-1], *phased_rows(truth, contig)])
+                with unfinished(output) as partial:
+                    pysam.tabix_compress(str(plain), str(partial), force=True)
+            else:
+                write_lines(plain, [*header, *unphased_rows(truth, contig)])
+                with open_whatshap(whatshap, bam, reference) as phaser:
+                    phaser.phase(contig, plain, output)
+    except OSError as error:
+        raise InputError(unwritable(output, error)) from None
+    if tagged is not None:
+        # WhatsHap looks the variants up by the index
+        pysam.tabix_index(str(output), preset="vcf", force=True, csi=length > LONGEST_BAI)
+        WhatsHap(find_whatshap(whatshap), bam, reference).haplotag(output, tagged)
+
+
+def unphased_rows(truth: Path, contig: str) -> Iterator[str]:
+    """VCF rows of a contig's true variants without phase and other fields; what GetTruth drops is left out.
+
+    Raises InputError when the truth cannot be read or calls the contig differently.
+    """
+    contigs = set()
+    for record in iter_records(truth):
+        contigs.add(record[0])
+        if record[0] == contig and (line := simplify(*record)):
+            _, pos, ref, alt, first, second = line.split()
+            yield f"{contig}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\tGT\t{first}/{second}"
+    check_contig(truth, contig, contigs)
+
+
+def phased_rows(truth: Path, contig: str) -> Iterator[str]:
+    """VCF rows of a contig's phased variants, all in phase set 1; warns of those without phase.
+
+    Raises InputError as unphased_rows does, and when none of the heterozygous ones has a phase.
+    """
+    contigs, phased, without = set(), 0, 0
+    for number, line in read_rows(truth):
+        if line.startswith("#"):
+            continue
+        columns = line.split("\t")
+        contigs.add(columns[0])
+        if columns[0] != contig:
+            continue
+        if len(columns) < 10 or columns[8].split(":")[0] != "GT":
+            raise InputError(f"{truth}: row {number} has no genotype; the truth needs a sample column with GT")
+        genotype = columns[9].split(":")[0]
+        if "|" in genotype:
+            phased += len(set(genotype.split("|"))) > 1
+            name, pos, _, ref, alt = columns[:5]
+            yield f"{name}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\tGT:PS\t{genotype}:1"
+        else:
+            without += len(set(genotype.split("/"))) > 1
+    check_contig(truth, contig, contigs)
+    if without and not phased:
+        raise InputError(f"{truth}: no genotype on contig {contig} has a phase (0|1); leave out --keep_phase")
+    if without:
+        logger.warning("%s: left out %d genotypes on contig %s that have no phase", truth, without, contig)

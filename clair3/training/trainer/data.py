@@ -1,0 +1,287 @@
+"""Training data: which bins, which rows of them, and the batches that the network sees."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from clair3.errors import ClairError, ConfigError, InputError
+from clair3.genotype.classes import PILEUP
+from clair3.genotype.labels import classes_of
+from clair3.io.bins import Bin, BinFormat, find_bins
+from clair3.training.trainer.config import UPSTREAM, TrainingConfig
+from clair3.training.trainer.losses import class_weights
+from clair3.training.trainer.plan import Span, Split, split_rows, upstream_spans, upstream_split
+from clair3.util.process import cpu_count
+
+logger = logging.getLogger(__name__)
+
+Batch = tuple[Tensor, Tensor]
+"""Tensors (n, 33, 18) or (n, depth, 33, channels) of an integer type, and the true classes (n, heads) int64."""
+
+
+@dataclass(frozen=True)
+class BinRule:
+    """Which bins of a folder are used (spec/training.md B.7); with reuse also those with one channel too many."""
+
+    format: BinFormat
+    platform: str
+    exclude_samples: tuple[str, ...] = ()
+    exclude_contigs: tuple[str, ...] = ()
+    reuse: bool = False
+
+    def check(self, one: Bin) -> None:
+        """Raises InputError for a bin of other tensors or another platform."""
+        wider = BinFormat(self.format.kind, self.format.rows, self.format.channels + 1)
+        one.check(wider if self.reuse and one.format == wider else self.format, self.platform)
+
+
+def open_bins(folder: Path, rule: BinRule) -> list[Bin]:
+    """The bins of a folder that the rule lets in, in order of their names; those without rows are left out.
+
+    Raises InputError when a file is no such bin, or none is left.
+    """
+    kept = []
+    for path in find_bins(folder, rule.exclude_samples):
+        one = Bin(path)
+        rule.check(one)
+        if held_out := contig_among(one, rule.exclude_contigs):
+            logger.info("%s: not used, it holds rows of %s (--exclude_contigs)", path.name, held_out)
+        elif not len(one):
+            logger.warning("%s: no rows in it", path.name)
+        else:
+            kept.append(one)
+    if not kept:
+        raise InputError(
+            f"{folder}: no bin is left to be used; look at --exclude_contigs and --exclude_training_samples"
+        )
+    return kept
+
+
+def contig_among(one: Bin, contigs: Sequence[str]) -> str | None:
+    """The first of some contigs that any row of a bin lies on."""
+    for piece in one.pieces(["position"]) if contigs else ():
+        for contig in contigs:
+            if np.char.startswith(piece["position"], f"{contig}:".encode()).any():
+                return contig
+    return None
+
+
+class Rows(Dataset):
+    """Batches of rows by their spans; may be handed to worker processes."""
+
+    def __init__(self, bins: Sequence[Bin], heads: int, channels: int):
+        """channels: of the network; further ones in the bins are cut off."""
+        self.bins, self.heads, self.channels = list(bins), heads, channels
+
+    def read(self, index: int, start: int, stop: int) -> Batch:
+        """Rows of one bin. Raises InputError when they are damaged."""
+        found = self.bins[index].rows(start, stop)
+        tensors = np.ascontiguousarray(found["position_matrix"][..., : self.channels])
+        return torch.from_numpy(tensors), torch.from_numpy(classes_of(found["label"], self.heads))
+
+    def __getitem__(self, spans: Sequence[Span]) -> Batch:
+        """The rows of some spans, in their order."""
+        return joined([self.read(*span) for span in spans])
+
+
+class RowsInMemory(Rows):
+    """The same with every row unpacked in memory, of the host or of a device: for sets that fit, and fast networks."""
+
+    def __init__(self, bins: Sequence[Bin], heads: int, channels: int, device: torch.device | str = "cpu"):
+        super().__init__(bins, heads, channels)
+        self.held = [self._hold(index, torch.device(device)) for index in range(len(self.bins))]
+
+    def _hold(self, index: int, device: torch.device) -> Batch:
+        one = self.bins[index]
+        # counts of reads fit 16 bits: half the memory
+        dtype = torch.int16 if one.kind == PILEUP else torch.int8
+        tensors = torch.empty((len(one), *one.format.shape[:-1], self.channels), dtype=dtype, device=device)
+        classes = torch.empty((len(one), self.heads), dtype=torch.int64, device=device)
+        for start in range(0, len(one), PRELOAD_ROWS):
+            stop = min(start + PRELOAD_ROWS, len(one))
+            read, labels = self.read(index, start, stop)
+            if dtype == torch.int16 and read.abs().max() > torch.iinfo(dtype).max:
+                raise InputError(f"{one.path}: counts above {torch.iinfo(dtype).max}; use --preload no")
+            tensors[start:stop], classes[start:stop] = read.to(device, dtype), labels.to(device)
+        one.close()
+        return tensors, classes
+
+    def __getitem__(self, spans: Sequence[Span]) -> Batch:
+        """The rows of some spans, in their order."""
+        return joined([tuple(part[start:stop] for part in self.held[index]) for index, start, stop in spans])
+
+
+PRELOAD_ROWS = 2000
+
+
+def bytes_in_memory(bins: Sequence[Bin]) -> int:
+    """How much RowsInMemory takes."""
+    return sum(len(one) * int(np.prod(one.format.shape)) * (2 if one.kind == PILEUP else 1) for one in bins)
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """The rows of one part after those of the other."""
+    tensors, classes = zip(*parts, strict=True)
+    return torch.cat(tensors), torch.cat(classes)
+
+
+class _Reported(Dataset):
+    """Rows whose errors come as values: raised in a worker, they would reach the user as a traceback."""
+
+    def __init__(self, rows: Rows):
+        self.rows = rows
+
+    def __getitem__(self, spans: Sequence[Span]) -> Batch | InputError:
+        try:
+            return self.rows[spans]
+        except InputError as error:
+            return error
+
+
+class Batches:
+    """Hands out planned batches, read ahead by worker processes that live as long as this does.
+
+    The batches of a plan come in its order whatever the number of workers. Close after use.
+    """
+
+    def __init__(self, rows: Rows, workers: int, prefetch: int, device: torch.device):
+        self.device = device
+        self.plan: list[list[Span]] = []
+        self.loader = DataLoader(
+            _Reported(rows),
+            batch_size=None,
+            sampler=_Plan(self),
+            num_workers=workers,
+            prefetch_factor=prefetch if workers else None,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda" and not _on_device(rows),
+            generator=torch.Generator(),  # its own: the number of workers must not move the training's random numbers
+        )
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self.loader = None
+
+    def of(self, plan: list[list[Span]]) -> Iterator[Batch]:
+        """The batches of a plan, on the device.
+
+        Raises InputError when rows are damaged, ClairError when a worker process is gone.
+        """
+        self.plan = plan
+        if not plan:
+            return
+        for batch in self._read():
+            if isinstance(batch, InputError):
+                raise batch
+            tensors, classes = batch
+            yield tensors.to(self.device, non_blocking=True), classes.to(self.device, non_blocking=True)
+
+    def _read(self) -> Iterator[Batch | InputError]:
+        try:
+            yield from self.loader
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise ClairError(
+                f"a process that reads bins ended ({str(error).partition(chr(10))[0]}); memory or /dev/shm may be too "
+                "small: give --num_workers 0"
+            ) from None
+
+
+def _on_device(rows: Rows) -> bool:
+    return isinstance(rows, RowsInMemory) and rows.held[0][0].device.type != "cpu"
+
+
+class _Plan:
+    """A sampler: the keys are the spans of the plan that is set at the moment."""
+
+    def __init__(self, batches: Batches):
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[list[Span]]:
+        return iter(self.batches.plan)
+
+    def __len__(self) -> int:
+        return len(self.batches.plan)
+
+
+MEMORY_SHARE = 0.25
+"""Of the memory that is free: rows that take less are unpacked at the start."""
+
+MOST_WORKERS = 4
+
+
+def open_all(config: TrainingConfig) -> tuple[list[Bin], list[Bin]]:
+    """The bins that train, and those of --validation_fn, which may hold any contig. Raises InputError."""
+    rule = BinRule(config.format, config.platform, config.exclude_samples, config.exclude_contigs, config.reuse_bin)
+    bins = open_bins(config.bins, rule)
+    held_out = (
+        open_bins(config.validation, replace(rule, exclude_samples=(), exclude_contigs=())) if config.validation else []
+    )
+    return bins, held_out
+
+
+def split_of(config: TrainingConfig, bins: list[Bin], held_out: list[Bin]) -> Split:
+    """Rows that train and rows that validate; held_out come after bins.
+
+    Raises InputError when none trains, or none validates though that was asked for.
+    """
+    counts = [len(one) for one in bins]
+    if config.split == UPSTREAM:
+        split = upstream_spans(
+            upstream_split(counts, config.chunk, config.batch, bool(config.validation_mode)), config.chunk
+        )
+    else:
+        split = split_rows(counts, config.chunk, config.validation_mode, config.seed)
+    if held_out:
+        split = replace(split, validation=[(len(bins) + i, 0, len(one)) for i, one in enumerate(held_out)])
+    if not split.train:
+        raise InputError(f"{config.bins}: no row is left to train with; give more rows, or --split rows")
+    if config.validation_mode and not split.validation:
+        raise InputError(
+            f"{config.bins}: --random_validation, but no bin has {3 * config.chunk} rows, so none would validate; "
+            "give --validation_fn, larger bins, or no validation"
+        )
+    return split
+
+
+def rows_of(config: TrainingConfig, bins: list[Bin], device: torch.device, ranks: int) -> tuple[Rows, int]:
+    """The rows of all bins, unpacked in memory where that fits (once per rank), and the workers that read them.
+
+    Raises ConfigError for workers that would have to read the memory of a GPU.
+    """
+    shape = config.heads, config.format.channels
+    needed = bytes_in_memory(bins) * ranks
+    preload = config.preload
+    if preload == "auto":
+        preload = next((place for place, free in memory(device) if needed < MEMORY_SHARE * free), "no")
+    if preload == "no":
+        return Rows(bins, *shape), min(MOST_WORKERS, cpu_count()) if config.workers is None else config.workers
+    if preload == "device" and device.type != "cpu" and config.workers:
+        raise ConfigError("--num_workers cannot read rows that lie on the device; leave it out, or give --preload ram")
+    logger.info("Unpacking %.2f GB of rows into memory (%s)", needed / 1e9, preload)
+    return RowsInMemory(bins, *shape, device=device if preload == "device" else "cpu"), config.workers or 0
+
+
+def memory(device: torch.device) -> list[tuple[str, float]]:
+    """Free bytes of the device, if it has memory of its own, and of the host."""
+    free = [("ram", os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))] if hasattr(os, "sysconf") else []
+    return [("device", torch.cuda.mem_get_info(device)[0]), *free] if device.type == "cuda" else free
+
+
+def weights_of(config: TrainingConfig, bins: list[Bin], device: torch.device) -> list[torch.Tensor] | None:
+    """Class weights of each head from the rows of all bins, if asked for."""
+    if not config.class_weights:
+        return None
+    ends = 24 if config.heads == 2 else 90
+    counts = sum(
+        piece["label"][:, :ends].sum(axis=0, dtype=np.int64) for one in bins for piece in one.pieces(["label"])
+    )
+    return [weight.to(device) for weight in class_weights(torch.from_numpy(counts))]

@@ -1,0 +1,237 @@
+"""The options of Train, given as words or in a file, and the checked configuration they make (spec/training.md C.1)."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from clair3.cli.arguments import add_switch, make_parser, optional_text
+from clair3.cli.run import add_conv_padding
+from clair3.errors import ConfigError, InputError, UsageError, check_range
+from clair3.platforms import PLATFORMS
+from clair3.training.trainer.config import INITIALIZATIONS, PRECISIONS, PRELOADS, UPSTREAM, TrainingConfig, kind_of
+from clair3.training.trainer.optimizers import OPTIMIZERS, PLATEAU_EPOCHS, PLATEAU_SHARE, SCHEDULES
+from clair3.training.trainer.plan import MODES
+
+logger = logging.getLogger(__name__)
+
+
+DEFAULT_RATE = TrainingConfig.learning_rate
+
+
+LEGACY = {"tensorflow_threads": "torch_num_threads", "use_gpu": None, "chunk_size": None}
+"""Names in configuration files of earlier programs, and what they are called now; None: without effect."""
+
+AS_GIVEN = (
+    *("platform", "mini_epochs", "reuse_bin", "scale_lr", "optimizer", "lookahead", "schedule", "initialization"),
+    *("batch_norm_momentum", "conv_padding", "class_weights", "clip_grad_norm", "patience", "min_delta", "keep_last"),
+    *("seed", "deterministic", "device", "gpus", "tf32", "compile_model", "channels_last", "gradient_checkpointing"),
+    *("prefetch", "preload", "resume", "tensorboard", "wandb", "plots", "summary", "split", "command_line"),
+)
+"""Options that are fields of TrainingConfig by the same name."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare every option of Train: those of v2.0.2 (spec/training.md C.1) and those of C.7."""
+    add(parser, "config", metavar="FILE", help="YAML or JSON of options by name; the command line wins")
+    add_data(parser)
+    add_network(parser)
+    add_recipe(parser)
+    add_output(parser)
+    add_performance(parser)
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training data")
+    add(group, "platform", choices=list(PLATFORMS), default="ont", help="what sequenced the reads")
+    add(group, "bin_fn", "--data_dir", metavar="DIR", help="folder of training bins (required)")
+    validation = group.add_mutually_exclusive_group()
+    add(validation, "validation_fn", metavar="DIR", help="folder of bins to validate with")
+    add_switch(validation, "--random_validation", help="validate with a tenth of each bin")
+    add(
+        group, "validation_mode", choices=list(MODES), default=MODES[0],
+        help="which tenth: the end of each bin, or chunks anywhere",
+    )  # fmt: skip
+    add(
+        group, "split", choices=["rows", UPSTREAM], default="rows",
+        help="use every row, or v2.0.2's arithmetic, which leaves some out",
+    )  # fmt: skip
+    add(group, "exclude_training_samples", metavar="A,B", help="leave out bins with such a text in their file names")
+    add(
+        group, "exclude_contigs", metavar="A,B", default=",".join(TrainingConfig.exclude_contigs),
+        help="leave out bins with rows of these contigs, or 'none'",
+    )  # fmt: skip
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("network")
+    add_switch(group, "--pileup", help="train the pileup network, else that of full alignment")
+    add_switch(group, "--add_indel_length", help="four heads instead of two; yes for full alignment")
+    add_switch(group, "--enable_dwell_time", help="the ninth channel of full alignment")
+    add_switch(group, "--reuse_bin", help="leave out the last channel of bins that have one more")
+    add(group, "chkpnt_fn", metavar="FILE", help="checkpoint whose weights are the first ones")
+    add_conv_padding(group)
+    add(
+        group, "initialization", choices=list(INITIALIZATIONS), default=TrainingConfig.initialization,
+        help="first weights without a checkpoint",
+    )  # fmt: skip
+    add(group, "batch_norm_momentum", type=float, default=TrainingConfig.batch_norm_momentum, metavar="F",
+        help="share of a batch in the running means")  # fmt: skip
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("recipe (that of v2.0.2 is in docs/differences.md)")
+    add(group, "maxEpoch", "--max_epochs", type=int, default=TrainingConfig.epochs, metavar="N", help="epochs")
+    add(group, "mini_epochs", type=int, default=1, metavar="N", help="parts of an epoch, each with a checkpoint")
+    add(group, "batch_size", type=int, default=TrainingConfig.batch, metavar="ROWS", help="rows per step and process")
+    add(group, "learning_rate", type=float, default=DEFAULT_RATE, metavar="F", help="1e-4 is for fine-tuning")
+    add_switch(group, "--scale_lr", help="multiply the learning rate by the number of processes")
+    add(group, "optimizer", choices=list(OPTIMIZERS), default=TrainingConfig.optimizer, help="of the weights")
+    add_switch(group, "--lookahead", default=True, help="every 6 steps, go half the way back")
+    add(group, "schedule", choices=list(SCHEDULES), default=TrainingConfig.schedule,
+        help=f"of the learning rate; plateau: times {PLATEAU_SHARE:g} after {PLATEAU_EPOCHS} epochs without a better "
+        "validation loss")  # fmt: skip
+    add(group, "l2", type=float, metavar="F", help="weight decay (default: 1e-7; of adamw 1e-4 pileup, 1e-7 else)")
+    add_switch(group, "--class_weights", help="weight classes by their effective number of rows")
+    add(group, "clip_grad_norm", "--clip-grad-norm", type=float, default=0.0, metavar="F",
+        help="longest gradient, 0: any; 1 goes well with fp16")  # fmt: skip
+    add(group, "patience", type=int, default=TrainingConfig.patience, metavar="N",
+        help="end after so many epochs without a better validation loss")  # fmt: skip
+    add(group, "min_delta", "--min-delta", type=float, default=0.0, metavar="F", help="better by at least this")
+    add(group, "seed", type=int, default=TrainingConfig.seed, metavar="N", help="of everything random")
+    add_switch(group, "--deterministic", help="only operations with the same bits each time, on GPUs too")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    add(group, "ochk_prefix", metavar="PREFIX", help="of the checkpoints (required); the rest is written beside them")
+    add(group, "keep_last", "--keep-last", type=int, default=0, metavar="N",
+        help="checkpoints of epochs to keep, 0: all; the best is always kept")  # fmt: skip
+    add_switch(group, "--resume", help="go on from PREFIX.state.pt")
+    add_switch(group, "--summary", help="list the layers of the network in the log")
+    add_switch(group, "--tensorboard", help="also write TensorBoard's files")
+    add_switch(group, "--wandb", help="also log to Weights & Biases")
+    add_switch(
+        group, "--plots", default=True, help="draw curves, confusion and calibration at the end, with matplotlib"
+    )
+
+
+def add_performance(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("performance")
+    add(group, "device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add(group, "gpus", type=int, default=1, metavar="N", help="start N processes, one per GPU")
+    add(group, "local_rank", type=int, default=-1, metavar="N", help="set by old versions of torchrun")
+    add(group, "mixed_precision", "--mixed-precision", "--precision", choices=[*PRECISIONS, "fp32"], default="none",
+        help="arithmetic of the network; the loss is always float32")  # fmt: skip
+    add_switch(group, "--amp", help="bf16 where the GPU has it, else fp16; bf16 on a CPU")
+    add_switch(group, "--tf32", help="let CUDA round float32 products to TF32")
+    add_switch(group, "--compile_model", "--compile-model", help="torch.compile")
+    add_switch(group, "--channels_last", "--channels-last", help="weights of convolutions with the channels innermost")
+    add_switch(group, "--gradient_checkpointing", "--gradient-checkpointing", help="less memory, a third more time")
+    add(group, "num_workers", "--num-workers", type=int, metavar="N",
+        help="processes that read bins ahead (default: up to 4; 0 when the rows are in memory)")  # fmt: skip
+    add(group, "prefetch", "--prefetch-factor", type=int, default=2, metavar="N", help="batches each reads ahead")
+    add(group, "preload", choices=list(PRELOADS), default="auto",
+        help="unpack all rows at the start: no, ram, device, or auto where they fit into a quarter of it")  # fmt: skip
+    add(group, "torch_num_threads", "--tensorflow_threads", type=int, metavar="N",
+        help="threads of the network on a CPU (default: all)")  # fmt: skip
+
+
+def add(group: Any, name: str, *aliases: str, help: str, **options: Any) -> None:
+    """Declare --name and its aliases, with the default in its help."""
+    if options.get("default") is not None:
+        help = f"{help} (default: %(default)s)".strip()
+    if "type" not in options and "choices" not in options:
+        options["type"] = optional_text
+    group.add_argument(f"--{name}", *aliases, dest=name, help=help, **options)
+
+
+def with_file(args: argparse.Namespace) -> argparse.Namespace:
+    """The options with those of --config before them, so that the command line wins.
+
+    Raises ConfigError for an unknown name, InputError for a file that cannot be read.
+    """
+    parser = make_parser(sys.modules[__name__], "")
+    known = {action.dest: action.option_strings[0] for action in parser._actions}
+    words = []
+    for written, value in read_options(Path(args.config)).items():
+        name = written.replace("-", "_")
+        if name in LEGACY:
+            logger.warning("%s: %s means %s here", args.config, written, LEGACY[name] or "nothing")
+            name = LEGACY[name]
+        if name in ("config", "help") or name not in (*known, None):
+            raise ConfigError(f"{args.config}: unknown option {written}; see --help for the names")
+        if name:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words.append(f"{known[name]}={text}")
+    everything = parser.parse_args([*words, *args.arguments])
+    everything.command_line, everything.arguments = args.command_line, args.arguments
+    return everything
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """Names and values of a YAML or JSON file; values that are null are left out. Raises InputError."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
+    try:
+        if path.suffix == ".json":
+            values = json.loads(text)
+        else:
+            import yaml
+
+            values = yaml.safe_load(text)
+    except ImportError:
+        raise ConfigError(f'{path}: YAML needs PyYAML; run pip install "clair3-torch[train]"') from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({str(error).replace(chr(10), ' ')})") from None
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise InputError(f"{path}: expected options by name, e.g. learning_rate: 0.001")
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def config_from(args: argparse.Namespace) -> TrainingConfig:
+    """The configuration that the options make. Raises UsageError, ConfigError or InputError, naming the option.
+
+    args: as clair3.cli.arguments.run gives them, with command_line and arguments.
+    """
+    if args.config:
+        args = with_file(args)
+    for name in ("bin_fn", "ochk_prefix"):
+        if getattr(args, name) is None:
+            raise UsageError(f"--{name} is required")
+    check_range("learning_rate", args.learning_rate, 0)
+    precision = "none" if args.mixed_precision == "fp32" else args.mixed_precision
+    if args.amp and args.mixed_precision != "none":
+        raise ConfigError(f"--amp and --mixed-precision {args.mixed_precision} exclude each other; choose one")
+    return TrainingConfig(
+        bins=Path(args.bin_fn),
+        prefix=Path(os.path.abspath(args.ochk_prefix)),
+        kind=kind_of(args.pileup),
+        heads=4 if args.add_indel_length else 2,
+        dwell=args.enable_dwell_time,
+        start=Path(args.chkpnt_fn) if args.chkpnt_fn else None,
+        validation=Path(args.validation_fn) if args.validation_fn else None,
+        validation_mode=args.validation_mode if args.random_validation else None,
+        exclude_samples=names(args.exclude_training_samples),
+        exclude_contigs=() if args.exclude_contigs == "none" else names(args.exclude_contigs),
+        epochs=args.maxEpoch,
+        batch=args.batch_size,
+        learning_rate=args.learning_rate or DEFAULT_RATE,
+        l2=args.l2,
+        precision="amp" if args.amp else precision,
+        workers=args.num_workers,
+        threads=args.torch_num_threads,
+        **{name: getattr(args, name) for name in AS_GIVEN},
+    )
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Those of a comma list."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())

@@ -1,0 +1,271 @@
+"""A training run from end to end: data, network, epochs, files."""
+
+import argparse
+import logging
+import os
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clair3.errors import ConfigError, InputError
+from clair3.inference.checkpoint import read_checkpoint
+from clair3.inference.compute import Compute, parse_device
+from clair3.inference.devices import resolve
+from clair3.io.atomic import make_folder, sha256_of
+from clair3.io.bins import Bin
+from clair3.models.registry import ModelCard, write_card
+from clair3.training.trainer import network, plots
+from clair3.training.trainer.config import AMP, TrainingConfig
+from clair3.training.trainer.data import Batches, Rows, open_all, rows_of, split_of, weights_of
+from clair3.training.trainer.distributed import Ranks, is_started, join, launch, leave, seed_torch
+from clair3.training.trainer.journal import Journal, read_epochs, require
+from clair3.training.trainer.loop import Trainer
+from clair3.training.trainer.network import TrainingForm, compiled, layer_table, make_network, recompute_in_backward
+from clair3.training.trainer.options import add_arguments, config_from
+from clair3.training.trainer.plan import Split, count_rows, cut_batches
+from clair3.util import log
+from clair3.util.process import cpu_count
+from clair3.version import VERSION
+
+logger = logging.getLogger(__name__)
+
+
+__all__ = ["add_arguments", "run", "train"]
+
+
+PLOT_ROWS, PLOT_BATCH = 20_000, 500
+"""Rows that the plots are drawn of."""
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train as the options say. Raises ClairError, see clair3.cli.arguments.run."""
+    config = config_from(args)
+    if config.gpus > 1 and not is_started():
+        launch(config.gpus, args.arguments)
+        return
+    train(config, args.local_rank if args.local_rank >= 0 else None)
+
+
+def train(config: TrainingConfig, local_rank: int | None = None) -> Path:
+    """Train a network and return the path of the best checkpoint.
+
+    Raises ClairError; the checkpoints of finished epochs stay.
+    """
+    kind, numbers = device_of(config.device)
+    ranks = join(kind, local_rank)
+    try:
+        device = device_of_rank(kind, numbers, ranks)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        config = replace(config, precision=precision_of(config, device))
+        set_up(config, ranks)
+        if not ranks.writes:
+            log.setup(logging.ERROR)
+        return train_on(config, device, ranks)
+    finally:
+        leave(ranks)
+
+
+def device_of(text: str) -> tuple[str, tuple[int, ...]]:
+    """Kind of a device and the numbers of the GPUs that may be used. Raises ConfigError when it is not there."""
+    kind, numbers = parse_device(text)
+    kind = resolve(Compute(kind, numbers)).device
+    return kind, numbers or (tuple(range(torch.cuda.device_count())) if kind == "cuda" else ())
+
+
+def device_of_rank(kind: str, numbers: tuple[int, ...], ranks: Ranks) -> torch.device:
+    """Each process on a host has a GPU of its own. Raises ConfigError when there are too few."""
+    if kind != "cuda":
+        return torch.device(kind)
+    if ranks.local >= len(numbers):
+        raise ConfigError(f"process {ranks.local + 1} on this host has no GPU, there are {len(numbers)}; lower --gpus")
+    return torch.device(kind, numbers[ranks.local])
+
+
+def precision_of(config: TrainingConfig, device: torch.device) -> str:
+    """The precision with "amp" decided. Raises ConfigError where the device cannot compute it."""
+    if config.precision == "fp16" and device.type == "cpu":
+        raise ConfigError("--mixed-precision fp16 is for GPUs; a CPU has bf16")
+    if config.precision != AMP:
+        return config.precision
+    return "bf16" if device.type != "cuda" or torch.cuda.is_bf16_supported() else "fp16"
+
+
+def set_up(config: TrainingConfig, ranks: Ranks) -> None:
+    """Threads, exactness and the seed of the process."""
+    threads = config.threads or max(1, cpu_count() // ranks.count)
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.tf32
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    seed_torch(config.seed)
+
+
+def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path:
+    """The run on one rank; see train."""
+    make_folder(config.folder)
+    for package in ("tensorboard", "wandb"):
+        if getattr(config, package):
+            require(package, f"--{package}")
+    if ranks.writes:
+        log.append_to(config.folder / "train.log")
+    bins, held_out = open_all(config)
+    split = split_of(config, bins, held_out)
+    recipe = made_with(config, split, ranks)
+    state = network.read_state(config.prefix, recipe) if config.resume else None
+    if config.resume and not state:
+        logger.info("%s: not there, so this run starts from the beginning", network.state_path(config.prefix))
+    everything = [*bins, *held_out]
+    rows, workers = rows_of(config, everything, device, ranks.count)
+    network = make_network(config)
+    if ranks.count > 1 and device.type == "cuda":  # gloo has no such layer: there each rank has means of its own
+        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if config.gradient_checkpointing:
+        recompute_in_backward(network)
+    network.to(device, memory_format=torch.channels_last if config.channels_last else torch.preserve_format)
+    form = TrainingForm(network, device, config.precision)
+    if config.compile_model:
+        form = compiled(form, rows[[(0, 0, 1)]][0].to(device))
+    with closing(Batches(rows, workers, config.prefetch, device)) as training:
+        validation = Batches(rows, min(workers, 1), config.prefetch, device) if split.validation else None
+        trainer = Trainer(
+            config, network, form, device, split, training, validation, ranks, weights_of(config, bins, device)
+        )
+        if state:
+            trainer.load_state(state)
+            logger.info("Going on after epoch %d (step %d)", trainer.progress.epoch, trainer.progress.step)
+        describe(config, everything, split, trainer, device)
+        run_epochs(config, trainer, recipe, ranks)
+    best = config.prefix.with_name(network.BEST)
+    if ranks.writes:
+        finish(config, trainer, rows, bins, held_out, best)
+    ranks.wait()
+    return best
+
+
+RECIPE = (
+    *("kind", "heads", "platform", "dwell", "epochs", "mini_epochs", "batch", "learning_rate", "scale_lr", "optimizer"),
+    *("lookahead", "schedule", "weight_decay", "class_weights", "clip_grad_norm", "precision", "seed", "split"),
+)
+"""What must not change when a run goes on, besides its rows, its processes and PyTorch."""
+
+
+def made_with(config: TrainingConfig, split: Split, ranks: Ranks) -> dict[str, object]:
+    """What makes a run what it is: options, rows, processes and the version of PyTorch by name."""
+    rows = {"training rows": count_rows(split.train), "validation rows": count_rows(split.validation)}
+    others = {"processes": ranks.count, "torch": str(torch.__version__)}
+    return {name: getattr(config, name) for name in RECIPE} | rows | others
+
+
+def describe(config: TrainingConfig, bins: list[Bin], split: Split, trainer: Trainer, device: torch.device) -> None:
+    """Tell what is going to happen, with v2.0.2's figures (spec/training.md C.5)."""
+    parameters = sum(p.numel() for p in trainer.network.parameters())
+    logger.info("%s network, %d heads, %s parameters, on %s", config.kind, config.heads, f"{parameters:,}", device)
+    for line in layer_table(trainer.network) if config.summary else ():
+        logger.info("%s", line)
+    logger.info(
+        "%d bins: %s", len(bins), ", ".join(one.path.name for one in bins[:10]) + (" ..." if len(bins) > 10 else "")
+    )
+    logger.info("%d rows train, %d validate", count_rows(split.train), count_rows(split.validation))
+    logger.info(
+        "batch size %d x %d, learning rate %g (%s, %s%s), %d epochs x %d parts, %d steps",
+        *(config.batch, trainer.ranks.count, trainer.rate, config.schedule, config.optimizer),
+        *(" with Lookahead" if config.lookahead else "", config.epochs, config.mini_epochs, trainer.steps),
+    )
+
+
+def run_epochs(config: TrainingConfig, trainer: Trainer, recipe: dict[str, object], ranks: Ranks) -> None:
+    """Train, and after each (mini-)epoch write what it brought; recipe as made_with gives it."""
+    journal = None
+    if ranks.writes:
+        options = {key: str(value) for key, value in asdict(config).items()}
+        journal = Journal(
+            config.folder,
+            config.resume and trainer.progress.epoch > 0,
+            config.tensorboard,
+            options if config.wandb else None,
+        )
+        journal.forget_after(trainer.progress.epoch)
+    try:
+        for figures, more in trainer.epochs_left():
+            if not journal:
+                continue
+            progress = trainer.progress
+            # first: a run killed between the two does the epoch again, and forgets the lines about it
+            journal.write(progress.epoch, progress.step, figures, more)
+            state = {**trainer.state(), "made_with": recipe}
+            network.save_epoch(
+                config.prefix, progress.epoch, trainer.network, state, progress.is_best, config.keep_last
+            )
+            losses = ", ".join(f"{part} loss {values['loss/total']:.6f}" for part, values in figures.items())
+            accuracy = figures.get("validation", figures["train"])["f1/variant"]
+            logger.info(
+                "Epoch %d/%d: %s, variant F1 %.4f, %.0f rows/s",
+                progress.epoch,
+                trainer.epochs,
+                losses,
+                accuracy,
+                more["rows_per_second"],
+            )
+    finally:
+        if journal:
+            journal.close()
+    if trainer.is_stale():
+        logger.info("No better validation loss in %d epochs: ending early", trainer.progress.stale)
+    if trainer.validation is not None:
+        logger.info("Best validation loss %.6f in epoch %d", trainer.progress.best_loss, trainer.progress.best_epoch)
+
+
+def finish(
+    config: TrainingConfig, trainer: Trainer, rows: Rows, bins: list[Bin], held_out: list[Bin], best: Path
+) -> None:
+    """The model card and the plots. Raises InputError when there is no best network."""
+    if not trainer.progress.best_epoch:
+        raise InputError(f"{config.folder}: the validation loss was never a number; lower --learning_rate")
+    epochs = read_epochs(config.folder)
+    chosen = next((one for one in epochs if one["epoch"] == trainer.progress.best_epoch), {})
+    write_card(
+        config.folder,
+        ModelCard(
+            name=config.folder.name,
+            platform=config.platform,
+            dwell=config.dwell or None,
+            origin=f"trained with clair3-torch {VERSION}",
+            training_data=", ".join(one.path.name for one in bins),
+            metrics={part: chosen[part] for part in ("train", "validation") if part in chosen},
+            digest={best.name: sha256_of(best)},
+            training={
+                "network": config.kind,
+                "epoch": trainer.progress.best_epoch,
+                "commit": network.commit(),
+                "options": {
+                    key: value if isinstance(value, int | float | str | None) else str(value)
+                    for key, value in asdict(config).items()
+                },
+                "bins": {one.path.name: sha256_of(one.path) for one in bins},
+                "validation_bins": {one.path.name: sha256_of(one.path) for one in held_out},
+            },
+        ),
+    )
+    if config.plots:
+        plots.draw(config.folder, epochs, predictions(config, trainer, rows, best))
+    logger.info("Best checkpoint: %s", best)
+
+
+def predictions(config: TrainingConfig, trainer: Trainer, rows: Rows, best: Path) -> plots.Predictions:
+    """What the best network says of the validation rows, else of the training rows; not of too many."""
+    state, _ = read_checkpoint(best)
+    trainer.network.load_state_dict(state)
+    spans = trainer.split.validation or trainer.split.train
+    probabilities, labels = [], []
+    trainer.network.eval()
+    with torch.no_grad():
+        for batch in list(cut_batches(spans, PLOT_BATCH))[: PLOT_ROWS // PLOT_BATCH]:
+            tensors, classes = rows[batch]
+            probabilities.append(trainer.network.predict(tensors.to(trainer.device)).cpu().numpy())
+            labels.append(classes.cpu().numpy())
+    return plots.Predictions(np.concatenate(probabilities), np.concatenate(labels))

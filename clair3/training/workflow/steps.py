@@ -1,0 +1,216 @@
+"""The steps of a road: what each runs, whether it is done, and the running of those that are not.
+
+A step is done when the ledger has a note with its digest and its outputs are there. The digest covers its commands, the
+files of the user that it reads and the digests of the steps whose outputs it reads, so a changed option or file makes
+exactly what depends on it be done again. What nobody needs any more is not made again when it is gone.
+"""
+
+import json
+import logging
+import shlex
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from clair3.calling.tasks import digest_of, file_identity
+from clair3.errors import ClairError, InputError, unwritable
+from clair3.io.atomic import make_folder, write_whole
+from clair3.util.parallel import in_order
+from clair3.util.process import run_program
+from clair3.version import VERSION
+
+logger = logging.getLogger(__name__)
+
+DONE, CHANGED, BEGUN, TO_DO = "done", "changed", "begun", "to do"
+"""done; done with other options or inputs; begun, with these; neither."""
+
+ERROR = "[ERROR] "
+
+
+class StepError(ClairError):
+    """A step failed."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Some commands that make files of files.
+
+    stage      steps of one stage do not need each other
+    commands   submodules of clair3 with their options, run one after the other
+    inputs     files they read, of the user or of earlier steps; outputs: files that are there when they have ended
+    extra      options of the last command that do not change what it makes
+    resumable  the last command takes --resume to go on where it was interrupted
+    folder     that holds the outputs of this step alone, emptied before it starts anew
+    bins       folders out of which the step reads everything
+    spent      inputs that nobody needs after the step; they are removed
+    """
+
+    stage: str
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+    extra: tuple[str, ...] = ()
+    resumable: bool = False
+    folder: Path | None = None
+    bins: tuple[Path, ...] = ()
+    spent: tuple[Path, ...] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """The commands as a user would type them."""
+        words = [["clair3", *command] for command in self.commands]
+        words[-1] += self.extra
+        return [shlex.join(command) for command in words]
+
+
+class Road:
+    """The steps in their order, each after those whose outputs it reads, and the ledger in a folder: NAME.json and
+    NAME.log of each step.
+
+    Raises InputError when a file of the user cannot be looked at.
+    """
+
+    def __init__(self, steps: Sequence[Step], folder: Path):
+        self.steps, self.folder = list(steps), folder
+        self.maker = {output: step.name for step in steps for output in step.outputs}
+        self.digests: dict[str, str] = {}
+        for step in steps:
+            read = [self.digests[self.maker[path]] if path in self.maker else identity(path) for path in step.inputs]
+            self.digests[step.name] = digest_of({"commands": step.commands, "inputs": read, "version": VERSION})
+
+    def state(self, step: Step) -> str:
+        """DONE, CHANGED, BEGUN or TO_DO."""
+        note = read_note(self.note(step))
+        same, outputs = note.get("digest") == self.digests[step.name], note.get("outputs")
+        if outputs is None:
+            return BEGUN if same else TO_DO
+        if not same:
+            return CHANGED
+        return DONE if outputs == sizes(step) else TO_DO
+
+    def left(self) -> list[Step]:
+        """The steps to do, in order: those that are not done and whose outputs are an end, or read by one to do."""
+        wanted: set[Path] = set()
+        left = []
+        read = {path for step in self.steps for path in step.inputs}
+        for step in reversed(self.steps):
+            is_end = not read.intersection(step.outputs)
+            if (is_end or wanted.intersection(step.outputs)) and self.state(step) != DONE:
+                left.append(step)
+                wanted.update(step.inputs)
+        return left[::-1]
+
+    def run(self, threads: int) -> int:
+        """Do what is left, as many steps of a stage at a time as there are threads; their number.
+
+        Raises StepError naming the step that failed; steps that are done stay done.
+        """
+        left = self.left()
+        make_folder(self.folder)
+        for stage, group in groupby(left, lambda step: step.stage):
+            steps, stop = list(group), threading.Event()
+            total = sum(step.stage == stage for step in self.steps)
+            where = f", told in {self.log(steps[0])}" if len(steps) == 1 else ""
+            logger.info("%s: %d of %d steps to do%s", stage, len(steps), total, where)
+            began = time.monotonic()
+            with closing(in_order(lambda step: self.do(step, stop), steps, threads, stop.set)) as results:  # noqa: B023
+                for _ in results:
+                    pass
+            logger.info("%s: %.0f s", stage, time.monotonic() - began)
+        return len(left)
+
+    def do(self, step: Step, stop: threading.Event) -> None:
+        """Run the commands of a step and note that it is done. Raises StepError."""
+        resume = step.resumable and self.state(step) == BEGUN
+        try:
+            self.make_room(step, resume)
+            self.note_down(step, None)
+            with open(self.log(step), "a" if resume else "w") as log:
+                for number, command in enumerate(step.commands, 1):
+                    last = number == len(step.commands)
+                    words = [*command, *(step.extra if last else ()), *(["--resume"] if last and resume else ())]
+                    log.write(f"$ {shlex.join(['clair3', *words])}\n")
+                    log.flush()
+                    # -P (Python 3.11): a folder of that name where the user happens to be is not the program
+                    safe = ["-P"] if sys.version_info >= (3, 11) else []
+                    code, _ = run_program([sys.executable, *safe, "-m", "clair3", *words], stop.is_set, log)
+                    if code:
+                        raise StepError(f"step {step.name} failed: {self.reason(step, code)}")
+            for path in step.outputs:
+                if not path.is_file():
+                    raise StepError(f"step {step.name} failed: it made no {path}; {self.log(step)} may tell why")
+            self.note_down(step, sizes(step))
+        except OSError as error:
+            raise StepError(f"step {step.name} failed: {unwritable(error.filename or self.folder, error)}") from None
+        for path in step.spent:
+            path.unlink(missing_ok=True)
+        logger.debug("%s is done", step.name)
+
+    def make_room(self, step: Step, resume: bool) -> None:
+        """Make the folders of the outputs, remove earlier ones, and bins of other configurations where the step would
+        read them. Raises StepError for files there that no step of ours has made."""
+        if step.folder and not resume:
+            shutil.rmtree(step.folder, ignore_errors=True)
+        for path in step.outputs:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not resume:
+                path.unlink(missing_ok=True)
+        for path in (path for folder in step.bins for path in sorted(folder.iterdir()) if path not in step.inputs):
+            if str(path) not in self.made():
+                raise StepError(f"step {step.name} failed: {path} is not of this road and would be read; move it away")
+            logger.warning("%s is of an earlier configuration and is removed", path)
+            path.unlink()
+
+    def made(self) -> set[str]:
+        """Every output that the ledger knows, also of steps that are no more."""
+        return {path for note in self.folder.glob("*.json") for path in read_note(note).get("made", ())}
+
+    def note(self, step: Step) -> Path:
+        return self.folder / f"{step.name}.json"
+
+    def log(self, step: Step) -> Path:
+        return self.folder / f"{step.name}.log"
+
+    def note_down(self, step: Step, outputs: dict[str, int] | None) -> None:
+        """Write the note of a step; outputs None: begun. The file is complete or as before."""
+        note = {"digest": self.digests[step.name], "outputs": outputs, "made": [str(path) for path in step.outputs]}
+        write_whole({self.note(step): f"{json.dumps(note, indent=1)}\n".encode()})
+
+    def reason(self, step: Step, code: int) -> str:
+        """Why the command failed: its own error, else its last words; and where the rest is."""
+        lines = [line for line in self.log(step).read_text(errors="replace").splitlines() if line.strip()]
+        errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
+        end = f"ended by signal {-code}" if code < 0 else lines[-1].strip()
+        return f"{errors[-1] if errors else end} ({self.log(step)})"
+
+
+def read_note(path: Path) -> dict:
+    """What note_down wrote; nothing when there is no such file, or it is damaged."""
+    try:
+        note = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def sizes(step: Step) -> dict[str, int] | None:
+    """Bytes of each output; None when one is not there."""
+    try:
+        return {str(path): path.stat().st_size for path in step.outputs}
+    except FileNotFoundError:
+        return None
+
+
+def identity(path: Path) -> list:
+    """What tells a file of the user from a later one of the same name. Raises InputError."""
+    try:
+        return file_identity(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None

@@ -1,0 +1,1 @@
+"""What serves every package and knows none of them: log, processes, progress, threads."""

@@ -1,1 +1,0 @@
-"""From reads to tensors: candidates, pileup, and the checks before a run."""

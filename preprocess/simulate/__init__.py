@@ -1,1 +1,0 @@
-"""Simulated genomes, variants and reads, and error profiles learned from real reads (spec/training.md E)."""

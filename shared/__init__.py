@@ -1,1 +1,0 @@
-"""What every room needs: records, regions, reference, platforms, options, errors, log."""
