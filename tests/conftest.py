@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 from clair3.util.process import limit_library_threads
@@ -13,6 +14,7 @@ from hypothesis import settings  # noqa: E402
 from clair3.calling.config import CallingConfig  # noqa: E402
 from clair3.calling.selection import SelectionRule  # noqa: E402
 from clair3.features.candidates import CandidateRule  # noqa: E402
+from clair3.phasing.whatshap_worker import CHECKED  # noqa: E402
 from clair3.platforms import PLATFORMS  # noqa: E402
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -21,7 +23,7 @@ settings.load_profile("untimed")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-LONGEST = ("test_sanitizers.py", "test_docs_training.py", "test_whole_pipeline.py", "test_training_road.py")
+LONGEST = ("test_sanitizers.py", "test_docs_training.py", "test_whole_pipeline.py", "test_workflow.py")
 """Test files that take minutes: begun first, so that no process works at one of them alone at the end."""
 
 
@@ -107,3 +109,10 @@ def training_config(tmp_path):
         return TrainingConfig(**(defaults | values))
 
     return make
+
+
+@pytest.fixture
+def checked():
+    """The installed WhatsHap is one that the solver is used with."""
+    if (found := version("whatshap")) not in CHECKED:
+        pytest.skip(f"WhatsHap {found} is installed; the solver was compared with {', '.join(CHECKED)}")

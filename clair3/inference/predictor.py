@@ -4,7 +4,7 @@ The last bits of a matrix product may depend on the number of rows (small ones t
 computed by another routine for the values left over when the vector units have taken theirs. The same candidate would
 then get other probabilities when it travels in another batch, and the records would depend on the chunk size. So the
 network always sees `piece` rows, the last piece filled up with zeros; with a multiple of 32 rows no head leaves values
-over, and a row's probabilities are the same bits at every place of a piece (tests/test_inference.py).
+over, and a row's probabilities are the same bits at every place of a piece (tests/inference/test_predictor.py).
 
 On a CPU the convolutions of the full-alignment network skip the empty rows (FilledRows), in small pieces of their own.
 """
