@@ -178,7 +178,7 @@ class TensorBatch:
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingRows:
+class TrainingExamples:
     """Labelled candidates: rows of a training bin, by the names of its datasets (spec/training.md A.8).
 
     position_matrix  (n, 33, 18) int32 pileup counts, or (n, depth, 33, 8 or 9) int8 full alignment

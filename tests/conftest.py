@@ -12,8 +12,8 @@ import small_sample  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 from clair3.calling.config import CallingConfig  # noqa: E402
-from clair3.calling.selection import SelectionRule  # noqa: E402
-from clair3.features.candidates import CandidateRule  # noqa: E402
+from clair3.calling.selection import SelectionOptions  # noqa: E402
+from clair3.features.candidates import CandidateOptions  # noqa: E402
 from clair3.phasing.whatshap_worker import CHECKED  # noqa: E402
 from clair3.platforms import PLATFORMS  # noqa: E402
 
@@ -90,8 +90,8 @@ def run_config(platform, request, tmp_path) -> CallingConfig:
         threads=2,
         platform=platform,
         output=tmp_path / "out",
-        candidates=CandidateRule(scripted=short_reads),
-        selection=SelectionRule(0.95, 0.95, 0.95),  # an untrained network is seldom sure of anything
+        candidates=CandidateOptions(scripted=short_reads),
+        selection=SelectionOptions(0.95, 0.95, 0.95),  # an untrained network is seldom sure of anything
         command_line="run_clair3.sh",
     )
 

@@ -38,10 +38,10 @@ import sys
 from pathlib import Path
 import numpy as np
 from clair3 import core
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.records import Region
 source = core.Source(sys.argv[1], sys.argv[2])
-found = core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(), np.array([[0, 60_000]]))
+found = core.pileup(source, Region("chr20", 0, 60_000), CandidateOptions(), np.array([[0, 60_000]]))
 print(core.__file__, len(found), core.htslib_path(), sep="\\n")
 """
 

@@ -26,7 +26,7 @@ def batch_of(candidates: list[list[tuple[str, str, int]]], skipped: str = "") ->
     )
 
 
-def rows_of(batch: SupportBatch) -> list:
+def load_rows(batch: SupportBatch) -> list:
     return [(int(batch.depth[i]), list(batch.items(i))) for i in range(len(batch))]
 
 
@@ -36,10 +36,10 @@ def test_cut_and_joined_batches_hold_the_same(candidates, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=3)))
     edges = [0, *cuts, len(whole)]
     parts = [whole.rows(start, end) for start, end in pairwise(edges)]
-    assert [row for part in parts for row in rows_of(part)] == rows_of(whole)
-    assert rows_of(SupportBatch.concatenate(parts)) == rows_of(whole)
+    assert [row for part in parts for row in load_rows(part)] == load_rows(whole)
+    assert load_rows(SupportBatch.concatenate(parts)) == load_rows(whole)
     again = SupportBatch.concatenate([whole, whole])
-    assert rows_of(again) == rows_of(whole) * 2
+    assert load_rows(again) == load_rows(whole) * 2
 
 
 def test_text():

@@ -25,9 +25,9 @@ import torch
 
 from clair3.calling import phasing, pipeline, selection, stages
 from clair3.calling.config import LONGPHASE, CallingConfig
-from clair3.calling.selection import SelectionRule
+from clair3.calling.selection import SelectionOptions
 from clair3.errors import CoreError
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.inference.checkpoint import read_checkpoint
 from clair3.phasing import whatshap_worker
 from clair3.phasing.phasers import PhasingError, WhatsHapSolver, find_whatshap
@@ -159,7 +159,7 @@ def test_same_bytes_for_any_threads_and_chunks(config):
     assert call(config, resume=True) == whole
 
 
-SCRIPTED = CandidateRule(scripted=True)
+SCRIPTED = CandidateOptions(scripted=True)
 
 
 @pytest.mark.slow
@@ -172,7 +172,7 @@ SCRIPTED = CandidateRule(scripted=True)
         {"haploid": "sensitive", "qual": 9},
         {"enable_long_indel": True, "candidates": replace(SCRIPTED, max_indel_length=100_000)},
         {"candidates": replace(SCRIPTED, snp_only=True, head_and_tail=True, min_coverage=4, min_mapq=20)},
-        {"selection": SelectionRule(0.95, 0.95, None), "haplotype_tags": True},
+        {"selection": SelectionOptions(0.95, 0.95, None), "haplotype_tags": True},
         {"pileup_only": True, "gvcf": False},
     ],
     ids=lambda changes: "-".join(changes),
@@ -234,9 +234,9 @@ def test_resume_does_only_what_is_left(config, monkeypatch):
 @pytest.mark.parametrize(
     "changes, pileup, full",
     [
-        ({"selection": SelectionRule(1.0, 1.0, 0.7)}, False, True),
+        ({"selection": SelectionOptions(1.0, 1.0, 0.7)}, False, True),
         (
-            {"candidates": CandidateRule(min_mapq=7)},
+            {"candidates": CandidateOptions(min_mapq=7)},
             True,
             True,
         ),

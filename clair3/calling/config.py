@@ -4,13 +4,13 @@ import importlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from clair3.calling.selection import SelectionRule
+from clair3.calling.selection import SelectionOptions
 from clair3.errors import ConfigError, check_range
-from clair3.features.candidates import CandidateRule
-from clair3.features.full_alignment import RowRule
-from clair3.genotype.decode import DecodeRule, check_filters
+from clair3.features.candidates import CandidateOptions
+from clair3.features.full_alignment import ReadFeatureOptions
+from clair3.genotype.decode import DecodeOptions, check_filters
 from clair3.inference.compute import CPU, Compute
-from clair3.io.gvcf import BlockRule
+from clair3.io.gvcf import GvcfOptions
 from clair3.phasing.phasers import LONGPHASE, WHATSHAP
 from clair3.util.process import uninterrupted
 
@@ -62,14 +62,14 @@ class CallingConfig:
     pileup_only: bool = False
     print_ref_calls: bool = False
     gvcf: bool = False
-    blocks: BlockRule = field(default_factory=BlockRule)
+    blocks: GvcfOptions = field(default_factory=GvcfOptions)
     all_contigs_in_gvcf: bool = False
     haploid: str | None = None
     keep_iupac_bases: bool = False
     enable_long_indel: bool = False
     remove_intermediate_dir: bool = False
-    candidates: CandidateRule = field(default_factory=CandidateRule)
-    selection: SelectionRule = field(default_factory=lambda: SelectionRule(0.7, 0.1, 0.7))
+    candidates: CandidateOptions = field(default_factory=CandidateOptions)
+    selection: SelectionOptions = field(default_factory=lambda: SelectionOptions(0.7, 0.1, 0.7))
     phaser: str = WHATSHAP
     final_phaser: str | None = None
     haplotag: bool = False
@@ -113,13 +113,13 @@ class CallingConfig:
         return self.gvcf and not self.pileup_only
 
     @property
-    def rows(self) -> RowRule:
+    def rows(self) -> ReadFeatureOptions:
         """How reads become rows of full-alignment tensors."""
-        return RowRule.of(self.candidates, self.platform, self.dwell, self.haplotype_tags)
+        return ReadFeatureOptions.of(self.candidates, self.platform, self.dwell, self.haplotype_tags)
 
     @property
-    def decoding(self) -> DecodeRule:
+    def decoding(self) -> DecodeOptions:
         """How candidates become calls; --qual and haploid modes act later, on what is written (spec/calling.md 3.5)."""
-        return DecodeRule(
+        return DecodeOptions(
             gvcf=self.gvcf, enable_long_indel=self.enable_long_indel, keep_iupac_bases=self.keep_iupac_bases
         )

@@ -11,8 +11,8 @@ from clair3.calling.config import CallingConfig
 from clair3.errors import InputError, unwritable
 from clair3.features.chunks import Chunk
 from clair3.io.atomic import unfinished_folder
-from clair3.io.inputs import Environment
-from clair3.io.vcf import unfinished_of
+from clair3.io.inputs import RunInputs
+from clair3.io.vcf import find_unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def remove_final_files(output: Path) -> None:
     killed one left half written."""
     for name in FINAL_FILES:
         earlier = (output / f"{name}{suffix}" for suffix in ("", ".tbi", ".csi", ".bai"))
-        for path in (*earlier, *unfinished_of(output / name)):
+        for path in (*earlier, *find_unfinished(output / name)):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -84,7 +84,7 @@ def remove_intermediates(folder: Path) -> None:
         folder.rmdir()
 
 
-def write_plan(config: CallingConfig, environment: Environment, chunks: list[Chunk]) -> None:
+def write_plan(config: CallingConfig, environment: RunInputs, chunks: list[Chunk]) -> None:
     """Leave the run's plan in tmp/ under v2.0.2's names (spec/cli.md 4.1): CMD, CONTIGS, CHUNK_LIST."""
     folder = config.output / "tmp"
     try:

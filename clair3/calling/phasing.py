@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from clair3.calling.config import LONGPHASE, CallingConfig
 from clair3.calling.selection import write_snps
-from clair3.calling.tasks import PhasedRows, Rows, digest_of, file_identity, file_name
+from clair3.calling.tasks import PhasedRecords, Records, digest_values, file_identity, file_name
 from clair3.phasing import whatshap_worker
 from clair3.phasing.phasers import (
     LongPhase,
@@ -27,7 +27,7 @@ from clair3.phasing.phasers import (
 )
 from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps
-from clair3.util.parallel import in_order
+from clair3.util.parallel import ordered_map
 from clair3.util.progress import progress_bar
 from clair3.version import VERSION
 
@@ -75,7 +75,7 @@ def phase_contigs(
 
     with (
         open_phaser(config, program, jobs, stop.is_set) as phaser,
-        closing(in_order(partial(attempt, phaser), contigs, jobs, stop.set)) as results,
+        closing(ordered_map(partial(attempt, phaser), contigs, jobs, stop.set)) as results,
         progress_bar("phasing", len(contigs), "contigs") as bar,
     ):
         found = {}
@@ -97,7 +97,7 @@ def phase_snps(
     """
     inputs = [file_identity(config.bam), file_identity(config.reference), config.phaser]
     inputs += [VERSION, whatshap_worker.installed_version()]
-    digests = {contig: digest_of({"inputs": inputs, "snps": lines}) for contig, lines in snps.items()}
+    digests = {contig: digest_values({"inputs": inputs, "snps": lines}) for contig, lines in snps.items()}
     marks = {contig: folder / f"{file_name(contig)}.digest" for contig in snps}
 
     def phase_one(phaser: Phaser, contig: str) -> PhasedSnps:
@@ -121,7 +121,9 @@ def phase_snps(
     return found
 
 
-def phase_rows(config: CallingConfig, folder: Path, header: str, rows: Rows, unphased: dict[str, str]) -> PhasedRows:
+def phase_rows(
+    config: CallingConfig, folder: Path, header: str, rows: Records, unphased: dict[str, str]
+) -> PhasedRecords:
     """Phase what was called; the rows of a contig that goes into unphased stay as they are. Raises PhasingError."""
 
     def path(prefix: str, contig: str) -> Path:
@@ -135,4 +137,4 @@ def phase_rows(config: CallingConfig, folder: Path, header: str, rows: Rows, unp
 
     contigs = [contig for contig in rows.contigs if next(rows.of(contig), None)]
     files = phase_contigs(config, config.final_phaser, contigs, phase_one, unphased)
-    return PhasedRows({contig: files.get(contig, path("merge", contig)) for contig in contigs})
+    return PhasedRecords({contig: files.get(contig, path("merge", contig)) for contig in contigs})

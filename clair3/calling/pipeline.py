@@ -36,17 +36,17 @@ from clair3.calling.output_folder import (
 )
 from clair3.calling.phasing import phase_rows, phase_snps
 from clair3.calling.selection import Block, QualCounts, Selection, cut_blocks, select, within
-from clair3.calling.tasks import Ledger, MergedRows, Rows, StageRows, digest_of, file_identity
+from clair3.calling.tasks import Ledger, MergedRecords, Records, StageRecords, digest_values, file_identity
 from clair3.errors import InputError
 from clair3.features.chunks import Chunk, plan_chunks
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.inference.checkpoint import find_checkpoint, read_digest
 from clair3.io import vcf
-from clair3.io.bed import bins_of, pad
+from clair3.io.bed import pad, realignment_bins
 from clair3.io.gvcf import Blocks, Cell, cells_of_contig, cells_of_sites, letter_reader, merge
-from clair3.io.inputs import Environment, check_moves, examine, warn_of_uncounted_reads
+from clair3.io.inputs import RunInputs, check_inputs, check_moves, warn_of_uncounted_reads
 from clair3.io.known_sites import KnownSites, read_known_sites
-from clair3.io.vcf import FinalRule, VcfWriter, pos_of
+from clair3.io.vcf import OutputFilter, VcfWriter, record_pos
 from clair3.phasing.phasers import WhatsHap, find_whatshap
 from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps
@@ -71,7 +71,7 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
         config = config.resolved()
         for line in iter_banner(config):
             logger.info(line)
-        models, environment = models_of(config), environment_of(config)
+        models, environment = find_networks(config), check_run_inputs(config)
         remove_final_files(config.output)
         spans = gvcf_spans(config, environment)
         chunks = plan_chunks(environment.contigs, environment.allowed, config.chunk_size, spans)
@@ -89,15 +89,15 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
         return path
 
 
-def models_of(config: CallingConfig) -> dict[str, Path]:
+def find_networks(config: CallingConfig) -> dict[str, Path]:
     """The file of each network; v2.0.2 asks for both with --pileup_only too. Raises InputError when one is missing."""
     prefixes = {PILEUP: config.pileup_model_prefix, FULL_ALIGNMENT: config.fa_model_prefix}
     return {kind: find_checkpoint(config.model_dir, kind, prefix) for kind, prefix in prefixes.items()}
 
 
-def environment_of(config: CallingConfig) -> Environment:
+def check_run_inputs(config: CallingConfig) -> RunInputs:
     """The checked inputs. Raises InputError."""
-    environment = examine(
+    environment = check_inputs(
         config.bam,
         config.reference,
         bed=config.bed,
@@ -120,7 +120,7 @@ class Run:
     """
 
     config: CallingConfig
-    environment: Environment
+    environment: RunInputs
     models: dict[str, Path]
     unphased: dict[str, str] = field(default_factory=dict)
 
@@ -135,17 +135,17 @@ class Run:
         if not self.environment.contigs:
             logger.warning("No contig intersection found, output header only in %s", config.output / MERGED_VCF)
             logger.info("Exit in environment checking")
-            return self.nothing_to_call(StageRows(None, ()))
+            return self.nothing_to_call(StageRecords(None, ()))
         with self.logged("1_call_var_bam_pileup"):
             rows = self.call_pileup(chunks)
-        rule = FinalRule(config.qual, config.print_ref_calls, config.haploid)
+        rule = OutputFilter(config.qual, config.print_ref_calls, config.haploid)
         if next(rows.all(), None) is None:
             logger.info("Exit in pileup variant calling")
             found, short_reads = self.environment, PLATFORMS[config.platform].short_reads
             least = config.candidates.min_mapq
             warn_of_uncounted_reads(found.alignments, found.reference, found.contigs, least, short_reads)
             return self.nothing_to_call(rows)
-        self.write(PILEUP_VCF, MergedRows(rows, rule) if config.pileup_only and final else rows)
+        self.write(PILEUP_VCF, MergedRecords(rows, rule) if config.pileup_only and final else rows)
         if config.pileup_only:
             logger.info("Only call pileup output with --pileup_only, output file: %s", config.output / PILEUP_VCF)
             return config.output / PILEUP_VCF
@@ -154,7 +154,7 @@ class Run:
         full = self.call_again(selected)
         with self.logged("7_merge_vcf"):
             logger.info("7/7 Merge pileup VCF and full-alignment VCF")
-            merged = MergedRows(rows, rule, full, self.full_alignment_only(selected, full))
+            merged = MergedRecords(rows, rule, full, self.full_alignment_only(selected, full))
             self.write(MERGED_VCF, merged, self.known_rows())
             if config.writes_gvcf:
                 self.write_gvcf(merged, rows)
@@ -165,19 +165,19 @@ class Run:
             logger.warning("--allow_unphased_contigs: contigs without phase: %s", reasons)
         return config.output / MERGED_VCF
 
-    def nothing_to_call(self, stage: StageRows) -> Path:
+    def nothing_to_call(self, stage: StageRecords) -> Path:
         """Header-only VCFs: an ordinary outcome, and v2.0.2 writes both then (spec/cli.md 6.1).
 
         The gVCF has the blocks that the evidence of the pileup stage gives.
         """
-        nothing = StageRows(None, ())
+        nothing = StageRecords(None, ())
         self.write(PILEUP_VCF, nothing)
         self.write(MERGED_VCF, nothing, self.known_rows())
         if self.config.writes_gvcf:
             self.write_gvcf(nothing, stage)
         return self.config.output / (PILEUP_VCF if self.config.pileup_only else MERGED_VCF)
 
-    def call_pileup(self, chunks: list[Chunk]) -> StageRows:
+    def call_pileup(self, chunks: list[Chunk]) -> StageRecords:
         """The pileup stage."""
         config = self.config
         logger.info("1/7 Call variants using pileup model")
@@ -190,9 +190,9 @@ class Run:
             stages.load_full_alignment_network(config, self.models[FULL_ALIGNMENT])  # a wrong one is told now
         caller = stages.pileup_caller(config, self.environment, self.models[PILEUP], ledger)
         stages.call_tasks(caller, chunks, config.workers, config.resume)
-        return StageRows(ledger, chunks)
+        return StageRecords(ledger, chunks)
 
-    def select(self, rows: StageRows) -> dict[str, Selection]:
+    def select(self, rows: StageRecords) -> dict[str, Selection]:
         """What is phased and what is called again, per contig in output order; cut-offs are over the whole run."""
         if self.config.selection.var_pct_phasing is None:
             logger.info("2/7 No phasing for full alignment calling")
@@ -209,12 +209,12 @@ class Run:
         short_reads = PLATFORMS[self.config.platform].short_reads
         return [block for contig, chosen in selected.items() for block in cut_blocks(contig, chosen.pos, short_reads)]
 
-    def call_again(self, selected: dict[str, Selection]) -> StageRows:
+    def call_again(self, selected: dict[str, Selection]) -> StageRecords:
         """Phasing and the full-alignment stage, if there is anything to call again."""
         blocks = self.blocks(selected)
         if not blocks:
             logger.info("No Candidate found! Exit in selecting full-alignment candidates")
-            return StageRows(None, ())
+            return StageRecords(None, ())
         config = self.config
         with self.logged("3_phase"):
             snps = self.phase(selected)
@@ -226,18 +226,18 @@ class Run:
         caller = stages.full_alignment_caller(config, self.environment, model, ledger, snps, blocks)
         with self.logged("6_call_var_bam_full_alignment"):
             stages.call_tasks(caller, blocks, config.workers, config.resume)
-        rows = StageRows(ledger, blocks)
+        rows = StageRecords(ledger, blocks)
         self.write(FULL_ALIGNMENT_VCF, rows)
         return rows
 
-    def full_alignment_only(self, selected: dict[str, Selection], full: StageRows) -> dict[str, np.ndarray] | None:
+    def full_alignment_only(self, selected: dict[str, Selection], full: StageRecords) -> dict[str, np.ndarray] | None:
         """Where the pileup rows of a contig do not count at all: with short reads (spec/calling.md 8.2).
 
         None: everywhere they count, also when full alignment has not a single row (spec/cli.md 6.1).
         """
         if not PLATFORMS[self.config.platform].short_reads or next(full.all(), None) is None:
             return None
-        return {contig: within(bins_of(chosen.pos)) for contig, chosen in selected.items() if len(chosen.pos)}
+        return {contig: within(realignment_bins(chosen.pos)) for contig, chosen in selected.items() if len(chosen.pos)}
 
     def phase(self, selected: dict[str, Selection]) -> dict[str, PhasedSnps]:
         """Phased SNPs of each contig that has any, for haplotagging; none when phasing is off."""
@@ -250,7 +250,7 @@ class Run:
         snps = {contig: chosen.snps for contig, chosen in selected.items() if len(chosen.snps) > 1}
         return phase_snps(config, folder, self.header(), snps, self.unphased)
 
-    def phase_output(self, merged: MergedRows) -> None:
+    def phase_output(self, merged: MergedRecords) -> None:
         """The phased VCF and the haplotagged BAM, if asked for (spec/calling.md 11). Raises PhasingError."""
         config, program = self.config, self.config.final_phaser
         if program is None:
@@ -266,7 +266,7 @@ class Run:
             whatshap.haplotag(config.output / PHASED_VCF, path, max(1, config.threads // 2))
             logger.info("%s in %.2f s", path, time.monotonic() - began)
 
-    def write_gvcf(self, merged: Rows, stage: StageRows) -> None:
+    def write_gvcf(self, merged: Records, stage: StageRecords) -> None:
         """The gVCF: variants, and blocks from the evidence that the pileup stage left (spec/calling.md 6)."""
         config, reference, path = self.config, self.environment.reference, self.config.output / GVCF
         began = time.monotonic()
@@ -282,7 +282,7 @@ class Run:
                     writer.write_lines(contig, text)
         logger.info("%s in %.2f s", path, time.monotonic() - began)
 
-    def gvcf_lines(self, contig: str, length: int, chunks: Sequence[Chunk], ledger: Ledger, merged: Rows, fasta):
+    def gvcf_lines(self, contig: str, length: int, chunks: Sequence[Chunk], ledger: Ledger, merged: Records, fasta):
         """Pieces of a contig's gVCF, each whole lines."""
         cells = gvcf_cells(self.config, self.environment, contig, length)
 
@@ -315,11 +315,11 @@ class Run:
             "compute": config.compute.identity,
         }
         folder = config.output / "tmp" / f"{stage}_output"
-        return Ledger(folder, stage, digest_of(values), evidence=config.writes_gvcf and stage == PILEUP)
+        return Ledger(folder, stage, digest_values(values), evidence=config.writes_gvcf and stage == PILEUP)
 
     def header(self) -> str:
         """The header of this run's VCFs (spec/calling.md 5)."""
-        return vcf.header_of(self.environment.reference, self.config.sample_name, self.config.command_line)
+        return vcf.reference_header(self.environment.reference, self.config.sample_name, self.config.command_line)
 
     def known_rows(self) -> KnownSites | None:
         """The sites of --vcf_fn, each of which stands in the output; None without."""
@@ -327,12 +327,12 @@ class Run:
             return None
         return read_known_sites(self.config.sites, self.environment.reference)
 
-    def write(self, name: str, rows: Rows, known: KnownSites | None = None, header: str | None = None) -> int:
+    def write(self, name: str, rows: Records, known: KnownSites | None = None, header: str | None = None) -> int:
         """Write rows under a final name, those of known sites only if such are given; the number written."""
         written, path = 0, self.config.output / name
         with VcfWriter(path, header or self.header(), self.environment.reference.lengths.items()) as writer:
             for contig, row in rows.all() if known is None else known.complete(rows):
-                writer.write(contig, pos_of(row), row)
+                writer.write(contig, record_pos(row), row)
                 written += 1
         logger.info("%d records in %s", written, path)
         return written
@@ -347,7 +347,7 @@ def fingerprint(block: Block, snps: PhasedSnps | None) -> str:
     return digest.hexdigest()[:16]
 
 
-def gvcf_cells(config: CallingConfig, environment: Environment, contig: str, length: int) -> list[Cell]:
+def gvcf_cells(config: CallingConfig, environment: RunInputs, contig: str, length: int) -> list[Cell]:
     """The stretches of a contig in which blocks are cut (spec/calling.md 6.1)."""
     if environment.targets is None:
         return cells_of_contig(length)
@@ -358,7 +358,7 @@ def gvcf_cells(config: CallingConfig, environment: Environment, contig: str, len
     return cells_of_contig(length, (int(padded[:, 0].min()), int(padded[:, 1].max())))
 
 
-def gvcf_spans(config: CallingConfig, environment: Environment) -> dict[str, tuple[int, int]] | None:
+def gvcf_spans(config: CallingConfig, environment: RunInputs) -> dict[str, tuple[int, int]] | None:
     """What a gVCF run looks at where it is restricted, [start, end) per contig; None: everywhere.
 
     One base more than the cells at their end, and all allowed positions: a BED admits the base before it.

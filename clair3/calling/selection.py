@@ -16,7 +16,7 @@ import numpy as np
 
 from clair3.errors import check_range
 from clair3.io.atomic import write_whole
-from clair3.io.bed import PADDING, bins_of, merge
+from clair3.io.bed import PADDING, merge, realignment_bins
 from clair3.records import Region
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ REACH = 17
 
 
 @dataclass(frozen=True)
-class SelectionRule:
+class SelectionOptions:
     """How many rows are chosen, as fractions of their kind. Raises ConfigError when one is not in [0, 1].
 
     var_pct_full     variants of lowest QUAL, for full alignment
@@ -80,7 +80,7 @@ class QualCounts:
             if genotype == "0/1" and len(ref) == len(alt) == 1:
                 self.het_snps[qual] += 1
 
-    def cutoffs(self, rule: SelectionRule) -> Cutoffs:
+    def cutoffs(self, rule: SelectionOptions) -> Cutoffs:
         """The cut-offs over all counted rows; too few rows for one give 0.0 and warnings in v2.0.2's words."""
         ref_pct_full = rule.ref_pct_full if rule.ref_pct_full or rule.genotyping else rule.var_pct_full
         phasing = None
@@ -175,7 +175,7 @@ class Block:
     """Candidates that are called together, with a random generator of their own. index counts from 0 to count - 1.
 
     pos          (n,) int64  0-based, ascending, at least one
-    short_reads  the reads of the candidates' bins are called anew, see bins_of
+    short_reads  the reads of the candidates' bins are called anew, see realignment_bins
     owned        [start, end): short reads show other candidates, and those that lie here are the block's; None: all
     inputs       fingerprint of pos, owned and of what else the block's calls depend on
     """
@@ -192,7 +192,7 @@ class Block:
     def rows(self) -> np.ndarray:
         """What stands for each candidate in the block's file: (n, 2) int64 [start, end) (spec/features.md A.10)."""
         if self.short_reads:
-            return bins_of(self.pos)
+            return realignment_bins(self.pos)
         first = self.pos + 1  # 1-based arithmetic on 0-based columns
         return np.stack([np.maximum(first - REACH, 0), first + REACH], axis=1)
 
@@ -228,7 +228,7 @@ def cut_blocks(contig: str, pos: np.ndarray, short_reads: bool = False) -> list[
     if not short_reads:
         return [Block(contig, index, len(parts), part) for index, part in enumerate(parts)]
     # reads beside a block's bins may show candidates, too, as they do in v2.0.2; a bin of two blocks is the second's
-    starts = [0, *(int(within(bins_of(part[:1]))[0, 0]) for part in parts[1:]), sys.maxsize]
+    starts = [0, *(int(within(realignment_bins(part[:1]))[0, 0]) for part in parts[1:]), sys.maxsize]
     return [
         Block(contig, index, len(parts), part, short_reads, span)
         for index, (part, span) in enumerate(zip(parts, pairwise(starts), strict=False))

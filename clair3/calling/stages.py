@@ -20,23 +20,23 @@ from clair3.calling.selection import Block
 from clair3.calling.tasks import Ledger
 from clair3.core.phasing import Haplotypes, haplotypes
 from clair3.errors import InputError
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.features.chunks import Chunk
-from clair3.features.full_alignment import RowRule, iter_full_alignment, iter_realigned
+from clair3.features.full_alignment import ReadFeatureOptions, iter_full_alignment, iter_realigned
 from clair3.features.pileup import iter_pileup
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP, WIDTH
-from clair3.genotype.decode import DecodeRule, decode
+from clair3.genotype.decode import DecodeOptions, decode
 from clair3.inference.checkpoint import load_model
 from clair3.inference.devices import make_inference
-from clair3.inference.executors import DeviceQueue, IdleHelp, InWorker, Wait, in_advance
+from clair3.inference.executors import DeviceExecutor, LocalExecutor, Wait, WorkSharing, iter_prefetched
 from clair3.inference.predictor import rescale_deep
 from clair3.io import vcf
 from clair3.io.bed import target_intervals
-from clair3.io.inputs import Environment, warn_of_linked_reads, warn_of_long_reads
+from clair3.io.inputs import RunInputs, warn_of_linked_reads, warn_of_long_reads
 from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps, Task, TensorBatch
 from clair3.tensor_shapes import FULL_ALIGNMENT_CHANNEL_COUNT
-from clair3.util.parallel import in_order
+from clair3.util.parallel import ordered_map
 from clair3.util.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class ContigHaplotypes:
 
     @contextmanager
     def of(self, source: core.Source, contig: str, cancel: core.CancelFlag) -> Iterator[Haplotypes | None]:
-        """Those of a contig for one of its blocks; None for a contig without phase. Raises CoreError and Cancelled."""
+        """Yield the read haplotypes of contig; None if it is unphased. Raises CoreError and CancelledError."""
         with self.locks[contig]:
             if contig in self.snps and contig not in self.found:
                 self.found[contig] = haplotypes(source, contig, self.snps[contig], cancel)
@@ -81,7 +81,7 @@ INFO = {PILEUP: vcf.PILEUP_INFO, FULL_ALIGNMENT: vcf.FULL_ALIGNMENT_INFO}
 class Sources:
     """Alignments and reference, opened once per worker thread; close after the last worker has ended."""
 
-    def __init__(self, environment: Environment):
+    def __init__(self, environment: RunInputs):
         self.alignments, self.reference = environment.alignments, environment.reference
         self.opened: list[core.Source] = []
         self.local = threading.local()
@@ -118,8 +118,8 @@ class Caller:
     kind: str
     tensors: Tensors
     sources: Sources
-    inference: InWorker | IdleHelp | DeviceQueue
-    decoding: DecodeRule
+    inference: LocalExecutor | WorkSharing | DeviceExecutor
+    decoding: DecodeOptions
     ledger: Ledger
     cancel: core.CancelFlag = field(default_factory=core.CancelFlag)
 
@@ -137,7 +137,7 @@ class Caller:
     def iter_predicted(self, tasks: Sequence[Task]) -> Iterator[tuple[int, TensorBatch, np.ndarray]]:
         """Number of the task, candidates and probabilities of each batch, in order."""
         width = WIDTH[self.kind]  # a network may have more heads than the decoder reads
-        for group, probabilities in in_advance(self.submitted(tasks), self.inference.ahead):
+        for group, probabilities in iter_prefetched(self.submitted(tasks), self.inference.ahead):
             ends = np.cumsum([len(batch) for _, batch in group])
             for (index, batch), part in zip(group, np.split(probabilities[:, :width], ends[:-1]), strict=True):
                 check_finite(part, tasks[index])
@@ -158,7 +158,7 @@ class Caller:
             yield waiting
 
     def submitted(self, tasks: Sequence[Task]) -> Iterator[tuple[list[tuple[int, TensorBatch]], Wait]]:
-        """What gathered gives, and the wait for its probabilities. Its tensors are let go: with IdleHelp a worker may
+        """What gathered gives, and the wait for its probabilities. Its tensors are let go: a worker may
         have as many batches on their way as there are workers, and only those not yet computed should take memory."""
         for group in self.gathered(tasks):
             tensors = [batch.tensors for _, batch in group]
@@ -178,7 +178,7 @@ def pileup_tensors(
     source: core.Source,
     chunk: Chunk,
     cancel: core.CancelFlag,
-    rule: CandidateRule,
+    rule: CandidateOptions,
     ledger: Ledger | None,
     targets: dict[str, np.ndarray] | None,
 ):
@@ -191,7 +191,7 @@ def pileup_tensors(
         yield replace(batch, tensors=rescale_deep(batch.tensors, batch.support.depth))
 
 
-def pileup_caller(config: CallingConfig, environment: Environment, model: Path, ledger: Ledger) -> Caller:
+def pileup_caller(config: CallingConfig, environment: RunInputs, model: Path, ledger: Ledger) -> Caller:
     """The pileup stage of a run. Raises InputError when the model file is none, see clair3.inference.checkpoint."""
     if config.candidates.scripted:
         warn_of_long_reads(environment.alignments, environment.reference)
@@ -204,14 +204,14 @@ def pileup_caller(config: CallingConfig, environment: Environment, model: Path, 
 
 
 def full_alignment_tensors(
-    source: core.Source, block: Block, cancel: core.CancelFlag, rule: RowRule, snps: dict[str, PhasedSnps]
+    source: core.Source, block: Block, cancel: core.CancelFlag, rule: ReadFeatureOptions, snps: dict[str, PhasedSnps]
 ):
     """Batches of a block; snps of each phased contig."""
     return iter_full_alignment(source, block.contig, block.pos, rule, snps.get(block.contig), cancel)
 
 
 def realigned_tensors(
-    source: core.Source, block: Block, cancel: core.CancelFlag, rule: RowRule, haplotypes: ContigHaplotypes
+    source: core.Source, block: Block, cancel: core.CancelFlag, rule: ReadFeatureOptions, haplotypes: ContigHaplotypes
 ):
     """Batches of what short reads show around the candidates of a block."""
     with haplotypes.of(source, block.contig, cancel) as found:
@@ -221,7 +221,7 @@ def realigned_tensors(
 
 def full_alignment_caller(
     config: CallingConfig,
-    environment: Environment,
+    environment: RunInputs,
     model: Path,
     ledger: Ledger,
     snps: dict[str, PhasedSnps],
@@ -279,14 +279,14 @@ def call_tasks(call: Caller, tasks: Sequence[Task], workers: int, resume: bool =
         unit, sizes = "candidates", {task.name: len(task.pos) for task in left}
     bar = progress_bar(f"{call.kind} calling", sum(sizes.values()), unit)
     groups, work = group_small(left, workers), call
-    if isinstance(call.inference, InWorker) and workers > 1:
-        call = replace(call, inference=IdleHelp(call.inference, workers))
+    if isinstance(call.inference, LocalExecutor) and workers > 1:
+        call = replace(call, inference=WorkSharing(call.inference, workers))
         work = partial(call.inference.run, call)
     with (
         bar,
         closing(call.sources),
         closing(call.inference),
-        closing(in_order(work, groups, workers, stop=call.cancel.set)) as counts,
+        closing(ordered_map(work, groups, workers, stop=call.cancel.set)) as counts,
     ):
         for task, count in zip(left, chain.from_iterable(counts), strict=True):
             bar.update(sizes[task.name])

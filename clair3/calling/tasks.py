@@ -19,7 +19,7 @@ import numpy as np
 
 from clair3.errors import ClairError, InputError
 from clair3.io.atomic import make_folder, write_whole
-from clair3.io.vcf import FinalRule, filter_row, pos_of
+from clair3.io.vcf import OutputFilter, filter_row, record_pos
 from clair3.records import Task
 
 MARK = "##clair3_ledger="
@@ -33,7 +33,7 @@ class LedgerError(ClairError):
 
 
 @dataclass(frozen=True)
-class Row:
+class TaskResult:
     """What the first line of a result file says. region is 1-based text, inputs what else the task depends on, checksum
     that of the record lines."""
 
@@ -45,7 +45,7 @@ class Row:
     checksum: str
 
 
-def digest_of(values: dict) -> str:
+def digest_values(values: dict) -> str:
     """A short fingerprint of what a result depends on: anything JSON can hold, in any order of keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -70,7 +70,7 @@ def file_name(name: str) -> str:
 class Ledger:
     """The rows of one stage in one folder.
 
-    digest is what all rows depend on: inputs, model, options, version (digest_of). A row of another digest is stale.
+    digest is what all rows depend on: inputs, model, options, version (digest_values). A row with another one is stale.
     evidence says that tasks leave gVCF evidence too.
     """
 
@@ -102,7 +102,7 @@ class Ledger:
         """Where the row of a task lies."""
         return self.folder / f"{self.stage}_{file_name(task.name)}.vcf"
 
-    def write(self, task: Task, records: Iterable[str]) -> Row:
+    def write(self, task: Task, records: Iterable[str]) -> TaskResult:
         """Write the records (VCF lines without line ends) of a task; LedgerError when the disk does not take them."""
         lines = list(records)
         body = "".join(f"{line}\n" for line in lines).encode()
@@ -141,9 +141,9 @@ class Ledger:
             raise LedgerError(f"{path}: not the complete evidence of {task.region} of this run; run again")
         return np.frombuffer(zlib.decompress(data), kind).reshape(2, n).astype(np.int32)
 
-    def _row(self, task: Task, records: int, body: bytes) -> Row:
+    def _row(self, task: Task, records: int, body: bytes) -> TaskResult:
         checksum = hashlib.sha256(body).hexdigest()
-        return Row(self.stage, str(task.region), task.inputs, self.digest, records, checksum)
+        return TaskResult(self.stage, str(task.region), task.inputs, self.digest, records, checksum)
 
     def _put(self, path: Path, content: bytes) -> None:
         """Write a file that is complete or absent."""
@@ -153,7 +153,7 @@ class Ledger:
             raise LedgerError(str(error)) from None
 
 
-class Rows:
+class Records:
     """VCF lines by contig, in output order."""
 
     contigs: Sequence[str]
@@ -167,7 +167,7 @@ class Rows:
         return ((contig, row) for contig in self.contigs for row in self.of(contig))
 
 
-class StageRows(Rows):
+class StageRecords(Records):
     """What a stage left in its ledger, in the order of the plan; each row is checked when it is read.
 
     ledger may be None when there are no tasks. Raises LedgerError when a row is not what was planned.
@@ -185,7 +185,7 @@ class StageRows(Rows):
             yield from self.ledger.read(task)
 
 
-class MergedRows(Rows):
+class MergedRecords(Records):
     """Pileup rows, full-alignment rows in their place where there are any, through the final filters.
 
     With short reads, within says per contig where full-alignment rows take their place, see merge_rows.
@@ -193,13 +193,13 @@ class MergedRows(Rows):
 
     def __init__(
         self,
-        pileup: StageRows,
-        rule: FinalRule,
-        full_alignment: StageRows | None = None,
+        pileup: StageRecords,
+        rule: OutputFilter,
+        full_alignment: StageRecords | None = None,
         within: dict[str, np.ndarray] | None = None,
     ):
         self.pileup, self.rule, self.within = pileup, rule, within
-        self.full_alignment = full_alignment or StageRows(None, ())
+        self.full_alignment = full_alignment or StageRecords(None, ())
         self.contigs = pileup.contigs
 
     def of(self, contig: str) -> Iterator[str]:
@@ -208,7 +208,7 @@ class MergedRows(Rows):
         return (kept for row in merged if (kept := filter_row(row, self.rule)) is not None)
 
 
-class PhasedRows(Rows):
+class PhasedRecords(Records):
     """The VCF files that a phasing program wrote, one per contig; that of an unphased contig is what it was given."""
 
     def __init__(self, files: dict[str, Path]):
@@ -237,7 +237,7 @@ NOWHERE = np.empty((0, 2), np.int64)
 
 
 def merge_rows(pileup: Iterable[str], full_alignment: Iterable[str], within: np.ndarray | None = None) -> Iterator[str]:
-    """Rows of both stages in order of position, where full alignment wins.
+    """Records of both stages in order of position, where full alignment wins.
 
     Both come as VCF lines of one contig, ascending, one per position. A position with a full-alignment row loses its
     pileup row, also when the full-alignment row is a reference call or is filtered later; a position that was sent to
@@ -251,11 +251,11 @@ def merge_rows(pileup: Iterable[str], full_alignment: Iterable[str], within: np.
     full_alignment = iter(full_alignment)
     waiting = next(full_alignment, None)
     for row in pileup:
-        pos = pos_of(row)
-        while waiting is not None and pos_of(waiting) < pos:
+        pos = record_pos(row)
+        while waiting is not None and record_pos(waiting) < pos:
             yield waiting
             waiting = next(full_alignment, None)
-        if waiting is None or pos_of(waiting) > pos:
+        if waiting is None or record_pos(waiting) > pos:
             yield row
     if waiting is not None:
         yield waiting
@@ -265,4 +265,4 @@ def merge_rows(pileup: Iterable[str], full_alignment: Iterable[str], within: np.
 def rows_at(rows: Iterable[str], intervals: np.ndarray, wanted: bool) -> Iterator[str]:
     """The rows inside, or if not wanted outside, of sorted and disjoint intervals (k, 2), in order."""
     edges = intervals.ravel().tolist()
-    return (row for row in rows if (bisect_right(edges, pos_of(row)) % 2 == 1) == wanted)
+    return (row for row in rows if (bisect_right(edges, record_pos(row)) % 2 == 1) == wanted)

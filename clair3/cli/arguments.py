@@ -27,7 +27,7 @@ EXIT_BROKEN_PIPE = 141
 """128 + SIGPIPE: the reader of stdout (`| head`) has had enough."""
 
 
-class Terminated(KeyboardInterrupt):
+class TerminatedError(KeyboardInterrupt):
     """SIGTERM, as batch systems send it: the run ends as it does after Ctrl-C."""
 
 
@@ -75,7 +75,7 @@ def one_line_errors() -> Iterator[None]:
             raise
         install = f"{sys.executable} -m pip install -c env/constraints.txt -e ."
         stop(f'{error.name} is not installed; run "{install}" in the folder of clair3-torch', ClairError.exit_code)
-    except Terminated:
+    except TerminatedError:
         stop("terminated", EXIT_TERMINATED)
     except KeyboardInterrupt:
         stop("interrupted", EXIT_INTERRUPTED)
@@ -86,7 +86,7 @@ def interrupt(number: int, frame: object) -> NoReturn:
     before it is complete, so leaving at once harms nothing."""
     for later in (signal.SIGINT, signal.SIGTERM):
         signal.signal(later, lambda *_: os._exit(128 + number))
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -115,10 +115,10 @@ def iter_wanted(args: argparse.Namespace) -> Iterator[Wanted]:
         raise UsageError("--model-type and --add-indel-length go with --checkpoint, not with --checkpoint-dir")
     folder, indices = Path(args.checkpoint_dir), find_both(args, Path(args.checkpoint_dir))
     if not indices:
-        names = " and ".join(str(folder / prefix_of(args, kind)) for kind in KINDS)
+        names = " and ".join(str(folder / output_prefix(args, kind)) for kind in KINDS)
         raise InputError(f"{folder}: no TensorFlow checkpoint; looked for {names}")
     for kind in KINDS:
-        prefix = prefix_of(args, kind)
+        prefix = output_prefix(args, kind)
         if kind in indices:
             name = Path(prefix).name.removesuffix(TF_SUFFIX)
             yield Wanted(indices[kind], Path(args.output_dir) / f"{name}.pt", kind)
@@ -126,13 +126,13 @@ def iter_wanted(args: argparse.Namespace) -> Iterator[Wanted]:
             logger.warning("%s: there is no %s network", folder / prefix, NETWORK_NAMES[kind])
 
 
-def prefix_of(args: argparse.Namespace, kind: str) -> str:
+def output_prefix(args: argparse.Namespace, kind: str) -> str:
     return (args.pileup_prefix if kind == PILEUP else args.fa_prefix) or kind
 
 
 def find_both(args: argparse.Namespace, folder: Path) -> dict[str, Path]:
     """The index files of a folder's networks, by kind. Raises InputError when a prefix was given and is not there."""
-    found = {kind: find_tf_index(folder / prefix_of(args, kind)) for kind in KINDS}
+    found = {kind: find_tf_index(folder / output_prefix(args, kind)) for kind in KINDS}
     for kind, given in ((PILEUP, args.pileup_prefix), (FULL_ALIGNMENT, args.fa_prefix)):
         if given and not found[kind]:
             raise InputError(f"{folder / given}: no TensorFlow checkpoint of that prefix; correct the option")

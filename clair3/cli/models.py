@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     if args.action == "list":
         print(table(known_models()))
     elif args.action == "fetch":
-        print(fetch_model(card_of(args.model), args.address, args.allow_unverified))
+        print(fetch_model(find_card(args.model), args.address, args.allow_unverified))
     else:
         folder, card = find(args.model)
         print(describe(folder, card) if args.action == "info" else verify(folder, card))
@@ -114,7 +114,7 @@ def find(model: str) -> tuple[Path | None, ModelCard | None]:
     return folder, card
 
 
-def card_of(name: str) -> ModelCard:
+def find_card(name: str) -> ModelCard:
     """The card of a known model. Raises ConfigError for any other name."""
     if (card := known_models().get(name)) is None:
         raise unknown(name)

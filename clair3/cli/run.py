@@ -9,15 +9,15 @@ from pathlib import Path
 from clair3.calling.config import CallingConfig
 from clair3.calling.output_folder import LOG_FILE
 from clair3.calling.pipeline import call_variants
-from clair3.calling.selection import SelectionRule
+from clair3.calling.selection import SelectionOptions
 from clair3.cli.arguments import add_switch, optional_text, required_text
 from clair3.errors import ConfigError, InputError, check_range
-from clair3.features.candidates import LONG_INDEL_LENGTH, CandidateRule
+from clair3.features.candidates import LONG_INDEL_LENGTH, CandidateOptions
 from clair3.genotype.decode import PRECISE, SENSITIVE
 from clair3.inference import compute
 from clair3.io.bam_index import find_alignment_index
 from clair3.io.fasta import find_fai
-from clair3.io.gvcf import BlockRule
+from clair3.io.gvcf import GvcfOptions
 from clair3.models.choose import is_model_name, resolve_model
 from clair3.phasing.phasers import LONGPHASE, WHATSHAP, find_longphase, find_whatshap
 from clair3.platforms import PLATFORMS, Platform
@@ -120,8 +120,8 @@ def add_candidates(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("candidate sites (a fraction of 0 stands for the platform's default)")
     add_value(group, "snp_min_af", 0.0, "F", "least fraction of reads with a mismatch")
     add_value(group, "indel_min_af", 0.0, "F", "least fraction of reads with an insertion or deletion")
-    add_value(group, "min_mq", CandidateRule.min_mapq, "N", "least mapping quality of a read")
-    add_value(group, "min_coverage", CandidateRule.min_coverage, "N", "least reads at a candidate")
+    add_value(group, "min_mq", CandidateOptions.min_mapq, "N", "least mapping quality of a read")
+    add_value(group, "min_coverage", CandidateOptions.min_coverage, "N", "least reads at a candidate")
     add_switch(group, "--call_snp_only", help="candidates are chosen by their mismatches alone")
     add_switch(group, "--fast_mode", help=f"ont: --snp_min_af {FAST_SNP_MIN_AF}, --min_coverage {FAST_MIN_COVERAGE}")
     add_switch(group, "--enable_long_indel", help="call insertions and deletions of more than 50 bases")
@@ -144,8 +144,8 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     add_switch(group, "--keep_iupac_bases", help="do not turn letters other than ACGTN into N")
     add_switch(group, "--remove_intermediate_dir", help="delete the tmp folder of a complete run")
     add_switch(group, "--output_all_contigs_in_gvcf_header", help="keep uncalled contigs in the gVCF header")
-    add_value(group, "base_err", BlockRule.base_err, "P", "gVCF error rate")
-    add_value(group, "gq_bin_size", BlockRule.gq_bin_size, "N", "gVCF GQ bin")
+    add_value(group, "base_err", GvcfOptions.base_err, "P", "gVCF error rate")
+    add_value(group, "gq_bin_size", GvcfOptions.gq_bin_size, "N", "gVCF GQ bin")
 
 
 def add_later_stages(parser: argparse.ArgumentParser) -> None:
@@ -218,7 +218,7 @@ def config_from(args: argparse.Namespace) -> CallingConfig:
         output=output,
         ctg_names=contig_names(args.ctg_name),
         min_contig_size=min_contig_size,
-        blocks=BlockRule(args.base_err, at_least(MIN_GQ_BIN, args.gq_bin_size, "gq bin size", "gq_bin_size")),
+        blocks=GvcfOptions(args.base_err, at_least(MIN_GQ_BIN, args.gq_bin_size, "gq bin size", "gq_bin_size")),
         all_contigs_in_gvcf=args.output_all_contigs_in_gvcf_header,
         haploid=haploid_mode(args),
         candidates=candidates,
@@ -290,7 +290,7 @@ def contig_names(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def candidate_rule(args: argparse.Namespace, platform: Platform) -> CandidateRule:
+def candidate_rule(args: argparse.Namespace, platform: Platform) -> CandidateOptions:
     """Thresholds with the platform's defaults filled in. Raises ConfigError when one is out of range.
 
     Known sites force both fractions to 0 (spec/cli.md 3.11); --fast_mode acts after that, and for ont only.
@@ -309,20 +309,20 @@ def candidate_rule(args: argparse.Namespace, platform: Platform) -> CandidateRul
         min_coverage = max(min_coverage, FAST_MIN_COVERAGE)
     elif args.fast_mode:
         logger.warning("--fast_mode has no effect with --platform=%s", platform.name)
-    return CandidateRule(
+    return CandidateOptions(
         min_mapq=at_least(MIN_MAPQ, args.min_mq, "mapping quality", "min_mq"),
         min_coverage=min_coverage,
         snp_min_af=snp_min_af,
         indel_min_af=indel_min_af,
         snp_only=args.call_snp_only,
         head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
-        max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateRule.max_indel_length,
+        max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateOptions.max_indel_length,
         scripted=platform.short_reads,
         known_sites=platform.short_reads and bool(args.vcf_fn),
     )
 
 
-def selection_rule(args: argparse.Namespace, platform: Platform, model_dir: Path) -> SelectionRule:
+def selection_rule(args: argparse.Namespace, platform: Platform, model_dir: Path) -> SelectionOptions:
     """Shares with the platform's defaults filled in. Raises ConfigError when one is out of range.
 
     For three published models v2.0.2 phases with 0.8 of the SNPs whatever the user says (spec/cli.md 2.5, 9.4).
@@ -332,7 +332,7 @@ def selection_rule(args: argparse.Namespace, platform: Platform, model_dir: Path
         if args.var_pct_phasing not in (0, MORE_PHASING):
             logger.warning("model %s: --var_pct_phasing is %g, whatever is given", model_dir.name, MORE_PHASING)
         var_pct_phasing = MORE_PHASING
-    return SelectionRule(
+    return SelectionOptions(
         var_pct_full=args.var_pct_full or platform.var_pct_full,
         ref_pct_full=args.ref_pct_full or platform.ref_pct_full,
         var_pct_phasing=None if args.no_phasing_for_fa else var_pct_phasing,

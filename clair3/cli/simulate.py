@@ -12,15 +12,15 @@ from clair3.errors import UsageError
 from clair3.io.atomic import make_folder, unfinished_in_folder, write_lines
 from clair3.io.bed import refuse_other_name
 from clair3.platforms import PLATFORMS
-from clair3.simulate.aligner import align, find_aligner, version_of
+from clair3.simulate.aligner import align, find_aligner, minimap2_version
 from clair3.simulate.genome import check_sizes, decode, make_sequence, read_contigs, soft_masked, write_fasta
 from clair3.simulate.haplotypes import fitting, read_variants, write_variants
 from clair3.simulate.profile import Profile
 from clair3.simulate.profile_choice import RANDOM, load, varied
-from clair3.simulate.read_plan import ReadRule
+from clair3.simulate.read_plan import ReadOptions
 from clair3.simulate.reads import simulate_reads
-from clair3.simulate.spike_in import READS, REGIONS, TRUTH, Sample, SpikeRule, Wanted, spike
-from clair3.simulate.variants import Drawer, VariantRule, confident
+from clair3.simulate.spike_in import READS, REGIONS, TRUTH, Sample, SpikeOptions, Wanted, spike
+from clair3.simulate.variants import Drawer, VariantOptions, confident
 from clair3.util.process import usable_threads
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def add_genome_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ctg_name", metavar="NAME,...", help="only these contigs of the reference get variants")
     kinds = parser.add_argument_group("variants")
     kinds.add_argument("--variants", type=required_text, metavar="VCF", help="real variants to start from")
-    add_random_variants(kinds, VariantRule.density, "1/1500 1/200")
+    add_random_variants(kinds, VariantOptions.density, "1/1500 1/200")
     add_seed(parser)
 
 
@@ -55,7 +55,7 @@ def add_random_variants(group, default: tuple[float, float] | None, text: str) -
         help=f"random variants per base, drawn for each Mb between the two; 0 0: none (default: {text})",
     )  # fmt: skip
     group.add_argument(
-        "--indels", type=float, metavar="SHARE", default=VariantRule.indels,
+        "--indels", type=float, metavar="SHARE", default=VariantOptions.indels,
         help="indels among the random variants (default: %(default)s)",
     )  # fmt: skip
 
@@ -77,15 +77,15 @@ def add_reads_arguments(parser: argparse.ArgumentParser) -> None:
     add_switch(reads, "--vary", help="change the profile at random, by the seed")
     add_switch(reads, "--error_free", help="reads without errors")
     reads.add_argument(
-        "--depth", type=float, default=ReadRule.depth, metavar="X", help="coverage (default: %(default)g)"
+        "--depth", type=float, default=ReadOptions.depth, metavar="X", help="coverage (default: %(default)g)"
     )
     add_switch(reads, "--moves", help="move tables (tag mv), for --enable_dwell_time")
     reads.add_argument(
-        "--tagged", type=float, default=ReadRule.tagged, metavar="SHARE",
+        "--tagged", type=float, default=ReadOptions.tagged, metavar="SHARE",
         help="reads with haplotype tags (HP, PS), as a phasing tool gives them (default: %(default)s)",
     )  # fmt: skip
     reads.add_argument(
-        "--wrong_tags", type=float, default=ReadRule.wrong, metavar="SHARE", help="wrong ones (default: %(default)s)"
+        "--wrong_tags", type=float, default=ReadOptions.wrong, metavar="SHARE", help="wrong ones (default: %(default)s)"
     )
     strangers = parser.add_argument_group("what real files have too; shares of reads, drawn by the seed if not given")
     for name, what in (
@@ -95,7 +95,7 @@ def add_reads_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         strangers.add_argument(f"--{name}", type=float, metavar="SHARE", help=what)
     reads.add_argument(
-        "--sample", default=ReadRule.sample, metavar="NAME", help="name of the sample (default: %(default)s)"
+        "--sample", default=ReadOptions.sample, metavar="NAME", help="name of the sample (default: %(default)s)"
     )
     reads.add_argument(
         "--aligner", type=required_text, metavar="PROGRAM",
@@ -123,11 +123,11 @@ def add_spike_arguments(parser: argparse.ArgumentParser) -> None:
     kinds.add_argument("--variants", type=required_text, metavar="VCF", help="these; genotypes without phase get one")
     add_random_variants(kinds, None, "none")
     kinds.add_argument(
-        "--gap", type=int, metavar="BASES", default=SpikeRule.gap,
+        "--gap", type=int, metavar="BASES", default=SpikeOptions.gap,
         help="least distance to other variants (default: %(default)s)",
     )  # fmt: skip
     kinds.add_argument(
-        "--clear", type=float, metavar="SHARE", default=SpikeRule.clear,
+        "--clear", type=float, metavar="SHARE", default=SpikeOptions.clear,
         help="reads over a site that must show the reference there (default: %(default)s)",
     )  # fmt: skip
     add_seed(parser)
@@ -152,7 +152,7 @@ def chosen_contigs(args: argparse.Namespace) -> tuple[str, ...] | None:
 
 def run_genome(args: argparse.Namespace) -> None:
     """Write the reference if made up, the truth and its regions."""
-    rule = VariantRule(density=tuple(args.density), indels=args.indels)
+    rule = VariantOptions(density=tuple(args.density), indels=args.indels)
     if (args.ref_fn is None) == (args.contigs is None):
         raise UsageError("give one of --ref_fn FASTA and --contigs NAME=BASES,...")
     sizes = check_sizes(args.contigs) if args.contigs else None
@@ -184,13 +184,13 @@ def chosen_profile(args: argparse.Namespace) -> Profile:
     return varied(profile, rng) if args.vary else profile
 
 
-def chosen_rule(args: argparse.Namespace) -> ReadRule:
+def chosen_rule(args: argparse.Namespace) -> ReadOptions:
     """How reads are drawn. Raises ConfigError for options that do not fit each other or the platform."""
     if args.moves and args.platform != "ont":
         raise UsageError("--moves: only ONT reads have move tables; leave it out")
     if args.adapters and args.platform != "ilmn":
         raise UsageError("--adapters: only Illumina pairs end in adapters; leave it out")
-    rule = ReadRule(
+    rule = ReadOptions(
         args.depth, args.error_free, args.tagged, args.wrong_tags, moves=args.moves, sample=args.sample,
         contamination=args.contamination, misplaced=args.misplaced, adapters=args.adapters,
     )  # fmt: skip
@@ -212,7 +212,7 @@ def run_reads(args: argparse.Namespace) -> None:
     if program is None:
         simulate(output)
         return
-    version_of(program)
+    minimap2_version(program)
     with unfinished_in_folder(output) as made:
         simulate(made)
         align(program, made, ref, output, profile, threads)
@@ -222,8 +222,8 @@ def run_spike(args: argparse.Namespace) -> None:
     """Write the reads with their truth."""
     if args.variants is None and args.density is None:
         raise UsageError("give at least one of --variants VCF and --density LOW HIGH")
-    drawn = VariantRule(density=tuple(args.density), indels=args.indels, structural=0) if args.density else None
+    drawn = VariantOptions(density=tuple(args.density), indels=args.indels, structural=0) if args.density else None
     truth, bed, variants = (Path(name) if name else None for name in (args.truth, args.bed_fn, args.variants))
     sample = Sample(Path(args.bam_fn), Path(args.ref_fn), truth, bed)
-    rule = SpikeRule(args.gap, args.clear)
+    rule = SpikeOptions(args.gap, args.clear)
     spike(sample, Wanted(variants, drawn), make_folder(args.output), rule, args.seed, chosen_contigs(args))

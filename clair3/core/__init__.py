@@ -40,11 +40,11 @@ REASONS = {
 }
 
 
-class TooLarge(CoreError):
+class RegionTooLargeError(CoreError):
     """A region holds more than fits; ask for it in parts."""
 
 
-class Cancelled(CoreError):
+class CancelledError(CoreError):
     """The run was told to stop; not an error of the data."""
 
 
@@ -55,9 +55,9 @@ def _check(code: int, where: str) -> None:
     if code == lib.C3_OK:
         return
     if code == lib.C3_CANCELLED:
-        raise Cancelled(f"{where}: cancelled")
+        raise CancelledError(f"{where}: cancelled")
     if code == lib.C3_TOO_LARGE:
-        raise TooLarge(f"{where}: {REASONS[code]}")
+        raise RegionTooLargeError(f"{where}: {REASONS[code]}")
     raise CoreError(f"{where}: {REASONS.get(code, f'unknown code {code}')}")
 
 
@@ -183,12 +183,12 @@ def pileup(
 ) -> Pileup:
     """Pile up a region and find its candidates.
 
-    rule     clair3.features.candidates.CandidateRule
+    rule     clair3.features.candidates.CandidateOptions
     allowed  (k, 2) int64  sorted, disjoint [start, end): where candidates may be; the region must reach 35 further
     gvcf     also count the gVCF evidence
     targets  (m, 2) int64  sorted, disjoint [start, end) of a BED, which the scripted rules need too; None without
 
-    Raises CoreError for unreadable data and Cancelled when the flag was set.
+    Raises CoreError for unreadable data and CancelledError when the flag was set.
     """
     places = ffi.new("c3_places *")
     keep_alive = [None if found is None else np.ascontiguousarray(found, np.int64) for found in (allowed, targets)]
@@ -253,10 +253,10 @@ def full_alignment(
     """Read the alignments around the candidates of one candidate file.
 
     candidates  (n,) int64, 0-based, ascending, distinct; at most 10,000 in v2.0.2's files (A.10)
-    rule        clair3.features.full_alignment.RowRule
+    rule        clair3.features.full_alignment.ReadFeatureOptions
     snps        clair3.records.PhasedSnps of the contig, sorted by position; None: reads stay untagged
 
-    Raises CoreError for unreadable data and Cancelled when the flag was set.
+    Raises CoreError for unreadable data and CancelledError when the flag was set.
     """
     candidates = np.ascontiguousarray(candidates, np.int64)
     c_snps, keep_alive = ffi.NULL, []
@@ -283,7 +283,7 @@ def full_alignment(
 
 
 def _full_rule(rule):
-    """The C struct of a clair3.features.full_alignment.RowRule."""
+    """The C struct of a clair3.features.full_alignment.ReadFeatureOptions."""
     fields = ("min_mapq", "max_indel_length", "rows", "dwell", "haplotype_tags", "min_coverage")
     return ffi.new("c3_full_rule *", {name: getattr(rule, name) for name in fields})
 

@@ -76,7 +76,7 @@ def haplotypes(source: Source, contig: str, snps, cancel: CancelFlag | None = No
     snps  clair3.records.PhasedSnps, heterozygous, at distinct positions, ascending
 
     Reads that do not count are those of phase_alleles, except duplicates, which do. Raises CoreError for unreadable
-    data and Cancelled when the flag was set.
+    data and CancelledError when the flag was set.
     """
     columns = (("pos", np.int64), ("alt", np.uint8), ("haplotype", np.int8), ("phase_set", np.int64))
     kept = [np.ascontiguousarray(getattr(snps, name), dtype) for name, dtype in columns]

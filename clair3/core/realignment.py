@@ -28,7 +28,8 @@ def write_realigned(
     intervals  (k, 2) int64, sorted, disjoint [start, end): a read must overlap one; None: it need not
     path       BAM, or SAM text if so asked; "-" is stdout
 
-    Raises CoreError for unreadable data, InputError when the file cannot be written, Cancelled when the flag was set.
+    Raises CoreError for unreadable data, InputError when the file cannot be written,
+    CancelledError when the flag was set.
     """
     places = ffi.NULL
     if intervals is not None:
@@ -70,7 +71,7 @@ def local_alignment(query: str, target: str) -> LocalAlignment | None:
 def haplotypes(reference: str, reads: list[tuple[str, bytes]], cancel: CancelFlag | None = None) -> list[str]:
     """The haplotypes that reads, letters and qualities, show of a piece of reference (D.4), in alphabetical order.
 
-    Raises Cancelled when the flag was set.
+    Raises CancelledError when the flag was set.
     """
     found = ffi.gc(ffi.new("c3_assembly *"), lib.c3_assembly_free)
     kept = [(ffi.new("char[]", letters.encode()), ffi.new("uint8_t[]", quality)) for letters, quality in reads]

@@ -22,11 +22,11 @@ def iter_short_reads(
     """Realign the reads over some intervals and find candidates in them, stretch by stretch.
 
     intervals   (n, 2) int64  0-based [start, end), sorted and disjoint, at least one
-    rule        clair3.features.full_alignment.RowRule
+    rule        clair3.features.full_alignment.ReadFeatureOptions
     haplotypes  clair3.core.phasing.Haplotypes of the contig; None: those of the HP tags, if the rule wants them
 
     stretch     shows in no result
-    Raises CoreError for unreadable data and Cancelled when the flag was set.
+    Raises CoreError for unreadable data and CancelledError when the flag was set.
     """
     intervals = np.ascontiguousarray(intervals, np.int64)
     start, end = int(intervals[0, 0]), int(intervals[-1, 1]) + 1  # lo - 1 and hi of A.10

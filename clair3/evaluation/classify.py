@@ -27,7 +27,7 @@ LONGEST_RUN = 100
 
 
 @dataclass(frozen=True)
-class Judged:
+class ClassifiedVariant:
     """A call or true variant inside the regions.
 
     is_matched         it spells the same as variants of the other side, with the same genotypes
@@ -70,7 +70,7 @@ def judge(
     sequence: str,
     bed: np.ndarray,
     ploidy: int = 2,
-) -> tuple[list[Judged], list[tuple[int, int]]]:
+) -> tuple[list[ClassifiedVariant], list[tuple[int, int]]]:
     """The verdicts inside the BED by position, and clusters [start, end) where not every way was followed.
 
     sequence  the contig, upper case
@@ -99,7 +99,7 @@ def judge(
             if overlaps(intervals, v):
                 quality = matched.get(i, (v.quality or 0) if is_call else 0)
                 run = longest_run(sequence, v.start, v.end)
-                judged.append(Judged(contig, v, is_call, i in matched, v in wrong_genotype, quality, run))
+                judged.append(ClassifiedVariant(contig, v, is_call, i in matched, v in wrong_genotype, quality, run))
     return sorted(judged, key=lambda item: (item.variant.pos, item.is_call)), matches.cut
 
 
@@ -195,7 +195,7 @@ def paired(
 
 def compare(
     calls: VcfVariants, truth: VcfVariants, bed: Path, fasta: Path, ploidy: int = 2
-) -> Iterator[tuple[str, list[Judged], list[tuple[int, int]]]]:
+) -> Iterator[tuple[str, list[ClassifiedVariant], list[tuple[int, int]]]]:
     """Contig, verdicts and clusters not fully searched, for each contig of the BED that has calls or true variants.
 
     Raises InputError when a file cannot be used, or when the files do not name the contigs alike.

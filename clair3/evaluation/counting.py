@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from clair3.evaluation.classify import Judged
+from clair3.evaluation.classify import ClassifiedVariant
 
 Z_95 = 1.959963984540054
 """Standard deviations that hold 95 % of a normal distribution."""
@@ -101,25 +101,25 @@ def labels(bins: Iterable[tuple[int, int | None]]) -> list[str]:
     return [label([(low, high)], low) for low, high in bins]
 
 
-def kind(item: Judged) -> str:
+def kind(item: ClassifiedVariant) -> str:
     return "indel" if item.variant.is_indel else "SNP"
 
 
-def by_length(item: Judged) -> str | None:
+def by_length(item: ClassifiedVariant) -> str | None:
     length = item.variant.length
     return f"{'insertion' if length > 0 else 'deletion'} {label(LENGTHS, abs(length))}" if length else None
 
 
-def by_run(item: Judged) -> str:
+def by_run(item: ClassifiedVariant) -> str:
     return f"{kind(item)} {label(RUNS, item.run)}"
 
 
-def by_depth(item: Judged) -> str | None:
+def by_depth(item: ClassifiedVariant) -> str | None:
     depth = item.variant.depth if item.is_call else None
     return None if depth is None else f"{kind(item)} {label(DEPTHS, depth)}"
 
 
-def by_quality(item: Judged) -> str | None:
+def by_quality(item: ClassifiedVariant) -> str | None:
     return f"{kind(item)} {label(QUALITIES, item.quality)}" if item.is_call else None
 
 
@@ -128,7 +128,7 @@ class Stratification:
     """A way to sort variants; of_calls: only calls have a place, so there is a precision and no recall."""
 
     name: str
-    key: Callable[[Judged], str | None]
+    key: Callable[[ClassifiedVariant], str | None]
     strata: tuple[str, ...]
     of_calls: bool = False
 
@@ -153,9 +153,9 @@ class Tally:
         self.counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
         self.qualities: dict[tuple[str, str], list[float]] = defaultdict(list)
 
-    def add(self, judged: Iterable[Judged]) -> None:
+    def add(self, judged: Iterable[ClassifiedVariant]) -> None:
         for item in judged:
-            outcome = outcome_of(item)
+            outcome = match_status(item)
             self.qualities[kind(item), outcome].append(item.quality)
             for stratification in STRATIFICATIONS:
                 stratum = stratification.key(item)
@@ -189,7 +189,7 @@ class Tally:
         return np.stack([thresholds, precision, at_least[2] / wanted], axis=1)
 
 
-def outcome_of(item: Judged) -> str:
+def match_status(item: ClassifiedVariant) -> str:
     if item.is_call:
         return "tp_calls" if item.is_matched else "fp"
     return "tp_truth" if item.is_matched else "fn"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from clair3.errors import InputError
 from clair3.io.text import is_number, read_rows
-from clair3.io.vcf import contigs_of, read_header
+from clair3.io.vcf import header_contigs, read_header
 from clair3.training.data.truth import allele_numbers
 
 COLUMNS = 9
@@ -107,7 +107,7 @@ class VcfVariants:
         self.path, self.all_records = path, all_records
         self.skipped, self.seen, self.others = Counter(), set(), set()
         self.column = self.find_column(sample)
-        self.declared = contigs_of(read_header(path)).keys()
+        self.declared = header_contigs(read_header(path)).keys()
 
     def find_column(self, sample: str | None) -> int:
         for _, line in read_rows(self.path):

@@ -15,7 +15,7 @@ LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class CandidateRule:
+class CandidateOptions:
     """When a pileup column becomes a candidate, and which reads count (spec/features.md A.2, B.5).
 
     A fraction of 0 is legal: with known sites (--vcf_fn) every covered position is a candidate.

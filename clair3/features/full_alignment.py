@@ -10,8 +10,8 @@ import numpy as np
 from clair3 import core
 from clair3.core.phasing import Haplotypes
 from clair3.core.short_reads import iter_short_reads, window_reads
-from clair3.features.candidates import CandidateRule
-from clair3.io.bed import bins_of, merge
+from clair3.features.candidates import CandidateOptions
+from clair3.io.bed import merge, realignment_bins
 from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps, TensorBatch
 
@@ -20,8 +20,8 @@ BATCH = 512
 
 
 @dataclass(frozen=True)
-class RowRule:
-    """How reads become rows (spec/features.md A.2, C). max_indel_length as in CandidateRule.
+class ReadFeatureOptions:
+    """How reads become rows (spec/features.md A.2, C). max_indel_length as in CandidateOptions.
 
     haplotype_tags  reads belong to the haplotypes that their HP tags say, not to those that phased SNPs give them
     min_coverage    least bases at a candidate that realigned reads show (iter_realigned)
@@ -35,7 +35,7 @@ class RowRule:
     min_coverage: int = 2
 
     @classmethod
-    def of(cls, candidates: CandidateRule, platform: str, dwell: bool, haplotype_tags: bool) -> "RowRule":
+    def of(cls, candidates: CandidateOptions, platform: str, dwell: bool, haplotype_tags: bool) -> "ReadFeatureOptions":
         """The rows of a platform, of the reads that are looked at for candidates."""
         rule, rows = candidates, PLATFORMS[platform].rows
         return cls(rows, rule.min_mapq, rule.max_indel_length, dwell, haplotype_tags, rule.min_coverage)
@@ -45,7 +45,7 @@ def iter_full_alignment(
     source: core.Source,
     contig: str,
     pos: np.ndarray,
-    rule: RowRule,
+    rule: ReadFeatureOptions,
     snps: PhasedSnps | None,
     cancel: core.CancelFlag | None = None,
 ) -> Iterator[TensorBatch]:
@@ -55,7 +55,7 @@ def iter_full_alignment(
           result
     snps  the phased SNPs of the contig; None leaves all reads untagged
 
-    Raises CoreError for unreadable alignments or reference, core.Cancelled when the flag was set.
+    Raises CoreError for unreadable alignments or reference, core.CancelledError when the flag was set.
     """
     found = core.full_alignment(source, contig, pos, rule, snps, cancel)
     for start in range(0, len(found), BATCH):
@@ -66,7 +66,7 @@ def iter_realigned(
     source: core.Source,
     contig: str,
     pos: np.ndarray,
-    rule: RowRule,
+    rule: ReadFeatureOptions,
     haplotypes: Haplotypes | None = None,
     cancel: core.CancelFlag | None = None,
 ) -> Iterator[TensorBatch]:
@@ -76,11 +76,11 @@ def iter_realigned(
                 that come back are others, ascending too, also some beyond the bins of pos (C.13.9)
     haplotypes  of the contig's reads; None: those of their HP tags, if the rule wants them
 
-    Raises CoreError for unreadable alignments or reference, core.Cancelled when the flag was set.
+    Raises CoreError for unreadable alignments or reference, core.CancelledError when the flag was set.
     """
     if not len(pos):
         return
-    for found in iter_short_reads(source, contig, merge(bins_of(pos)), rule, haplotypes, cancel):
+    for found in iter_short_reads(source, contig, merge(realignment_bins(pos)), rule, haplotypes, cancel):
         reads = window_reads(found)
         for start in range(0, len(found), BATCH):
             end = start + BATCH

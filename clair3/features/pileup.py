@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from clair3 import core
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.features.chunks import Chunk
 from clair3.io.bed import clip
 from clair3.records import Region, TensorBatch
@@ -22,7 +22,7 @@ BATCH = 2000
 def iter_pileup(
     source: core.Source,
     chunk: Chunk,
-    rule: CandidateRule,
+    rule: CandidateOptions,
     cancel: core.CancelFlag | None = None,
     keep_evidence: Callable[[np.ndarray], None] | None = None,
     targets: np.ndarray | None = None,
@@ -33,7 +33,7 @@ def iter_pileup(
     all reads (spec/features.md B.8); the chunk must be one to be looked at whole.
     targets are the intervals of the contig that a BED or known sites ask for, (k, 2) int64 as
     clair3.io.bed.target_intervals makes them, None without: scripted rules need them (A.6, B.12).
-    Raises CoreError for unreadable alignments or reference, core.Cancelled when the flag was set.
+    Raises CoreError for unreadable alignments or reference, core.CancelledError when the flag was set.
     """
     waiting, count, evidence = [], 0, []
     for pileup, start, end in iter_parts(source, chunk, rule, cancel, keep_evidence is not None, targets):
@@ -54,7 +54,7 @@ def iter_pileup(
 def iter_parts(
     source: core.Source,
     chunk: Chunk,
-    rule: CandidateRule,
+    rule: CandidateOptions,
     cancel: core.CancelFlag | None,
     gvcf: bool,
     targets: np.ndarray | None,
@@ -70,7 +70,7 @@ def iter_parts(
         region = Region(chunk.contig, max(0, start - REACH), end + REACH)
         try:
             yield core.pileup(source, region, rule, allowed, gvcf, cancel, targets), start, end
-        except core.TooLarge:
+        except core.RegionTooLargeError:
             middle = (start + end) // 2
             halves = [(start, middle, clip(allowed, start, middle)), (middle, end, clip(allowed, middle, end))]
             parts += halves[::-1]

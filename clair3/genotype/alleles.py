@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clair3.genotype.classes import LONGEST
-from clair3.genotype.hypotheses import Event, Outcome
+from clair3.genotype.hypotheses import Event, GenotypeHypothesis
 from clair3.records import SupportBatch
 
 OWN_ANCHOR = "i"
@@ -106,12 +106,12 @@ def _top_two(keys: dict[str, int]) -> list[str]:
 # which every member of the event needs; None where this member needs more.
 
 
-def _hom_snp(outcome: Outcome, reads: Reads) -> Alleles:
+def _hom_snp(outcome: GenotypeHypothesis, reads: Reads) -> Alleles:
     alt = reads.snv_for(outcome.label[0])
     return Alleles(reads.ref, (alt,), (reads.snv[alt],))
 
 
-def _het_snp(outcome: Outcome, reads: Reads) -> Alleles | None:
+def _het_snp(outcome: GenotypeHypothesis, reads: Reads) -> Alleles | None:
     if reads.ref in outcome.label:
         alt = reads.snv_for(outcome.label.replace(reads.ref, ""))
         return Alleles(reads.ref, (alt,), (reads.snv[alt],))
@@ -119,7 +119,7 @@ def _het_snp(outcome: Outcome, reads: Reads) -> Alleles | None:
     return Alleles(reads.ref, alts, tuple(reads.snv[alt] for alt in alts)) if len(alts) == 2 else None
 
 
-def _insertion(outcome: Outcome, reads: Reads) -> Alleles:
+def _insertion(outcome: GenotypeHypothesis, reads: Reads) -> Alleles:
     insertion = reads.insertion(outcome.length_2)
     depth = reads.insertion_depth(insertion)
     # Without SNP reads a SNP + insertion becomes the insertion alone, and keeps its probability (A2).
@@ -129,7 +129,7 @@ def _insertion(outcome: Outcome, reads: Reads) -> Alleles:
     return Alleles(reads.ref, (insertion,), (depth,))
 
 
-def _two_insertions(outcome: Outcome, reads: Reads) -> Alleles:
+def _two_insertions(outcome: GenotypeHypothesis, reads: Reads) -> Alleles:
     if outcome.sized:
         first = reads.insertion(outcome.length_1)
         second = reads.insertion(outcome.length_2, ignore=first)
@@ -138,7 +138,7 @@ def _two_insertions(outcome: Outcome, reads: Reads) -> Alleles:
     return Alleles(reads.ref, (second, first), (reads.insertion_depth(second), reads.insertion_depth(first)))
 
 
-def _deletion(outcome: Outcome, reads: Reads) -> Alleles:
+def _deletion(outcome: GenotypeHypothesis, reads: Reads) -> Alleles:
     deleted = reads.deletion(-outcome.length_1)
     ref, depth, base = reads.ref + deleted, reads.dele[deleted], outcome.label[0]
     if outcome.event is Event.BASE_DEL and base != reads.ref:
@@ -147,7 +147,7 @@ def _deletion(outcome: Outcome, reads: Reads) -> Alleles:
     return Alleles(ref, (reads.ref,), (depth,))
 
 
-def _two_deletions(outcome: Outcome, reads: Reads) -> Alleles | None:
+def _two_deletions(outcome: GenotypeHypothesis, reads: Reads) -> Alleles | None:
     if outcome.sized:
         shorter, longer = sorted((-outcome.length_1, -outcome.length_2))
         first = reads.deletion(longer)
@@ -161,13 +161,13 @@ def _two_deletions(outcome: Outcome, reads: Reads) -> Alleles | None:
     return Alleles(reads.ref + long, (reads.ref, reads.ref + long[len(short) :]), depths)
 
 
-def _insertion_and_deletion(outcome: Outcome, reads: Reads) -> Alleles:
+def _insertion_and_deletion(outcome: GenotypeHypothesis, reads: Reads) -> Alleles:
     insertion, deleted = reads.insertion(outcome.length_2), reads.deletion(-outcome.length_1)
     depths = reads.deletion_depth(len(deleted)), reads.insertion_depth(insertion)
     return Alleles(reads.ref + deleted, (reads.ref, insertion + deleted), depths)
 
 
-_REALISE: dict[Event, Callable[[Outcome, Reads], Alleles | None]] = {
+_REALISE: dict[Event, Callable[[GenotypeHypothesis, Reads], Alleles | None]] = {
     Event.HOM_SNP: _hom_snp,
     Event.HET_SNP: _het_snp,
     Event.HOM_INS: _insertion,
@@ -209,6 +209,6 @@ def possible_events(support: SupportBatch, longest: int) -> np.ndarray:
     return np.stack([needs[event] for event in Event], axis=1)
 
 
-def realise(outcome: Outcome, reads: Reads) -> Alleles | None:
+def realise(outcome: GenotypeHypothesis, reads: Reads) -> Alleles | None:
     """The alleles of an answer whose event is possible; None when reads do not support this very answer."""
     return _REALISE[outcome.event](outcome, reads)

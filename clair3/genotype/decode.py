@@ -9,7 +9,7 @@ from clair3.errors import ConfigError, InputError
 from clair3.genotype import hypotheses
 from clair3.genotype.alleles import LONGEST_KEY, Alleles, Reads, possible_events, realise
 from clair3.genotype.classes import GENOTYPE, GT21, HET, HOM_ALT, PILEUP, WIDTH, allele_name, pair_index, zygosity
-from clair3.genotype.hypotheses import Outcome
+from clair3.genotype.hypotheses import GenotypeHypothesis
 from clair3.records import IUPAC_TO_BASE, Call, SupportBatch, base_index, iupac_to_n
 
 PRECISE, SENSITIVE = "precise", "sensitive"
@@ -28,7 +28,7 @@ def check_filters(qual: float | None, haploid: str | None) -> None:
 
 
 @dataclass(frozen=True)
-class DecodeRule:
+class DecodeOptions:
     """What the decoder writes and how. qual divides PASS from LowQual; None passes everything (3.5)."""
 
     gvcf: bool = False
@@ -47,7 +47,7 @@ def decode(
     ref: np.ndarray,
     pos: np.ndarray,
     support: SupportBatch,
-    rule: DecodeRule,
+    rule: DecodeOptions,
     kind: str = PILEUP,
 ) -> list[Call]:
     """Calls of a batch of candidates, in candidate order; rows that are never written are left out (2, 3).
@@ -79,7 +79,9 @@ def decode(
     return calls
 
 
-def _choose(heads, letters, base, support, rule, kind) -> tuple[dict[int, tuple[Outcome, Alleles]], np.ndarray]:
+def _choose(
+    heads, letters, base, support, rule, kind
+) -> tuple[dict[int, tuple[GenotypeHypothesis, Alleles]], np.ndarray]:
     """The non-reference answers that reads support, by row, and every row's probability, (n,) float32 (2.1 - 2.3)."""
     table = hypotheses.TABLES[kind]
     probability, certain = hypotheses.reference(heads, base, table)
@@ -126,7 +128,7 @@ def _fractions(reads, depth) -> np.ndarray:
     return np.minimum(np.divide(reads, depth, out=np.zeros(len(reads)), where=depth > 0), 1)
 
 
-def _reference_call(pos, letter, qual, depth, reads, fraction, rule: DecodeRule) -> Call:
+def _reference_call(pos, letter, qual, depth, reads, fraction, rule: DecodeOptions) -> Call:
     """A reference call. Its AF is the share of reference reads, and GQ has no cap of 99 (A11)."""
     genotype = "0" if rule.haploid else "0/0"
     likelihoods = (_NO_LIKELIHOOD,) if rule.gvcf else None
@@ -134,7 +136,9 @@ def _reference_call(pos, letter, qual, depth, reads, fraction, rule: DecodeRule)
     return Call(pos, ref, (), qual, "RefCall", genotype, int(qual), depth, (reads,), (fraction,), likelihoods)
 
 
-def _variant_call(pos, outcome: Outcome, alleles: Alleles, qual, depth, reads, heads, rule: DecodeRule) -> Call | None:
+def _variant_call(
+    pos, outcome: GenotypeHypothesis, alleles: Alleles, qual, depth, reads, heads, rule: DecodeOptions
+) -> Call | None:
     """A variant call, or None when the rule leaves it out (2.5, 3.5)."""
     ref, alts = alleles.ref, alleles.alts
     if not rule.keep_iupac_bases:

@@ -43,7 +43,7 @@ class Event(IntEnum):
         return HOM_ALT if self in (Event.HOM_SNP, Event.HOM_INS, Event.HOM_DEL) else HET
 
 
-class Outcome(NamedTuple):
+class GenotypeHypothesis(NamedTuple):
     """One answer: a class of events, the 21-genotype label, and the length changes of the two alleles.
 
     The pileup network has no length heads: `sized` is False and the lengths mean nothing there.
@@ -56,22 +56,22 @@ class Outcome(NamedTuple):
     sized: bool = True
 
 
-def _outcomes(sized: bool) -> list[Outcome]:
+def _outcomes(sized: bool) -> list[GenotypeHypothesis]:
     """All answers in table order (spec/calling.md 2.2); without sizes every indel has one, "of any length"."""
     sizes = range(1, LONGEST + 1) if sized else (LONGEST,)
     pairs = [(i, j) for i in sizes for j in sizes]
     return [
-        Outcome(Event.REFERENCE, "AA", sized=sized),  # stands for every reference base, see `matrix`
-        *[Outcome(Event.HOM_SNP, a + a, sized=sized) for a in BASES],
-        *[Outcome(Event.HET_SNP, a + b, sized=sized) for a in BASES for b in BASES if a < b],
-        *[Outcome(Event.HOM_INS, "InsIns", n, n, sized) for n in sizes],
-        *[Outcome(Event.BASE_INS, base + "Ins", 0, n, sized) for n in sizes for base in BASES],
-        *[Outcome(Event.INS_INS, "InsIns", i, j, sized) for i, j in pairs if i <= j],
-        *[Outcome(Event.HOM_DEL, "DelDel", -n, -n, sized) for n in sizes],
-        *[Outcome(Event.BASE_DEL, base + "Del", -n, 0, sized) for n in sizes for base in BASES],
+        GenotypeHypothesis(Event.REFERENCE, "AA", sized=sized),  # stands for every reference base, see `matrix`
+        *[GenotypeHypothesis(Event.HOM_SNP, a + a, sized=sized) for a in BASES],
+        *[GenotypeHypothesis(Event.HET_SNP, a + b, sized=sized) for a in BASES for b in BASES if a < b],
+        *[GenotypeHypothesis(Event.HOM_INS, "InsIns", n, n, sized) for n in sizes],
+        *[GenotypeHypothesis(Event.BASE_INS, base + "Ins", 0, n, sized) for n in sizes for base in BASES],
+        *[GenotypeHypothesis(Event.INS_INS, "InsIns", i, j, sized) for i, j in pairs if i <= j],
+        *[GenotypeHypothesis(Event.HOM_DEL, "DelDel", -n, -n, sized) for n in sizes],
+        *[GenotypeHypothesis(Event.BASE_DEL, base + "Del", -n, 0, sized) for n in sizes for base in BASES],
         # Two deletions of one length would be one allele; 16 is "16 or more", where two may differ.
-        *[Outcome(Event.DEL_DEL, "DelDel", -i, -j, sized) for i, j in pairs if i != j or i == LONGEST],
-        *[Outcome(Event.INS_DEL, "InsDel", -i, j, sized) for i, j in pairs],
+        *[GenotypeHypothesis(Event.DEL_DEL, "DelDel", -i, -j, sized) for i, j in pairs if i != j or i == LONGEST],
+        *[GenotypeHypothesis(Event.INS_DEL, "InsDel", -i, j, sized) for i, j in pairs],
     ]
 
 

@@ -56,7 +56,7 @@ def one_hot(classes: np.ndarray) -> np.ndarray:
     return label
 
 
-def classes_of(label: np.ndarray, heads: int = len(HEADS)) -> np.ndarray:
+def labels_to_classes(label: np.ndarray, heads: int = len(HEADS)) -> np.ndarray:
     """Labels, (n, 90) of any integer type, as classes of the first heads, (n, heads) int64."""
     return np.stack([label[:, head].argmax(axis=1) for head in HEADS[:heads]], axis=1)
 

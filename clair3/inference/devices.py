@@ -17,7 +17,7 @@ from torch import nn
 
 from clair3.errors import ConfigError
 from clair3.inference.compute import AMP, AUTO, BF16, CPU, CUDA, FP16, MPS, Compute
-from clair3.inference.executors import DeviceQueue, InWorker, Wait, blaming
+from clair3.inference.executors import DeviceExecutor, LocalExecutor, Wait, blaming
 from clair3.inference.predictor import Predictor
 from clair3.model import HEAD_SIZES, Clair3_F
 
@@ -140,7 +140,7 @@ def found() -> str:
     return f"found: {', '.join(names)}"
 
 
-def make_inference(compute: Compute, model: torch.nn.Module) -> InWorker | DeviceQueue:
+def make_inference(compute: Compute, model: torch.nn.Module) -> LocalExecutor | DeviceExecutor:
     """A network (in eval mode, on the CPU) where a resolved choice wants it; close it after the last worker's end.
 
     Raises DeviceError when a device does not take it.
@@ -148,14 +148,14 @@ def make_inference(compute: Compute, model: torch.nn.Module) -> InWorker | Devic
     model = lower_precision(model, compute.precision)
     if compute.device == CPU:
         torch.set_num_threads(compute.torch_threads)
-        return InWorker(Predictor(model), TOGETHER)
+        return LocalExecutor(Predictor(model), TOGETHER)
     compute_exactly()
     networks = []
     for number in compute.numbers or (0,):
         device = torch.device(compute.device, number)
         with blaming(str(device)):
             networks.append(DeviceNetwork(copy.deepcopy(model), device))
-    return DeviceQueue(networks)
+    return DeviceExecutor(networks)
 
 
 def compute_exactly() -> None:

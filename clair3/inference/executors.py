@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 Batch = TypeVar("Batch")
 Wait = Callable[[], np.ndarray]
-"""Waits for probabilities, (n, classes) float32. Raises core.Cancelled, or what went wrong on the device."""
+"""Waits for probabilities, (n, classes) float32. Raises core.CancelledError, or what went wrong on the device."""
 
 POLL_SECONDS = 0.1
 """Time between two looks of a waiting thread at whether the run goes on."""
@@ -72,7 +72,7 @@ class Network(Protocol):
         """Give memory back that is not in use."""
 
 
-class InWorker:
+class LocalExecutor:
     """Inference in the thread that asks; a cancelled run ends it before the next piece.
 
     Candidates of several tasks may travel together up to `rows`, for a row's probabilities are the same bits in
@@ -89,7 +89,7 @@ class InWorker:
 
         def check() -> None:
             if cancel.is_set():
-                raise core.Cancelled("cancelled")
+                raise core.CancelledError("cancelled")
 
         return partial(self.predict, tensors, check)
 
@@ -125,7 +125,7 @@ class Request:
             self.done.set()
 
 
-class DeviceQueue:
+class DeviceExecutor:
     """Inference on devices: each has a thread that takes what waits in one bounded queue, in large batches."""
 
     ahead = 2
@@ -163,11 +163,11 @@ class DeviceQueue:
         return wait
 
     def check(self, cancel: core.CancelFlag) -> None:
-        """Raises what ended the threads of the devices, or core.Cancelled when the run was told to stop."""
+        """Raises what ended the threads of the devices, or core.CancelledError when the run was told to stop."""
         if self.failure is not None:
             raise self.failure
         if cancel.is_set() or self.ended.is_set():
-            raise core.Cancelled("cancelled")
+            raise core.CancelledError("cancelled")
 
     def close(self) -> None:
         """End the threads after the batches that are on the devices, and tell how busy the devices were."""
@@ -264,7 +264,7 @@ class Server:
             request.put(rows, found[i * self.network.piece : (i + 1) * self.network.piece])
 
 
-def in_advance(started: Iterable[tuple[Batch, Wait]], ahead: int) -> Iterator[tuple[Batch, np.ndarray]]:
+def iter_prefetched(started: Iterable[tuple[Batch, Wait]], ahead: int) -> Iterator[tuple[Batch, np.ndarray]]:
     """Each batch with what its wait() gives, in order; `ahead` more batches are started before one is awaited."""
     waiting: deque[tuple[Batch, Wait]] = deque()
     for pair in started:
@@ -283,13 +283,13 @@ HELP_POLL_SECONDS = 0.1
 """Time between two looks of a helper at whether the stage has ended."""
 
 
-class IdleHelp:
+class WorkSharing:
     """Inference on the CPU by `workers` threads: those that have a task, and helpers in the place of those that do not.
 
     At no time more than `workers` of them compute: a task, and a helper at work, hold one of as many slots.
     """
 
-    def __init__(self, inference: InWorker, workers: int):
+    def __init__(self, inference: LocalExecutor, workers: int):
         """Starts the helpers; close ends them, and the inference."""
         self.inference, self.workers = inference, workers
         self.together, self.ahead = inference.together, workers
@@ -307,7 +307,7 @@ class IdleHelp:
             return work(task)
 
     def submit(self, tensors: np.ndarray, cancel: core.CancelFlag) -> Wait:
-        """See InWorker. Of the batches that nobody has begun with, at most `workers` are kept in memory."""
+        """See LocalExecutor. Of the batches that nobody has begun with, at most `workers` are kept in memory."""
         answer: Future = Future()
         with self.some:
             self.jobs.append((answer, self.inference.submit(tensors, cancel)))

@@ -13,7 +13,7 @@ NUMBER_BYTES = 10
 """Longest varint: 64 bits, seven in each byte."""
 
 
-class Malformed(Exception):
+class MalformedError(Exception):
     """The bytes are not what they should be: what was found and what to do. The reader adds which file it is."""
 
     def __init__(self, found: str, remedy: str = "copy the model again"):
@@ -22,7 +22,7 @@ class Malformed(Exception):
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number at a position of data, and the position behind it. Raises Malformed when it is cut or too long."""
+    """The number at a position of data, and the position behind it. Raises MalformedError when cut or too long."""
     number = 0
     for place, byte in enumerate(data[at : at + NUMBER_BYTES]):
         number |= (byte & 0x7F) << 7 * place
@@ -30,18 +30,18 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
             if place and not byte:
                 break  # writers put no zeros in front: bits have changed
             return number, at + place + 1
-    raise Malformed("a number is cut or too long")
+    raise MalformedError("a number is cut or too long")
 
 
 def read_bytes(data: bytes, at: int, size: int) -> tuple[bytes, int]:
-    """So many bytes at a position of data, and the position behind them. Raises Malformed when data end before."""
+    """So many bytes at a position of data, and the position behind them. Raises MalformedError when data end before."""
     if size > len(data) - at:
-        raise Malformed("it ends too early")
+        raise MalformedError("it ends too early")
     return data[at : at + size], at + size
 
 
 def iter_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(number, value) of each field of a protocol-buffer message: int, or bytes of wire type 2. Raises Malformed."""
+    """(number, value) of each field of a message: int, or bytes (wire type 2). Raises MalformedError."""
     at = 0
     while at < len(message):
         tag, at = read_varint(message, at)
@@ -54,12 +54,12 @@ def iter_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             value, at = read_bytes(message, at, 8 if tag & 7 == 1 else 4)
             value = int.from_bytes(value, "little")
         else:
-            raise Malformed("a message has a field of unknown kind")
+            raise MalformedError("a message has a field of unknown kind")
         yield tag >> 3, value
 
 
 class Message:
-    """The fields of a protocol-buffer message by number. Raises Malformed for other bytes, or another kind of field."""
+    """The fields of a protocol-buffer message by number. Raises MalformedError for other bytes or kinds of field."""
 
     def __init__(self, data: bytes):
         self.fields: dict[int, list[int | bytes]] = {}
@@ -81,7 +81,7 @@ class Message:
     def _all(self, field: int, kind: type) -> list:
         values = self.fields.get(field, [])
         if not all(isinstance(value, kind) for value in values):
-            raise Malformed(f"field {field} of a message is of another kind")
+            raise MalformedError(f"field {field} of a message is of another kind")
         return values
 
 
@@ -162,24 +162,24 @@ MAX_KEY = 512
 
 
 def read_table(content: bytes) -> dict[bytes, bytes]:
-    """Names and their values, of a whole index file. Raises Malformed; checksums are verified."""
+    """Names and their values, of a whole index file. Raises MalformedError; checksums are verified."""
     if len(content) < FOOTER_BYTES or content[-len(MAGIC) :] != MAGIC:
-        raise Malformed("it does not end with the mark of one")
+        raise MalformedError("it does not end with the mark of one")
     footer = content[-FOOTER_BYTES:]
     meta, at = _read_handle(footer, 0)
     root, at = _read_handle(footer, at)
     if footer[at : -len(MAGIC)].strip(b"\0"):
-        raise Malformed("its last bytes are damaged")
+        raise MalformedError("its last bytes are damaged")
     _block(content, *meta)  # says nothing we need, but what is damaged is not to be trusted
     table, last, end = {}, None, 0
     for _, handle in _iter_entries(_block(content, *root)):
         (offset, size), _ = _read_handle(handle, 0)
         if offset < end:
-            raise Malformed("its blocks overlap")
+            raise MalformedError("its blocks overlap")
         end = offset + size
         for key, value in _iter_entries(_block(content, offset, size)):
             if last is not None and key <= last:
-                raise Malformed("its names are not in order")
+                raise MalformedError("its names are not in order")
             table[key] = value
             last = key
     return table
@@ -195,15 +195,15 @@ def _read_handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
 def _block(content: bytes, offset: int, size: int) -> bytes:
     """The entries of a block, without its restart points."""
     if offset + size + TRAILER_BYTES > len(content) - FOOTER_BYTES:
-        raise Malformed("a block lies behind its end")
+        raise MalformedError("a block lies behind its end")
     block, crc = content[offset : offset + size + 1], content[offset + size + 1 : offset + size + TRAILER_BYTES]
     if masked_crc32c(block) != int.from_bytes(crc, "little"):
-        raise Malformed("wrong checksum of a block")
+        raise MalformedError("wrong checksum of a block")
     if block[-1]:
-        raise Malformed("a block is compressed, which is not supported", "save the model again with TensorFlow")
+        raise MalformedError("a block is compressed, which is not supported", "save the model again with TensorFlow")
     restarts = int.from_bytes(block[-5:-1], "little")
     if 4 * restarts + 4 > size:
-        raise Malformed("a block has no entries")
+        raise MalformedError("a block has no entries")
     return block[: size - 4 * restarts - 4]
 
 
@@ -215,7 +215,7 @@ def _iter_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         new, at = read_varint(block, at)
         size, at = read_varint(block, at)
         if shared > len(key) or shared + new > MAX_KEY:
-            raise Malformed("an entry has an impossible name")
+            raise MalformedError("an entry has an impossible name")
         rest, at = read_bytes(block, at, new)
         value, at = read_bytes(block, at, size)
         key = key[:shared] + rest
@@ -257,7 +257,7 @@ class TfCheckpoint:
         with _blame(index, "is no index of a TensorFlow checkpoint"):
             self.table = read_table(_read_range(index, 0, None, MAX_BYTES))
             if b"" not in self.table:
-                raise Malformed("it has no header")
+                raise MalformedError("it has no header")
             header = Message(self.table[b""])
             self.shards, big_endian = header.number(1), header.number(2)
         if big_endian:
@@ -294,10 +294,10 @@ class TfCheckpoint:
         dtype, shard = np.dtype(entry.dtype).newbyteorder("<"), self.shard(entry.shard)
         with _blame(shard, f"{name} is damaged"):
             if entry.size != dtype.itemsize * int(np.prod(shape)):
-                raise Malformed("its size is not that of its shape")
+                raise MalformedError("its size is not that of its shape")
             data = _read_range(shard, entry.offset, entry.size, entry.size)
             if masked_crc32c(data) != entry.checksum:
-                raise Malformed("wrong checksum")
+                raise MalformedError("wrong checksum")
         with np.errstate(over="ignore"):
             values = np.frombuffer(data, dtype).reshape(shape).astype(np.float32)
         if not np.isfinite(values).all():
@@ -330,7 +330,7 @@ class TfCheckpoint:
         if number not in self.parsed:
             with _blame(self.index, "its object graph is damaged"):
                 if number >= len(self.nodes):
-                    raise Malformed("it points to an object that is not there")
+                    raise MalformedError("it points to an object that is not there")
                 node = Message(self.nodes[number])
                 children = [Message(child) for child in node.texts(1)]
                 attributes = [Message(attribute) for attribute in node.texts(2)]
@@ -348,7 +348,7 @@ class TfCheckpoint:
             sizes = tuple(Message(dimension).number(1) for dimension in Message(entry.text(2)).texts(2))
             shard = entry.number(3)
             if shard >= self.shards:
-                raise Malformed(f"it lies in shard {shard} of {self.shards}")
+                raise MalformedError(f"it lies in shard {shard} of {self.shards}")
             if not entry.texts(7):
                 dtype = DTYPES.get(entry.number(1), f"of type {entry.number(1)}")
                 return Entry(dtype, sizes, shard, *map(entry.number, (4, 5, 6)))
@@ -360,7 +360,7 @@ def _blame(path: Path, what: str) -> Iterator[None]:
     """Turn what goes wrong with a file into a sentence about it."""
     try:
         yield
-    except Malformed as error:
+    except MalformedError as error:
         raise InputError(f"{path}: {what} ({error}); {error.remedy}") from None
     except FileNotFoundError:
         raise InputError(f"{path}: missing; put all parts of the checkpoint into one folder") from None
@@ -369,14 +369,14 @@ def _blame(path: Path, what: str) -> Iterator[None]:
 
 
 def _read_range(path: Path, offset: int, size: int | None, most: int) -> bytes:
-    """So many bytes of a file; None: the whole file. Raises Malformed when they are not there, or more than `most`."""
+    """size bytes of a file, all with None. Raises MalformedError when they are missing, or more than `most`."""
     with open(path, "rb") as file:
         length = file.seek(0, 2)
         size = length if size is None else size
         if size > most:
-            raise Malformed(f"{size} bytes are too many")
+            raise MalformedError(f"{size} bytes are too many")
         if offset + size > length:
-            raise Malformed(f"the file ends at {length} bytes, before it")
+            raise MalformedError(f"the file ends at {length} bytes, before it")
         file.seek(offset)
         return file.read(size)
 
@@ -389,7 +389,7 @@ def _read_text(path: Path, entry: Entry) -> bytes:
     stored, at = read_bytes(data, at, 4)
     text, at = read_bytes(data, at, length)
     if at != len(data) or int.from_bytes(stored, "little") != masked_crc32c(lengths):
-        raise Malformed("its length is wrong")
+        raise MalformedError("its length is wrong")
     if masked_crc32c(lengths + stored + text) != entry.checksum:
-        raise Malformed("wrong checksum")
+        raise MalformedError("wrong checksum")
     return text

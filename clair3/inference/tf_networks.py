@@ -55,7 +55,7 @@ def _channels(checkpoint: TfCheckpoint) -> int:
 
 def _entry(checkpoint: TfCheckpoint, key: str, shape: tuple[int, ...]) -> Tensor:
     """An entry of our state dict, contiguous."""
-    names = variable_of(key)
+    names = tf_variable(key)
     if names is None:
         return torch.zeros(shape, dtype=torch.int64 if key.endswith(".num_batches_tracked") else torch.float32)
     axes = AXES[len(shape)]
@@ -64,7 +64,7 @@ def _entry(checkpoint: TfCheckpoint, key: str, shape: tuple[int, ...]) -> Tensor
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
-def variable_of(key: str) -> tuple[str, ...] | None:
+def tf_variable(key: str) -> tuple[str, ...] | None:
     """The place in the object graph from which an entry of our state dict comes; None: it is 0.
 
     res_block1.0.bn2.running_mean -> res_block1, layer_with_weights-0, bn2, moving_mean

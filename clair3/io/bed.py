@@ -207,7 +207,7 @@ BIN = 1000
 """Short reads are realigned in whole thousands of bases around candidates."""
 
 
-def bins_of(pos: np.ndarray) -> np.ndarray:
+def realignment_bins(pos: np.ndarray) -> np.ndarray:
     """The stretch around each candidate that short reads are realigned in (spec/features.md A.10).
 
     pos      (n,) int64    0-based

@@ -15,13 +15,13 @@ from clair3 import tensor_shapes
 from clair3.errors import ConfigError, InputError
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP, WIDTH
 from clair3.platforms import PLATFORMS
-from clair3.records import TrainingRows
+from clair3.records import TrainingExamples
 from clair3.version import VERSION
 
 logger = logging.getLogger(__name__)
 
 
-COLUMNS = tuple(field.name for field in fields(TrainingRows))
+COLUMNS = tuple(field.name for field in fields(TrainingExamples))
 """The datasets."""
 
 LABELS = WIDTH[FULL_ALIGNMENT]
@@ -201,7 +201,7 @@ class Bin:
 
     def contig(self) -> str | None:
         """The contig of the first row; None in a bin without rows."""
-        return contig_of(self.rows(0, 1, ["position"])["position"][0]) if len(self) else None
+        return position_contig(self.rows(0, 1, ["position"])["position"][0]) if len(self) else None
 
     def packing(self) -> str:
         """How the tensors lie on the disk, in words."""
@@ -233,7 +233,7 @@ def _plain(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value.item() if isinstance(value, np.generic) else value
 
 
-def contig_of(position: bytes) -> str:
+def position_contig(position: bytes) -> str:
     """The contig in `contig:pos:window`; its name may hold colons."""
     return position.decode("utf-8", "replace").rsplit(":", 2)[0]
 
@@ -338,7 +338,7 @@ class BinWriter:
             sizes = {"shape": (0, *shape), "maxshape": (None, *shape), "chunks": (chunk_rows, *shape)}
             file.create_dataset(name, dtype=dtype, **sizes, **packing)
 
-    def append(self, rows: TrainingRows) -> None:
+    def append(self, rows: TrainingExamples) -> None:
         """Add rows; whole HDF5 chunks are written at once."""
         self.append_columns({name: getattr(rows, name) for name in COLUMNS})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from clair3.errors import ConfigError, InputError, UsageError
-from clair3.io.bed import bins_of
+from clair3.io.bed import realignment_bins
 from clair3.io.text import is_number, read_rows
 
 ROW_REACH = 17
@@ -36,7 +36,7 @@ def read_candidates(path: Path, contig: str, short_reads: bool = False, training
     starts, ends = rows.T
     if short_reads and not (training and (ends - starts <= 2 * ROW_REACH).all()):
         pos = np.unique(rows.sum(axis=1) // 2)
-        if not np.array_equal(bins_of(pos), np.unique(rows, axis=0)):
+        if not np.array_equal(realignment_bins(pos), np.unique(rows, axis=0)):
             raise InputError(f"{path}: not made by SelectCandidates --platform=ilmn, whose rows are bins of 1 kb")
         return pos
     middle = np.where(starts > 0, starts + (ends - starts) // 2, ends - ROW_REACH)
@@ -60,7 +60,7 @@ def read_block_rows(path: Path, contig: str) -> np.ndarray:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def part_of(args: argparse.Namespace) -> Part:
+def parse_part(args: argparse.Namespace) -> Part:
     """Which chunk; the whole contig without any. Raises UsageError when half of it is given."""
     if (args.chunk_id is None) != (args.chunk_num is None):
         raise UsageError("--chunk_id and --chunk_num go together")

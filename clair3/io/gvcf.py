@@ -33,7 +33,7 @@ CELL_BASES = 5_000_000
 
 
 @dataclass(frozen=True)
-class BlockRule:
+class GvcfOptions:
     """How sites become blocks.
 
     base_err       error rate of a read's base
@@ -84,7 +84,7 @@ def cells_of_sites(length: int, sites: np.ndarray) -> list[Cell]:
     return [Cell(int(run[0]), min(int(run[-1]), length)) for run in runs if run[0] < length]
 
 
-def site_likelihoods(n_ref: np.ndarray, n_total: np.ndarray, rule: BlockRule) -> np.ndarray:
+def site_likelihoods(n_ref: np.ndarray, n_total: np.ndarray, rule: GvcfOptions) -> np.ndarray:
     """What counts say about sites (spec/calling.md 6.2), computed for each.
 
     n_ref    (n,) int   reads that show the reference base
@@ -131,14 +131,14 @@ def genotype_quality(log_reference: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def site_table(rule: BlockRule, depth: int) -> np.ndarray:
+def site_table(rule: GvcfOptions, depth: int) -> np.ndarray:
     """site_likelihoods of all n_ref <= n_total <= depth, SITE; row n_total * (n_total + 1) // 2 + n_ref."""
     counts = np.arange(depth + 1)
     n_total = np.repeat(counts, counts + 1)
     return site_likelihoods(np.arange(len(n_total)) - n_total * (n_total + 1) // 2, n_total, rule)
 
 
-def look_up(n_ref: np.ndarray, n_total: np.ndarray, rule: BlockRule) -> tuple[np.ndarray, np.ndarray]:
+def look_up(n_ref: np.ndarray, n_total: np.ndarray, rule: GvcfOptions) -> tuple[np.ndarray, np.ndarray]:
     """site_likelihoods of many sites, as (n,) int32 rows of a table of (m,) SITE."""
     deepest = int(n_total.max(initial=0))
     limit = min(max(64, 2 ** deepest.bit_length()) - 1, TABLE_DEPTH)  # few tables, made once
@@ -164,7 +164,7 @@ class Blocks:
     reference letters) until its first read or its end is seen.
     """
 
-    def __init__(self, contig: str, length: int, cells: Sequence[Cell], rule: BlockRule):
+    def __init__(self, contig: str, length: int, cells: Sequence[Cell], rule: GvcfOptions):
         self.contig, self.length, self.cells, self.rule = contig, length, cells, rule
         self.lines = BlockLines(contig, rule.bp_resolution)
         self.index = -1
@@ -311,15 +311,15 @@ def merge(
     for text in filter(None, blocks):
         if haploid:
             text = text.replace(b"\t0/0:", b"\t0:").replace(b"\t./.:", b"\t.:")
-        parts, at, last = [], seek(text, 0, end_of, free + 1), end_of(text, line_start(text, len(text) - 1))
+        parts, at, last = [], seek(text, 0, line_end, free + 1), line_end(text, line_start(text, len(text) - 1))
         while waiting and waiting.start < last:
-            behind = seek(text, at, pos_of, waiting.start + 1)
+            behind = seek(text, at, line_pos, waiting.start + 1)
             if behind > at and waiting.start > free:
                 parts.append(clip(text[at:behind], free, waiting.start, letter))
                 at = line_start(text, behind - 1)  # it may go on behind the variant
             parts.append(waiting.row)
             free = max(free, waiting.end)
-            at = seek(text, at, end_of, free + 1)
+            at = seek(text, at, line_end, free + 1)
             waiting = next(variants, None)
         parts.append(clip(text[at:], free, last, letter))
         yield b"".join(parts)
@@ -333,20 +333,20 @@ def line_start(text: bytes, offset: int) -> int:
     return text.rfind(b"\n", 0, offset) + 1
 
 
-def pos_of(text: bytes, start: int) -> int:
+def line_pos(text: bytes, start: int) -> int:
     """POS, 1-based, of the line that begins at an offset."""
     start = text.index(b"\t", start) + 1
     return int(text[start : text.index(b"\t", start)])
 
 
-def end_of(text: bytes, start: int) -> int:
+def line_end(text: bytes, start: int) -> int:
     """END, 1-based, of the block line that begins at an offset."""
     start = text.index(b"\tEND=", start) + len(b"\tEND=")
     return int(text[start : text.index(b"\t", start)])
 
 
 def seek(text: bytes, at: int, number: Callable[[bytes, int], int], wanted: int) -> int:
-    """Where the first line begins whose number (pos_of or end_of) is at least `wanted`, len(text) when none is; `at`
+    """Where the first line begins whose number (line_pos or line_end) is at least `wanted`, else len(text); `at`
     is the begin of a line to start from. Steps grow until one is too far, then the line is between two probes."""
     behind, step = len(text), 0
     while at < behind:
@@ -365,12 +365,12 @@ def clip(lines: bytes, start: int, end: int, letter: Callable[[int], str]) -> by
     """
     if not lines:
         return lines
-    if pos_of(lines, 0) <= start:
+    if line_pos(lines, 0) <= start:
         fields = lines.split(b"\t", 4)
         fields[1], fields[3] = b"%d" % (start + 1), letter(start).encode()
         lines = b"\t".join(fields)
     last = line_start(lines, len(lines) - 1)
-    if end_of(lines, last) > end:
+    if line_end(lines, last) > end:
         head, found, tail = lines[last:].partition(b"\tEND=")
         lines = b"".join([lines[:last], head, found, b"%d" % end, tail[tail.index(b"\t") :]])
     return lines

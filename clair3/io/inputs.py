@@ -52,7 +52,7 @@ class Alignments:
 
 
 @dataclass(frozen=True)
-class Environment:
+class RunInputs:
     """What a run works on. contigs are those to call, in output order; none left is an ordinary outcome.
 
     targets  BED intervals (k, 2) or known sites (k,) of each contig as they were given, 0-based; None without
@@ -66,7 +66,7 @@ class Environment:
     targets: dict[str, np.ndarray] | None = None
 
 
-def examine(
+def check_inputs(
     bam: Path,
     fasta: Path,
     *,
@@ -75,7 +75,7 @@ def examine(
     names: Iterable[str] | None = None,
     include_all: bool = False,
     min_contig_size: int = 0,
-) -> Environment:
+) -> RunInputs:
     """Check the inputs of a run and choose its contigs (spec/cli.md 4). Not both of bed and sites are given.
 
     Raises InputError naming the file, what is wrong with it and what to do; logs what is left out as warnings.
@@ -97,7 +97,7 @@ def examine(
         warn_beyond_end(bed or sites, targets, contigs)
         allowed_in = allowed_in_bed if bed else allowed_at_sites
         allowed = {contig.name: allowed_in(targets[contig.name], contig.length) for contig in contigs}
-    return Environment(reference, alignments, tuple(contigs), allowed, targets)
+    return RunInputs(reference, alignments, tuple(contigs), allowed, targets)
 
 
 def stay_offline() -> None:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from clair3.calling.tasks import Rows
+from clair3.calling.tasks import Records
 from clair3.errors import ClairError
 from clair3.io.fasta import Reference, in_output_order
 from clair3.io.text import is_number, read_rows
-from clair3.io.vcf import pos_of
+from clair3.io.vcf import record_pos
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +20,15 @@ class KnownSites:
 
     sites: dict[str, dict[int, tuple[str, str]]]
 
-    def complete(self, rows: Rows) -> Iterator[tuple[str, str]]:
+    def complete(self, rows: Records) -> Iterator[tuple[str, str]]:
         """Contig and line of each known site: the called row, or a row without genotype.
 
-        Rows at other positions are left out. Raises ClairError if a site were missing in the end.
+        Records at other positions are left out. Raises ClairError if a site were missing in the end.
         """
         total = sum(map(len, self.sites.values()))
         called = added = 0
         for contig, sites in self.sites.items():
-            found = {pos: row for row in rows.of(contig) if (pos := pos_of(row)) in sites}
+            found = {pos: row for row in rows.of(contig) if (pos := record_pos(row)) in sites}
             for pos, (name, ref) in sites.items():
                 row = found.get(pos)
                 called, added = called + (row is not None), added + (row is None)

@@ -86,7 +86,7 @@ def header(
     )
 
 
-def header_of(reference: Reference, sample: str, command_line: str | None, gvcf: bool = False) -> str:
+def reference_header(reference: Reference, sample: str, command_line: str | None, gvcf: bool = False) -> str:
     """The header of VCFs with all contigs of a reference, as header gives it."""
     return header(sample, str(reference.path.absolute()), reference.lengths.items(), command_line, gvcf)
 
@@ -123,14 +123,14 @@ def parse_row(line: str) -> Call:
     )
 
 
-def pos_of(line: str) -> int:
+def record_pos(line: str) -> int:
     """0-based position of a VCF line."""
     return int(line.split("\t", 2)[1]) - 1
 
 
 @dataclass(frozen=True)
-class FinalRule:
-    """What of the calls the user wants in the output. qual 0 keeps every PASS; haploid as in DecodeRule."""
+class OutputFilter:
+    """What of the calls the user wants in the output. qual 0 keeps every PASS; haploid as in DecodeOptions."""
 
     qual: float = 2
     print_ref_calls: bool = False
@@ -140,7 +140,7 @@ class FinalRule:
         check_filters(self.qual, self.haploid)
 
 
-def final_filter(call: Call, rule: FinalRule) -> Call | None:
+def final_filter(call: Call, rule: OutputFilter) -> Call | None:
     """The call as the user asked for it, or None when it is not written (spec/calling.md 3.5, 8.3, 8.4).
 
     A QUAL equal to the limit is low (C2), and a low limit never turns LowQual into PASS (C1).
@@ -157,7 +157,7 @@ def final_filter(call: Call, rule: FinalRule) -> Call | None:
     return call
 
 
-def filter_row(line: str, rule: FinalRule) -> str | None:
+def filter_row(line: str, rule: OutputFilter) -> str | None:
     """final_filter on a line that `row` wrote; reference calls that go are not parsed."""
     contig, _, _, _, alts, _, _, info, _ = line.split("\t", 8)
     if alts == "." and not rule.print_ref_calls:
@@ -175,7 +175,7 @@ def _haploid(call: Call, mode: str) -> str | None:
     return "1" if call.genotype in ("0/1", "1/0", "1/1") else "0"
 
 
-def unfinished_of(path: Path) -> Iterator[Path]:
+def find_unfinished(path: Path) -> Iterator[Path]:
     """What VcfWriters that were killed left beside `path`: their temporary files and indices. None may be at work."""
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.tmp\.gz(\.tbi|\.csi)?")
     return (found for found in path.parent.iterdir() if pattern.fullmatch(found.name) and found.is_file())
@@ -322,6 +322,6 @@ def read_header(path: Path) -> list[str]:
     return lines
 
 
-def contigs_of(header: Iterable[str]) -> dict[str, int]:
+def header_contigs(header: Iterable[str]) -> dict[str, int]:
     """Names and lengths (bases) of the contigs that header lines declare, in their order."""
     return {found[1]: int(found[2]) for line in header if (found := CONTIG_LINE.match(line))}

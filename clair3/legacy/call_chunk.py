@@ -17,23 +17,23 @@ import pysam
 
 from clair3.calling.config import CallingConfig
 from clair3.calling.selection import Block
-from clair3.calling.tasks import Ledger, StageRows
+from clair3.calling.tasks import Ledger, StageRecords
 from clair3.cli.arguments import add_switch
 from clair3.cli.run import FAST_MIN_COVERAGE, FAST_SNP_MIN_AF, add_conv_padding, haploid_mode
 from clair3.errors import ConfigError, UsageError
-from clair3.features.candidates import LONG_INDEL_LENGTH, CandidateRule
+from clair3.features.candidates import LONG_INDEL_LENGTH, CandidateOptions
 from clair3.features.chunks import plan_chunks
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
-from clair3.genotype.decode import DecodeRule
+from clair3.genotype.decode import DecodeOptions
 from clair3.inference import compute
 from clair3.inference.checkpoint import find_checkpoint
 from clair3.io.atomic import make_folder, require_folder, write_lines
 from clair3.io.bed import clip, pad
-from clair3.io.candidate_files import Part, part_of, read_candidates
+from clair3.io.candidate_files import Part, parse_part, read_candidates
 from clair3.io.fasta import Contig
-from clair3.io.gvcf import BlockRule, Blocks, Cell
-from clair3.io.inputs import Environment, check_moves, examine
-from clair3.io.vcf import header_of, write_calls
+from clair3.io.gvcf import Blocks, Cell, GvcfOptions
+from clair3.io.inputs import RunInputs, check_inputs, check_moves
+from clair3.io.vcf import reference_header, write_calls
 from clair3.legacy import options
 from clair3.phasing.phasers import read_phased
 from clair3.platforms import PLATFORMS
@@ -54,7 +54,7 @@ class ChunkCall:
     """
 
     config: CallingConfig
-    decoding: DecodeRule
+    decoding: DecodeOptions
     model: Path
     output: Path | None
 
@@ -63,7 +63,7 @@ class ChunkCall:
 
         Raises ClairError; no file is left under a final name then.
         """
-        environment = self.examine()
+        environment = self.check_inputs()
         for contig in environment.contigs:
             cell, owned = bounds(contig, environment.targets, part, sites=self.config.sites is not None)
             allowed = np.array([owned]) if environment.allowed is None else environment.allowed[contig.name]
@@ -82,7 +82,7 @@ class ChunkCall:
 
         Raises ClairError; no file is left under a final name then.
         """
-        environment = self.examine()
+        environment = self.check_inputs()
         for contig in environment.contigs:
             short_reads = PLATFORMS[self.config.platform].short_reads
             pos = read_candidates(candidates, contig.name, short_reads)
@@ -90,18 +90,18 @@ class ChunkCall:
             blocks = [Block(contig.name, 0, 1, pos, short_reads)] if len(pos) else []
             self.call(FULL_ALIGNMENT, environment, blocks, snps)
 
-    def examine(self) -> Environment:
+    def check_inputs(self) -> RunInputs:
         """The checked inputs; the result of an earlier call goes first."""
         config = self.config
         if self.output:
             require_folder(self.output)
             self.output.unlink(missing_ok=True)
-        found = examine(config.bam, config.reference, bed=config.bed, sites=config.sites, names=config.ctg_names)
+        found = check_inputs(config.bam, config.reference, bed=config.bed, sites=config.sites, names=config.ctg_names)
         if config.dwell:
             check_moves(found.alignments, found.reference)
         return found
 
-    def call(self, kind: str, environment: Environment, tasks: Sequence[Task], *snps, blocks=None) -> None:
+    def call(self, kind: str, environment: RunInputs, tasks: Sequence[Task], *snps, blocks=None) -> None:
         """Run a stage over the tasks and write its rows; blocks: contig, cell and folder of a gVCF."""
         with tempfile.TemporaryDirectory(prefix=".clair3_", dir=self.output and self.output.parent) as folder:
             stages = importlib.import_module("clair3.calling.stages")  # torch takes a second to load
@@ -111,19 +111,21 @@ class ChunkCall:
             stages.call_tasks(replace(caller, decoding=self.decoding), tasks, self.config.workers)
             if blocks:
                 self.write_blocks(environment, tasks, ledger, *blocks)
-            self.write(environment, StageRows(ledger, tasks))
+            self.write(environment, StageRecords(ledger, tasks))
 
-    def write(self, environment: Environment, rows: StageRows) -> None:
+    def write(self, environment: RunInputs, rows: StageRecords) -> None:
         config = self.config
-        header = header_of(environment.reference, config.sample_name, config.command_line).splitlines()
+        header = reference_header(environment.reference, config.sample_name, config.command_line).splitlines()
         write_calls(self.output, header, (row for _, row in rows.all()))
 
     def write_blocks(
-        self, environment: Environment, tasks: Sequence[Task], ledger: Ledger, contig: Contig, cell: Cell, folder: Path
+        self, environment: RunInputs, tasks: Sequence[Task], ledger: Ledger, contig: Contig, cell: Cell, folder: Path
     ) -> None:
         """Write the block lines of a chunk under v2.0.2's name (spec/calling.md 6.4)."""
         config = self.config
-        header = header_of(environment.reference, config.sample_name, config.command_line, gvcf=True).splitlines()
+        header = reference_header(
+            environment.reference, config.sample_name, config.command_line, gvcf=True
+        ).splitlines()
         name = f"{config.sample_name}.{contig.name}.{cell.start + 1}.{cell.end + 1}.tmp.gvcf"
 
         def lines() -> Iterator[str]:
@@ -193,10 +195,10 @@ def add_arguments(parser: argparse.ArgumentParser, indel_min_af: float) -> None:
         ("threads", int, 1),
         ("chunk_id", int, None),
         ("chunk_num", int, None),
-        ("snp_min_af", float, CandidateRule.snp_min_af),
+        ("snp_min_af", float, CandidateOptions.snp_min_af),
         ("indel_min_af", float, indel_min_af),
-        ("minCoverage", int, CandidateRule.min_coverage),
-        ("minMQ", int, CandidateRule.min_mapq),
+        ("minCoverage", int, CandidateOptions.min_coverage),
+        ("minMQ", int, CandidateOptions.min_mapq),
         ("base_err", float, 0.001),
         ("gq_bin_size", int, 5),
         ("qual", int, 2),
@@ -233,7 +235,7 @@ def add_device_arguments(parser: argparse.ArgumentParser, use_gpu: bool) -> None
     parser.set_defaults(gpu_by_default=use_gpu)
 
 
-def compute_of(args: argparse.Namespace, threads: int) -> compute.Compute:
+def compute_options(args: argparse.Namespace, threads: int) -> compute.Compute:
     """The device that the options choose, --gpu_id too; the CPU without options. Raises ConfigError as a run does."""
     if not hasattr(args, "device"):
         return compute.Compute()
@@ -259,12 +261,12 @@ def call(args: argparse.Namespace, show_ref: bool) -> None:
         raise UsageError("--extend_bed alone is not in this version; give the --bed_fn or --vcf_fn it was made of")
     chunk = chunk_call(args, show_ref)
     if args.pileup:
-        chunk.call_pileup(part_of(args), make_folder(args.temp_file_dir) if args.gvcf else Path())
+        chunk.call_pileup(parse_part(args), make_folder(args.temp_file_dir) if args.gvcf else Path())
     else:
-        chunk.call_full_alignment(Path(args.full_aln_regions), phased_of(args))
+        chunk.call_full_alignment(Path(args.full_aln_regions), phased_vcf(args))
 
 
-def phased_of(args: argparse.Namespace) -> Path | None:
+def phased_vcf(args: argparse.Namespace) -> Path | None:
     """The phased VCF; a file that is not there leaves all reads untagged (spec/calling.md 7.2)."""
     if args.no_phasing_for_fa or args.phased_vcf_fn is None:
         return None
@@ -285,17 +287,17 @@ def uses_tags(args: argparse.Namespace) -> bool:
     return asked or (args.no_phasing_for_fa and PLATFORMS[args.platform].short_reads)
 
 
-def candidate_rule(args: argparse.Namespace) -> CandidateRule:
+def candidate_rule(args: argparse.Namespace) -> CandidateOptions:
     """Thresholds as the submodules' options have them. Raises ConfigError when one is out of range."""
     fast = args.fast_mode and args.platform == "ont"
-    return CandidateRule(
+    return CandidateOptions(
         min_mapq=args.minMQ,
         min_coverage=max(args.minCoverage, FAST_MIN_COVERAGE) if fast else args.minCoverage,
         snp_min_af=max(args.snp_min_af, FAST_SNP_MIN_AF) if fast else args.snp_min_af,
         indel_min_af=args.indel_min_af,
         snp_only=args.call_snp_only,
         head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
-        max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateRule.max_indel_length,
+        max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateOptions.max_indel_length,
         scripted=PLATFORMS[args.platform].short_reads,
         known_sites=PLATFORMS[args.platform].short_reads and bool(args.vcf_fn),
     )
@@ -321,16 +323,16 @@ def chunk_call(args: argparse.Namespace, show_ref: bool) -> ChunkCall:
         ctg_names=(args.ctgName,),
         sample_name=args.sampleName,
         gvcf=args.gvcf,
-        blocks=BlockRule(args.base_err, args.gq_bin_size, args.bp_resolution),
+        blocks=GvcfOptions(args.base_err, args.gq_bin_size, args.bp_resolution),
         candidates=candidates,
         dwell=args.enable_dwell_time,
         haplotype_tags=uses_tags(args),
         conv_padding=args.conv_padding,
-        compute=compute_of(args, threads),
-        command_line=options.command_of(args.cmd_fn),
+        compute=compute_options(args, threads),
+        command_line=options.read_command_line(args.cmd_fn),
     ).resolved()
     rules = {"enable_long_indel": args.enable_long_indel, "keep_iupac_bases": args.keep_iupac_bases}
-    decoding = DecodeRule(gvcf=args.gvcf, haploid=haploid_mode(args), show_ref=show_ref, qual=args.qual, **rules)
+    decoding = DecodeOptions(gvcf=args.gvcf, haploid=haploid_mode(args), show_ref=show_ref, qual=args.qual, **rules)
     return ChunkCall(config, decoding, find_checkpoint(checkpoint.parent, kind, checkpoint.name), output)
 
 

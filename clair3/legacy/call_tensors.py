@@ -11,17 +11,17 @@ from clair3.cli.arguments import add_switch, required_text
 from clair3.cli.run import haploid_mode
 from clair3.core import CancelFlag
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP, WIDTH
-from clair3.genotype.decode import DecodeRule, decode
+from clair3.genotype.decode import DecodeOptions, decode
 from clair3.inference import devices
 from clair3.inference.checkpoint import find_checkpoint, load_model
-from clair3.inference.executors import DeviceQueue, InWorker
+from clair3.inference.executors import DeviceExecutor, LocalExecutor
 from clair3.inference.predictor import rescale_deep
 from clair3.io import vcf
 from clair3.io.bins import BinFormat
 from clair3.legacy import call_chunk, options
 from clair3.legacy.check_envs import header_without_files
 from clair3.legacy.tensor_text import find_files, parse_support, read_files, read_tensors
-from clair3.legacy.tensors import format_of
+from clair3.legacy.tensors import bin_format_from
 from clair3.training.data.examples import Candidates
 from clair3.util.process import usable_threads
 
@@ -54,18 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Call the candidates of the text. Raises ClairError; the VCF is complete or absent."""
     options.refuse(args)
-    rows = format_of(args, args.platform)
+    rows = bin_format_from(args, args.platform)
     haploid = haploid_mode(args)
-    decoding = DecodeRule(
+    decoding = DecodeOptions(
         args.gvcf, haploid, args.enable_long_indel, args.keep_iupac_bases, show_ref=args.showRef, qual=args.qual
     )
     with closing(make_inference(args, rows)) as inference:
-        write(args, call(tensors_of(args, rows, sys.stdin), rows.kind, inference, decoding))
+        write(args, call(iter_tensors(args, rows, sys.stdin), rows.kind, inference, decoding))
 
 
-def make_inference(args: argparse.Namespace, rows: BinFormat) -> InWorker | DeviceQueue:
+def make_inference(args: argparse.Namespace, rows: BinFormat) -> LocalExecutor | DeviceExecutor:
     """The network, where the options want it. Raises InputError and ConfigError when it cannot be."""
-    path, compute = Path(args.chkpnt_fn), call_chunk.compute_of(args, usable_threads(args.threads))
+    path, compute = Path(args.chkpnt_fn), call_chunk.compute_options(args, usable_threads(args.threads))
     file = find_checkpoint(path.parent, rows.kind, path.name)
     if rows.kind == PILEUP:
         model = load_model(file, PILEUP)
@@ -75,7 +75,7 @@ def make_inference(args: argparse.Namespace, rows: BinFormat) -> InWorker | Devi
     return devices.make_inference(devices.resolve(compute), model)
 
 
-def tensors_of(args: argparse.Namespace, rows: BinFormat, stdin: Iterable[str]) -> Iterator[Candidates]:
+def iter_tensors(args: argparse.Namespace, rows: BinFormat, stdin: Iterable[str]) -> Iterator[Candidates]:
     """Candidates of the file of tensors, or of stdin. Raises InputError when it is none."""
     if args.tensor_fn != call_chunk.STDOUT:
         return read_files(find_files(args.tensor_fn), rows.shape, rows.dtype)
@@ -84,7 +84,7 @@ def tensors_of(args: argparse.Namespace, rows: BinFormat, stdin: Iterable[str]) 
 
 
 def call(
-    candidates: Iterable[Candidates], kind: str, inference: InWorker | DeviceQueue, decoding: DecodeRule
+    candidates: Iterable[Candidates], kind: str, inference: LocalExecutor | DeviceExecutor, decoding: DecodeOptions
 ) -> Iterator[str]:
     """VCF lines of candidates, in their order. Raises InputError for what no network or decoder takes."""
     for batch in candidates:
@@ -97,7 +97,7 @@ def call(
 
 def write(args: argparse.Namespace, lines: Iterator[str]) -> None:
     """Write the VCF; the result of an earlier call goes first."""
-    header = header_without_files(args.ref_fn, args.sampleName, options.command_of(args.cmd_fn))
+    header = header_without_files(args.ref_fn, args.sampleName, options.read_command_line(args.cmd_fn))
     path = None if args.call_fn == call_chunk.STDOUT else Path(args.call_fn)
     if path:
         path.unlink(missing_ok=True)

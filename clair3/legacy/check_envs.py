@@ -16,10 +16,10 @@ from clair3.io import vcf
 from clair3.io.atomic import write_lines
 from clair3.io.bed import pad, pad_sites
 from clair3.io.fasta import Contig, Reference, read_reference
-from clair3.io.inputs import Environment, examine
+from clair3.io.inputs import RunInputs, check_inputs
 from clair3.io.vcf import VcfWriter
 from clair3.legacy import options
-from clair3.legacy.options import command_of
+from clair3.legacy.options import read_command_line
 from clair3.phasing.phasers import find_whatshap
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def prepare(args: argparse.Namespace) -> None:
         raise ConfigError("Please provide either --vcf_fn or --bed_fn only")
     if not args.no_phasing_for_fa:
         find_whatshap(args.whatshap)
-    environment = examine(
+    environment = check_inputs(
         Path(args.bam_fn),
         Path(args.ref_fn),
         bed=Path(args.bed_fn) if args.bed_fn else None,
@@ -62,7 +62,7 @@ def prepare(args: argparse.Namespace) -> None:
     make_folders(output)
     write_plan(output, environment, args.chunk_size)
     if not environment.contigs:
-        command = command_of(args.cmd_fn)
+        command = read_command_line(args.cmd_fn)
         write_empty(output / "merge_output.vcf.gz", environment.reference, args.sampleName, command)
 
 
@@ -85,7 +85,7 @@ def split_bed(contig: str, targets: np.ndarray) -> Iterator[str]:
     return (f"{contig} {start} {end}" for start, end in padded.tolist())
 
 
-def write_plan(output: Path, environment: Environment, chunk_size: int) -> None:
+def write_plan(output: Path, environment: RunInputs, chunk_size: int) -> None:
     """Write tmp/CONTIGS, tmp/CHUNK_LIST and tmp/split_beds. Raises InputError when the disk refuses."""
     contigs, folder = environment.contigs, output / "tmp"
     counts = {contig.name: chunk_count(contig, chunk_size) for contig in contigs}
@@ -110,13 +110,13 @@ def header_without_files(fasta: str | None, sample: str, command_line: str | Non
     """Header lines where no file gives any; without a FASTA no contigs are declared."""
     if fasta is None:
         return vcf.header(sample, None, (), command_line).splitlines()
-    return vcf.header_of(read_reference(Path(fasta)), sample, command_line).splitlines()
+    return vcf.reference_header(read_reference(Path(fasta)), sample, command_line).splitlines()
 
 
 def write_empty(path: Path, reference: Reference, sample: str, command_line: str | None) -> None:
     """Write a VCF without rows, and its index."""
     logger.warning("No contig intersection found, output header only in %s", path)
-    with VcfWriter(path, vcf.header_of(reference, sample, command_line), reference.lengths.items()):
+    with VcfWriter(path, vcf.reference_header(reference, sample, command_line), reference.lengths.items()):
         pass
 
 

@@ -39,12 +39,12 @@ def count(path: Path, contig: str | None = None) -> Counts:
         keys = fields[8].split(":")
         for side, sample in (("T", fields[9]), ("Q", fields[10])):
             values = dict(zip(keys, sample.split(":"), strict=False))
-            for group in groups_of(values.get("BVT", ""), values.get("BI", "")):
+            for group in variant_groups(values.get("BVT", ""), values.get("BI", "")):
                 found[group][f"{side}.{values['BD']}"] += 1
     return found
 
 
-def groups_of(kind: str, change: str) -> Iterator[str]:
+def variant_groups(kind: str, change: str) -> Iterator[str]:
     """The groups that a variant of this BVT and BI counts in."""
     if kind in ("SNP", "INDEL"):
         yield "Overall"

@@ -16,7 +16,16 @@ from clair3.io import gvcf
 from clair3.io.atomic import write_lines
 from clair3.io.candidate_files import read_block_rows
 from clair3.io.text import is_number, read_rows
-from clair3.io.vcf import COLUMNS, FinalRule, VcfWriter, contigs_of, filter_row, iter_rows, pos_of, read_header
+from clair3.io.vcf import (
+    COLUMNS,
+    OutputFilter,
+    VcfWriter,
+    filter_row,
+    header_contigs,
+    iter_rows,
+    read_header,
+    record_pos,
+)
 from clair3.legacy import options
 from clair3.legacy.sort_vcf import compressed_name, in_contig_order
 from clair3.platforms import PLATFORMS
@@ -31,7 +40,7 @@ def merge_contig(
     pileup: Path,
     full_alignment: Path,
     contig: str,
-    rule: FinalRule,
+    rule: OutputFilter,
     output: Path,
     bins: np.ndarray | None = None,
 ) -> list[str]:
@@ -62,7 +71,7 @@ def merge_gvcf(rows: list[str], blocks: Path, contig: str, reference: Path, hapl
 
 
 def pieces(rows: Iterator[str]) -> Iterator[bytes]:
-    """Rows in pieces of many, each whole lines with line ends."""
+    """Records in pieces of many, each whole lines with line ends."""
     piece = []
     for row in rows:
         piece.append(f"{row}\n")
@@ -79,14 +88,14 @@ def add_back(known: Path, merged: Path, output: Path, switch_genotype: bool) -> 
     index, complete or absent. Raises InputError when a file is missing or damaged, or a site's contig is unknown.
     """
     header = read_header(merged)
-    contigs = contigs_of(header)
+    contigs = header_contigs(header)
     sites = read_known_rows(known, switch_genotype)
     if unknown := sorted(sites.keys() - contigs.keys()):
         raise InputError(f"{known}: contig {unknown[0]} is not in the header of {merged}")
     total, called = sum(map(len, sites.values())), 0
     with VcfWriter(compressed_name(output), "".join(f"{line}\n" for line in header), contigs.items()) as writer:
         for contig in in_contig_order(name for name in contigs if name in sites):
-            found = {pos_of(row): row for row in iter_rows(merged, contig)}
+            found = {record_pos(row): row for row in iter_rows(merged, contig)}
             for pos, row in sorted(sites[contig].items()):
                 called += pos in found
                 writer.write(contig, pos, found.get(pos, row))
@@ -97,7 +106,7 @@ def add_back(known: Path, merged: Path, output: Path, switch_genotype: bool) -> 
 
 
 def read_known_rows(path: Path, switch_genotype: bool) -> dict[str, dict[int, str]]:
-    """Rows of the known sites per contig and 0-based position; of several at one position the last counts.
+    """Records of the known sites per contig and 0-based position; of several at one position the last counts.
 
     Raises InputError when the file is missing or damaged, or a row has no position.
     """
@@ -135,7 +144,7 @@ class MergeVcf:
     @staticmethod
     def run(args):
         options.refuse(args)
-        rule = FinalRule(args.qual, args.print_ref_calls, haploid_mode(args))
+        rule = OutputFilter(args.qual, args.print_ref_calls, haploid_mode(args))
         if args.gvcf:
             options.require(args, "non_var_gvcf_fn", "gvcf_fn", "ref_fn")
         bins = None

@@ -62,7 +62,7 @@ def require(args: argparse.Namespace, *names: str) -> None:
             raise UsageError(f"--{name} is needed")
 
 
-def command_of(path: str | None) -> str | None:
+def read_command_line(path: str | None) -> str | None:
     """The command line in the file of --cmd_fn; None when it is `none`, missing or empty (spec/calling.md 5)."""
     if path in (None, "none") or not Path(path).is_file():
         return None

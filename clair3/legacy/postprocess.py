@@ -15,7 +15,7 @@ from clair3.io.bam_index import find_alignment_index, read_alignment_index
 from clair3.io.bed import read_bed
 from clair3.io.inputs import check_format
 from clair3.io.text import is_number, read_rows
-from clair3.io.vcf import VcfWriter, contigs_of, iter_rows, read_header
+from clair3.io.vcf import VcfWriter, header_contigs, iter_rows, read_header
 from clair3.legacy import options
 from clair3.legacy.sort_vcf import compressed_name
 
@@ -124,7 +124,7 @@ def rewrite(
     if not header or not header[-1].startswith("#CHROM"):
         raise InputError(f"{calls}: no #CHROM line; expected a VCF")
     lines = [*header[:-1], *header_lines, header[-1]]
-    contigs = {**reads.lengths, **contigs_of(header)}
+    contigs = {**reads.lengths, **header_contigs(header)}
     with VcfWriter(target, "".join(f"{line}\n" for line in lines), contigs.items()) as writer:
         for row in iter_rows(calls, contig):
             read += 1
@@ -191,7 +191,7 @@ Deletions = dict[str, list[tuple[int, int, float | None]]]
 
 
 @dataclass(frozen=True)
-class SwitchRule:
+class SwitchOptions:
     """Which calls are switched. Fractions of reads; flank in bases on each side."""
 
     max_af: float = 0.7
@@ -207,7 +207,7 @@ class SwitchRule:
         check_range("flanking_window_size", self.flank, 0)
 
 
-def read_deletions(path: Path, rule: SwitchRule) -> Deletions:
+def read_deletions(path: Path, rule: SwitchOptions) -> Deletions:
     """Intervals [POS, END), in VCF's numbers, of the deletions of an SV VCF. Raises InputError naming a bad row."""
     found: Deletions = {}
     for number, line in read_rows(path):
@@ -237,7 +237,7 @@ def read_bed_deletions(path: Path) -> Deletions:
 
 
 def switch(
-    calls: Path, output: Path, reads: ReadColumns, deletions: Deletions, rule: SwitchRule, contig: str | None = None
+    calls: Path, output: Path, reads: ReadColumns, deletions: Deletions, rule: SwitchOptions, contig: str | None = None
 ) -> None:
     """Write all calls, those that qualify switched. Raises InputError as rewrite does."""
     switched = 0
@@ -258,7 +258,7 @@ def switch(
     logger.info("%d of %d rows switched", switched, total)
 
 
-def qualifies(fields: list[str], rule: SwitchRule) -> bool:
+def qualifies(fields: list[str], rule: SwitchOptions) -> bool:
     """Whether a row is a PASS SNP with genotype sum 2 and no more than max_af of the reads."""
     sample = sample_values(fields)
     short = len(fields[3]) == 1 and len(fields[4].split(",")[0]) == 1
@@ -270,7 +270,7 @@ def qualifies(fields: list[str], rule: SwitchRule) -> bool:
         return False
 
 
-def is_deleted(reads: ReadColumns, contig: str, pos: int, rule: SwitchRule) -> bool:
+def is_deleted(reads: ReadColumns, contig: str, pos: int, rule: SwitchOptions) -> bool:
     """Whether at every covered position around pos enough reads are deleted; not where no read is (no evidence)."""
     covered = False
     for column in reads.of(contig, pos - rule.flank, pos + rule.flank + 1):
@@ -281,7 +281,7 @@ def is_deleted(reads: ReadColumns, contig: str, pos: int, rule: SwitchRule) -> b
     return covered
 
 
-def switched_row(fields: list[str], qualities: list[float | None], rule: SwitchRule) -> list[str] | None:
+def switched_row(fields: list[str], qualities: list[float | None], rule: SwitchOptions) -> list[str] | None:
     """The row as 0/1 with the top quality of the deletions over it; None, with a warning, when none has any."""
     changed = [*fields[:9], fields[9].replace("1/1", "0/1")]
     if not rule.use_quality:
@@ -316,9 +316,9 @@ class AddPairEndAlleleDepth:
 
 
 NUMBERS = {
-    "max_af_for_zygosity_switching": SwitchRule.max_af,
-    "min_del_proportion_for_long_sv": SwitchRule.min_deleted,
-    "flanking_window_size": SwitchRule.flank,
+    "max_af_for_zygosity_switching": SwitchOptions.max_af,
+    "min_del_proportion_for_long_sv": SwitchOptions.min_deleted,
+    "flanking_window_size": SwitchOptions.flank,
 }
 
 
@@ -344,7 +344,7 @@ class SwitchZygosityBasedOnSVCalls:
             raise UsageError("one of --sv_vcf_input and --sv_bed_input is needed")
         quality = args.use_sv_qual and args.sv_bed_input is None
         tags = args.sv_filter_tag.split(","), (args.sv_alt_tag,)
-        rule = SwitchRule(*(getattr(args, name) for name in NUMBERS), quality, *tags)
+        rule = SwitchOptions(*(getattr(args, name) for name in NUMBERS), quality, *tags)
         svs = read_deletions(Path(args.sv_vcf_input), rule) if args.sv_vcf_input else None
         svs = svs if svs is not None else read_bed_deletions(Path(args.sv_bed_input))
         with ReadColumns(Path(args.bam_fn), args.min_mq, args.min_bq) as reads:

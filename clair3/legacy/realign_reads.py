@@ -44,7 +44,7 @@ def realign_reads(
     """
     genome = read_reference(reference)
     alignments = read_alignments(bam, genome)
-    region, intervals = part_of(genome, contig, start, end, candidates)
+    region, intervals = requested_region(genome, contig, start, end, candidates)
     check_header(alignments, contig)
     if output is not None and output.exists() and output.samefile(bam):
         raise ConfigError(f"--read_fn={output} is the input; choose another name")
@@ -63,7 +63,7 @@ def realign_reads(
     logger.info("%s: the realigned reads of %s", output, region)
 
 
-def part_of(
+def requested_region(
     genome: Reference, contig: str, start: int | None, end: int | None, candidates: Path | None
 ) -> tuple[Region, np.ndarray | None]:
     """The region to realign and the intervals that its reads must overlap, see realign_reads. Raises ConfigError."""

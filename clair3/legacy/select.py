@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from clair3 import errors
-from clair3.calling.selection import BLOCK_SIZE, Block, Cutoffs, QualCounts, SelectionRule, cut_blocks, select
+from clair3.calling.selection import BLOCK_SIZE, Block, Cutoffs, QualCounts, SelectionOptions, cut_blocks, select
 from clair3.calling.tasks import file_name
 from clair3.errors import InputError, UsageError
 from clair3.io.atomic import make_folder, write_lines
-from clair3.io.vcf import iter_rows, iter_stdin, pos_of, read_header
+from clair3.io.vcf import iter_rows, iter_stdin, read_header, record_pos
 from clair3.legacy import options
 from clair3.platforms import PLATFORMS
 
@@ -25,16 +25,16 @@ ALL_ROWS = "full_aln_regions"
 """Files with the candidates of a contig of short reads: <ALL_ROWS>_<contig>, v2.0.2's --bed_fn_prefix."""
 
 
-def cutoffs_of(rows: Iterable[str], rule: SelectionRule) -> Cutoffs:
+def compute_cutoffs(rows: Iterable[str], rule: SelectionOptions) -> Cutoffs:
     """The cut-offs over these rows of the pileup stage, VCF lines in any order."""
     counts = QualCounts()
     counts.add(rows)
     return counts.cutoffs(rule)
 
 
-def write_cutoffs(rows: Iterable[str], rule: SelectionRule, path: Path) -> None:
+def write_cutoffs(rows: Iterable[str], rule: SelectionOptions, path: Path) -> None:
     """Write the phasing cut-off, or without phasing those for full alignment. Raises InputError when it cannot."""
-    found = cutoffs_of(rows, rule)
+    found = compute_cutoffs(rows, rule)
     numbers = [found.variant, found.reference] if found.phasing is None else [found.phasing]
     write_lines(path, [" ".join(map(str, numbers))])
 
@@ -59,9 +59,9 @@ def select_snps(vcf: Path, contig: str, folder: Path, qual: Path, dropped: float
     qual is the file of the cut-off; without it the fraction `dropped` of lowest QUAL in the contig is left out.
     Raises InputError when a file cannot be read or written.
     """
-    rows = sorted(iter_rows(vcf, contig), key=pos_of)
+    rows = sorted(iter_rows(vcf, contig), key=record_pos)
     found = read_cutoffs(qual, 1)
-    phasing = found[0] if found else cutoffs_of(rows, SelectionRule(1, 1, 1 - dropped)).phasing
+    phasing = found[0] if found else compute_cutoffs(rows, SelectionOptions(1, 1, 1 - dropped)).phasing
     chosen = select(contig, rows, Cutoffs(math.inf, math.inf, phasing))
     path = folder / f"{file_name(contig)}.vcf"
     write_lines(path, [*read_header(vcf), *chosen.snps])
@@ -69,7 +69,7 @@ def select_snps(vcf: Path, contig: str, folder: Path, qual: Path, dropped: float
 
 
 def select_candidates(
-    vcf: Path, contig: str, folder: Path, qual: Path, rule: SelectionRule, short_reads: bool = False
+    vcf: Path, contig: str, folder: Path, qual: Path, rule: SelectionOptions, short_reads: bool = False
 ) -> list[Path]:
     """Write the candidates for full alignment, `<folder>/<contig>.<i>_<n>`, and the list of these files,
     `FULL_ALN_FILE_<contig>`, none for no candidates (spec/calling.md 7.3); the paths of the files. With short reads
@@ -78,12 +78,12 @@ def select_candidates(
     qual is the file of the cut-offs; without it they are taken over the contig, by the fractions of the rule.
     Files of an earlier selection of the contig go first. Raises InputError when a file cannot be read or written.
     """
-    name, rows = file_name(contig), sorted(iter_rows(vcf, contig), key=pos_of)
+    name, rows = file_name(contig), sorted(iter_rows(vcf, contig), key=record_pos)
     listing, together = folder / f"FULL_ALN_FILE_{name}", folder / f"{ALL_ROWS}_{name}"
-    for stale in (listing, together, *(path for path in folder.glob("*_*") if is_block_of(name, path.name))):
+    for stale in (listing, together, *(path for path in folder.glob("*_*") if is_block_file(name, path.name))):
         stale.unlink(missing_ok=True)
     found = read_cutoffs(qual, 2)
-    cutoffs = Cutoffs(*found, None) if found else cutoffs_of(rows, rule)
+    cutoffs = Cutoffs(*found, None) if found else compute_cutoffs(rows, rule)
     blocks = cut_blocks(contig, select(contig, rows, cutoffs).pos, short_reads)
     paths = [folder / f"{name}.{block.index}_{block.count}" for block in blocks]
     for path, block in zip(paths, blocks, strict=True):
@@ -133,7 +133,7 @@ def without_prefix(contig: str, prefix: str) -> str:
     return contig.removeprefix(prefix) or contig
 
 
-def is_block_of(contig: str, name: str) -> bool:
+def is_block_file(contig: str, name: str) -> bool:
     """Whether a file name is `<contig>.<i>_<n>`."""
     before, _, numbers = name.rpartition(".")
     return before == contig and all(word.isdigit() for word in numbers.split("_"))
@@ -156,9 +156,9 @@ class SelectQual:
     @staticmethod
     def run(args):
         options.refuse(args)
-        rule = SelectionRule(args.var_pct_full, args.ref_pct_full, None, genotyping=bool(args.vcf_fn))
+        rule = SelectionOptions(args.var_pct_full, args.ref_pct_full, None, genotyping=bool(args.vcf_fn))
         if args.phase:
-            rule = SelectionRule(1, 1, args.var_pct_phasing)
+            rule = SelectionOptions(1, 1, args.var_pct_phasing)
         name = args.qual_fn or (PHASE_QUAL if args.phase else QUAL)
         rows = (line for line in iter_stdin() if not line.startswith("#"))
         write_cutoffs(rows, rule, make_folder(args.output_fn) / name)
@@ -228,6 +228,6 @@ class SelectCandidates:
         options.refuse(args)
         if args.split_bed_size != BLOCK_SIZE:
             raise UsageError(f"--split_bed_size is {BLOCK_SIZE} in this version: the calls depend on it")
-        folder, rule = make_folder(args.split_folder), SelectionRule(args.var_pct_full, args.ref_pct_full, None)
+        folder, rule = make_folder(args.split_folder), SelectionOptions(args.var_pct_full, args.ref_pct_full, None)
         short_reads = PLATFORMS[args.platform].short_reads
         select_candidates(Path(args.pileup_vcf_fn), args.ctgName, folder, folder / args.qual_fn, rule, short_reads)

@@ -11,7 +11,16 @@ from clair3.errors import InputError
 from clair3.io.atomic import unfinished, write_lines
 from clair3.io.fasta import MAJOR_CONTIGS
 from clair3.io.text import read_rows
-from clair3.io.vcf import FinalRule, VcfWriter, contigs_of, filter_row, iter_rows, iter_stdin, pos_of, read_header
+from clair3.io.vcf import (
+    OutputFilter,
+    VcfWriter,
+    filter_row,
+    header_contigs,
+    iter_rows,
+    iter_stdin,
+    read_header,
+    record_pos,
+)
 from clair3.legacy import options
 from clair3.legacy.check_envs import header_without_files
 
@@ -40,7 +49,7 @@ def sort_lines(lines: Iterable[str]) -> list[str]:
         if line.startswith("#"):
             header.append(line)
         else:
-            found.setdefault(line.partition("\t")[0], {})[pos_of(line)] = line
+            found.setdefault(line.partition("\t")[0], {})[record_pos(line)] = line
     return header + [found[name][pos] for name in in_contig_order(found) for pos in sorted(found[name])]
 
 
@@ -77,7 +86,7 @@ def files_of_contigs(files: Iterable[Path], contigs: Iterable[str]) -> dict[str,
 
 def sorted_rows(files: Iterable[Path], contig: str) -> Iterator[str]:
     """Rows of one contig by position, one per position: of several the one read last."""
-    rows = {pos_of(row): row for path in files for row in iter_rows(path, contig)}
+    rows = {record_pos(row): row for path in files for row in iter_rows(path, contig)}
     return (rows[pos] for pos in sorted(rows))
 
 
@@ -115,10 +124,10 @@ def sort_files(files: list[Path], output: Path, contigs: list[str], header: list
     if output.name == "non_var.gvcf" or output.name.endswith(BLOCKS_SUFFIX):
         return write_lines(output, [*header, *(row for _, row in rows())]) - len(header)
     output = compressed_name(output)
-    with VcfWriter(output, "".join(f"{line}\n" for line in header), contigs_of(header).items()) as writer:
+    with VcfWriter(output, "".join(f"{line}\n" for line in header), header_contigs(header).items()) as writer:
         written = 0
         for contig, row in rows():
-            writer.write(contig, pos_of(row), row)
+            writer.write(contig, record_pos(row), row)
             written += 1
     if not written:
         logger.warning("No variant found, output empty vcf file")
@@ -143,7 +152,7 @@ def copy_vcf(path: Path, other: Path) -> None:
 def only_contigs(header: Iterable[str], contigs: Iterable[str]) -> list[str]:
     """Header lines without those of contigs that are not among the ones given (spec/calling.md 5)."""
     kept = set(contigs)
-    return [line for line in header if (names := list(contigs_of([line]))) == [] or names[0] in kept]
+    return [line for line in header if (names := list(header_contigs([line]))) == [] or names[0] in kept]
 
 
 NEEDED = ("Exitval", "Signal", "Command")
@@ -204,11 +213,11 @@ class SortVcf:
         options.require(args, "contigs_fn")
         contigs = read_contigs(Path(args.contigs_fn))
         files = find_files(Path(args.input_dir), args.vcf_fn_prefix or "", args.vcf_fn_suffix)
-        command = options.command_of(args.cmd_fn)
+        command = options.read_command_line(args.cmd_fn)
         header = union_header(files, command) or header_without_files(args.ref_fn, args.sampleName, command)
         if args.vcf_fn_suffix == ".gvcf" and not args.output_all_contigs_in_gvcf_header:
             header = only_contigs(header, contigs)
-        rule = FinalRule(args.qual, args.print_ref_calls, haploid_mode(args))
+        rule = OutputFilter(args.qual, args.print_ref_calls, haploid_mode(args))
         sort_files(files, output, contigs, header, lambda row: filter_row(row, rule) if args.pileup_only else row)
 
 

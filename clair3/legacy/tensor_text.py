@@ -27,12 +27,12 @@ def iter_lines(candidates: Candidates) -> Iterator[str]:
     """A line for each candidate, without line end."""
     for i, pos in enumerate(candidates.pos.tolist()):
         tensor = candidates.tensors[i]
-        rows = tensor[read_rows_of(tensor)] if tensor.ndim == 3 else tensor
+        rows = tensor[read_row_slice(tensor)] if tensor.ndim == 3 else tensor
         numbers = " ".join(map(str, rows.ravel().tolist()))
         yield f"{candidates.contig}\t{pos + 1}\t{candidates.windows[i]}\t{numbers}\t{candidates.alt_info[i]}"
 
 
-def read_rows_of(tensor: np.ndarray) -> slice:
+def read_row_slice(tensor: np.ndarray) -> slice:
     """The fewest rows of a full-alignment tensor, (depth, 33, channels), that give it back when they are centred."""
     depth = len(tensor)
     used = np.flatnonzero(tensor.any(axis=(1, 2)))

@@ -10,10 +10,10 @@ from clair3 import errors
 from clair3.cli import arguments
 from clair3.cli.arguments import add_switch, required_text
 from clair3.errors import ConfigError, InputError, UsageError
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.io.bins import CHUNK_ROWS, Bin, BinFormat, merge_bins
-from clair3.io.candidate_files import part_of
+from clair3.io.candidate_files import parse_part
 from clair3.legacy import options
 from clair3.legacy.call_chunk import STDOUT, candidate_rule
 from clair3.legacy.tensor_text import find_files, read_files, read_tensors
@@ -37,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser, purpose: str, kind: str | Non
     for name in ("ctgStart", "ctgEnd", "chunk_id", "chunk_num"):
         parser.add_argument(f"--{name}", type=int, metavar="N")
     for name, number, default in (
-        ("snp_min_af", float, CandidateRule.snp_min_af),
-        ("indel_min_af", float, CandidateRule.indel_min_af),
-        ("minCoverage", int, CandidateRule.min_coverage),
-        ("minMQ", int, CandidateRule.min_mapq),
+        ("snp_min_af", float, CandidateOptions.snp_min_af),
+        ("indel_min_af", float, CandidateOptions.indel_min_af),
+        ("minCoverage", int, CandidateOptions.min_coverage),
+        ("minMQ", int, CandidateOptions.min_mapq),
     ):
         parser.add_argument(f"--{name}", type=number, default=default, metavar="N", help="default: %(default)s")
     parser.add_argument("--minBQ", type=int, choices=[0], default=0, help="only 0 is in this version")
@@ -86,7 +86,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of drawing and order (default: %(default)s)")
 
 
-def job_of(args: argparse.Namespace, kind: str) -> TensorJob:
+def tensor_job(args: argparse.Namespace, kind: str) -> TensorJob:
     """The checked options. Raises UsageError, ConfigError and InputError for what cannot be used."""
     options.refuse(args)
     rule = candidate_rule(args)
@@ -103,17 +103,17 @@ def job_of(args: argparse.Namespace, kind: str) -> TensorJob:
         platform=args.platform,
         kind=kind,
         candidates=rule,
-        part=part_of(args),
+        part=parse_part(args),
         span=None if args.ctgStart is None else (args.ctgStart - 1, args.ctgEnd),
         **files,
-        **(full_alignment_of(args) if "full_aln_regions" in args else {}),
+        **(full_alignment_fields(args) if "full_aln_regions" in args else {}),
     )
     if job.regions and (args.chunk_id is not None or args.extend_bed):
         logger.info("all candidates of %s are used: it is a part of the contig already", job.regions)
     return job
 
 
-def full_alignment_of(args: argparse.Namespace) -> dict:
+def full_alignment_fields(args: argparse.Namespace) -> dict:
     """The fields of TensorJob that add_full_alignment is about."""
     phased = given_file(args, "phased_vcf_fn")
     if phased and args.phasing_info_in_bam:
@@ -137,14 +137,14 @@ def given_file(args: argparse.Namespace, option: str) -> Path | None:
     return Path(text)
 
 
-def picker_of(args: argparse.Namespace) -> RowPicker:
+def make_row_picker(args: argparse.Namespace) -> RowPicker:
     """Raises ConfigError for values out of range."""
     return RowPicker(args.maximum_non_variant_ratio, args.shuffle, args.allow_duplicate_chr_pos, args.seed)
 
 
 def write_bin(args: argparse.Namespace, purpose: str) -> None:
     """Do what CreateTrainingTensor (LEGACY) or CreateTrainingTensorDirect (DIRECT) was told. Raises ClairError."""
-    job, picker = job_of(args, PILEUP if args.pileup else FULL_ALIGNMENT), picker_of(args)
+    job, picker = tensor_job(args, PILEUP if args.pileup else FULL_ALIGNMENT), make_row_picker(args)
     # the older way drops unphased copies as further tensors of their position; the direct one never does
     if purpose == DIRECT and job.unphased_copies:
         picker.duplicates = True
@@ -153,14 +153,14 @@ def write_bin(args: argparse.Namespace, purpose: str) -> None:
 
 def write_text(args: argparse.Namespace, kind: str) -> None:
     """Do what CreateTensorPileup or CreateTensorFullAlignment was told. Raises ClairError."""
-    job = job_of(args, kind)
+    job = tensor_job(args, kind)
     make_bins.write_text(job, None if args.tensor_can_fn == STDOUT else Path(args.tensor_can_fn))
 
 
 def text_to_bin(args: argparse.Namespace, lines: Iterable[str]) -> None:
     """Do what Tensor2Bin was told; lines are those of stdin. Raises ClairError."""
-    rows, picker = format_of(args, args.platform), picker_of(args)
-    part, bed = part_of(args), given_file(args, "bed_fn")
+    rows, picker = bin_format_from(args, args.platform), make_row_picker(args)
+    part, bed = parse_part(args), given_file(args, "bed_fn")
     if args.tensor_fn == STDOUT:
         numbered = ((number, line.rstrip("\n")) for number, line in enumerate(lines, 1))
         found = read_tensors(numbered, "stdin", rows.shape, rows.dtype)
@@ -170,7 +170,7 @@ def text_to_bin(args: argparse.Namespace, lines: Iterable[str]) -> None:
     make_bins.write_rows(Path(args.bin_fn), rows, args.platform, blocks, picker)
 
 
-def format_of(args: argparse.Namespace, platform: str) -> BinFormat:
+def bin_format_from(args: argparse.Namespace, platform: str) -> BinFormat:
     """The rows that --pileup, --enable_dwell_time and a platform ask for. Raises ConfigError."""
     return BinFormat.of(PILEUP if args.pileup else FULL_ALIGNMENT, platform, args.enable_dwell_time)
 
@@ -182,7 +182,7 @@ def merge(args: argparse.Namespace) -> None:
         raise ConfigError(f"--out_fn={output} is one of the bins to be merged; choose another name")
     with Bin(inputs[0]) as first:
         platform = args.platform or first.platform
-        wanted = format_of(args, platform or first.format.platforms[0])
+        wanted = bin_format_from(args, platform or first.format.platforms[0])
     rows = merge_bins(inputs, output, wanted, platform, chunk_rows=args.chunk_rows)
     logger.info("%s: %d rows of %d bins", output, rows, len(inputs))
 

@@ -105,7 +105,7 @@ def assemble(
     load_model(pileup, PILEUP)
     network = load_model(full_alignment, FULL_ALIGNMENT, heads=4)
     cards = {Path(name).stem: card for name, path in files.items() if (card := read_card(path.parent))}
-    platform, known = platform_of(cards, platform), what_is_known(cards)
+    platform, known = common_platform(cards, platform), what_is_known(cards)
     known |= {"name": folder.resolve().name, "platform": platform, "metrics": known["metrics"] | (figures or {})}
     if network.channels > FULL_ALIGNMENT_CHANNEL_COUNT:
         known["dwell"] = True
@@ -122,7 +122,7 @@ def assemble(
     return card
 
 
-def platform_of(cards: dict[str, ModelCard], said: str | None) -> str:
+def common_platform(cards: dict[str, ModelCard], said: str | None) -> str:
     """The platform of both networks. Raises ConfigError when nobody says it, or two are said."""
     platforms = {card.platform for card in cards.values()} | ({said} if said else set())
     if len(platforms) != 1:
@@ -140,11 +140,11 @@ def what_is_known(cards: dict[str, ModelCard]) -> dict:
     if bins := list(dict.fromkeys(card.training_data for card in cards.values() if card.training_data)):
         kept["training_data"] = ", ".join(bins)
     kept["metrics"] = {kind: card.metrics.get(kind, card.metrics) for kind, card in cards.items() if card.metrics}
-    kept["training"] = {kind: training_of(card, kind) for kind, card in cards.items() if card.training}
+    kept["training"] = {kind: training_summary(card, kind) for kind, card in cards.items() if card.training}
     return kept
 
 
-def training_of(card: ModelCard, kind: str) -> dict:
+def training_summary(card: ModelCard, kind: str) -> dict:
     """What a card tells of a network's training; of folders only the last name, for they are of one machine.
 
     The card may be of this network alone, or of a model that was assembled before and has an entry for it.
@@ -176,7 +176,7 @@ def small_checkpoint(path: Path, mean_with: Path | None = None) -> bytes:
     """
     state, meta = read_checkpoint(path)
     if mean_with is not None:
-        state = mean_of(path, state, mean_with)
+        state = mean_weights(path, state, mean_with)
     weights = OrderedDict((key, rounded(value)) for key, value in state.items())
     torch.save({"state_dict": weights, "clair3_meta": meta} if meta else weights, stored := io.BytesIO())
     with zipfile.ZipFile(stored) as entries, zipfile.ZipFile(packed := io.BytesIO(), "w") as archive:
@@ -190,7 +190,7 @@ def rounded(values: Tensor) -> Tensor:
     return values.bfloat16().float() if values.is_floating_point() else values.clone()
 
 
-def mean_of(path: Path, state: dict[str, Tensor], other: Path) -> dict[str, Tensor]:
+def mean_weights(path: Path, state: dict[str, Tensor], other: Path) -> dict[str, Tensor]:
     """The mean of the weights of a checkpoint, state, and another; counters are those of the first.
 
     A network that went on from the other keeps more of what that one knew. Raises InputError when shapes differ.

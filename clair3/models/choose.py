@@ -201,7 +201,7 @@ def what_made_them(bam: Path, groups: Iterable[ReadGroup], platform: str, genera
         if platform == "hifi" and group.read_type not in (None, HIFI_READ_TYPE):
             told = f"read group {group.name} has {group.read_type} reads, and the models are for {HIFI_READ_TYPE}"
             raise refusal(bam, told, general)
-    made_by = {group.name: made_by_of(group, platform) for group in groups}
+    made_by = {group.name: basecaller_or_instrument(group, platform) for group in groups}
     if silent := [name for name, value in made_by.items() if value is None]:
         named = ", ".join(silent[:3]) + (", ..." if len(silent) > 3 else "")
         raise refusal(bam, f"read group {named} does not say its {SAYS[platform]}", general)
@@ -213,7 +213,7 @@ def what_made_them(bam: Path, groups: Iterable[ReadGroup], platform: str, genera
     return distinct[0]
 
 
-def made_by_of(group: ReadGroup, platform: str) -> str | None:
+def basecaller_or_instrument(group: ReadGroup, platform: str) -> str | None:
     return {"ont": group.basecall_model, "hifi": group.instrument, "ilmn": group.platform}[platform]
 
 

@@ -56,7 +56,7 @@ BLOCK = 1 << 16
 WORTH_ANOTHER_ATTEMPT = (408, 425, 429, 500, 502, 503, 504)
 
 
-class Interrupted(Exception):
+class InterruptedDownloadError(Exception):
     """The download did not finish; another attempt may."""
 
 
@@ -81,14 +81,14 @@ def download(address: str, path: Path, digest: str | None = None) -> None:
             time.sleep(WAIT_SECONDS * 2 ** (attempt - 1))
         try:
             pieced = fetch_rest(address, part, digest is not None)
-        except Interrupted as error:
+        except InterruptedDownloadError as error:
             reason = str(error)
             continue
         except OSError as error:
             raise InputError(f"{part}: cannot be written ({error.strerror})") from None
         if digest is None or (found := sha256_of(part)) == digest:
             part.replace(path)
-            tag_of(part).unlink(missing_ok=True)
+            version_tag_path(part).unlink(missing_ok=True)
             return
         discard(part)
         reason = f"not the file that was published: its SHA-256 is {found}, expected {digest}"
@@ -102,9 +102,10 @@ def fetch_rest(address: str, part: Path, checked: bool) -> bool:
     """Fetch what is not yet in `part`; whether earlier pieces were taken up.
 
     checked: a digest will tell if the pieces belong together. Else only a server's mark of the version can, and
-    without it the download starts again. Raises Interrupted, InputError, and OSError when the file cannot be written.
+    without it the download starts again. Raises InterruptedDownloadError, InputError,
+    and OSError when the file cannot be written.
     """
-    tag = tag_of(part)
+    tag = version_tag_path(part)
     have = part.stat().st_size if part.exists() else 0
     version = tag.read_text() if tag.exists() else ""
     headers = {"User-Agent": f"clair3-torch/{VERSION}", "Accept-Encoding": "identity"}
@@ -117,7 +118,7 @@ def fetch_rest(address: str, part: Path, checked: bool) -> bool:
         total = have + int(length) if length.isdigit() else None
         if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             discard(part)
-            raise Interrupted("the server sent another part of the file than it was asked for")
+            raise InterruptedDownloadError("the server sent another part of the file than it was asked for")
         etag = response.headers.get("ETag", "")
         tag.write_text(etag if etag.startswith('"') else response.headers.get("Last-Modified", ""))
         with open(part, "ab" if resumed else "wb") as file:
@@ -128,12 +129,12 @@ def fetch_rest(address: str, part: Path, checked: bool) -> bool:
                     raise InputError(f"{address}: larger than {MAX_BYTES} bytes; this is no model")
                 file.write(block)
     if total is not None and have != total:
-        raise Interrupted(f"the connection ended after {have} of {total} bytes")
+        raise InterruptedDownloadError(f"the connection ended after {have} of {total} bytes")
     return resumed
 
 
 def open_address(address: str, headers: dict[str, str], part: Path):
-    """The response to a request. Raises Interrupted or InputError."""
+    """The response to a request. Raises InterruptedDownloadError or InputError."""
     try:
         return urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT_SECONDS)
     except HTTPError as error:
@@ -143,11 +144,11 @@ def open_address(address: str, headers: dict[str, str], part: Path):
             discard(part)
         elif error.code not in WORTH_ANOTHER_ATTEMPT:
             raise InputError(f"{address}: {told}; check the address") from None
-        raise Interrupted(told) from None
+        raise InterruptedDownloadError(told) from None
     except URLError as error:
-        raise Interrupted(f"not reached ({error.reason})") from None
+        raise InterruptedDownloadError(f"not reached ({error.reason})") from None
     except (OSError, HTTPException) as error:
-        raise Interrupted(f"no answer ({error})") from None
+        raise InterruptedDownloadError(f"no answer ({error})") from None
     except ValueError as error:
         raise InputError(f"{address}: not an address ({error})") from None
 
@@ -156,16 +157,16 @@ def read_block(response) -> bytes:
     try:
         return response.read(BLOCK)
     except (OSError, HTTPException) as error:
-        raise Interrupted(f"the connection broke ({error})") from None
+        raise InterruptedDownloadError(f"the connection broke ({error})") from None
 
 
-def tag_of(part: Path) -> Path:
+def version_tag_path(part: Path) -> Path:
     """Where the server's mark of the version of a part is kept."""
     return part.with_name(f"{part.name}.version")
 
 
 def discard(part: Path) -> None:
-    for path in (part, tag_of(part)):
+    for path in (part, version_tag_path(part)):
         path.unlink(missing_ok=True)
 
 
@@ -273,7 +274,7 @@ def fetch_model(card: ModelCard, address: str | None = None, allow_unverified: b
 
 def fetch_archive(address: str, folder: Path, model: Path, card: ModelCard) -> None:
     """Fetch an archive and put what it holds into the folder `model`: the two networks at its top, or in one folder."""
-    archive, unpacked = folder / file_of(address), folder / "unpacked"
+    archive, unpacked = folder / archive_name(address), folder / "unpacked"
     download(address, archive, card.digest.get(archive.name))
     shutil.rmtree(unpacked, ignore_errors=True)
     unpacked.mkdir()
@@ -320,7 +321,7 @@ def check_networks(folder: Path, card: ModelCard | None) -> None:
 
 def verifiable(card: ModelCard, address: str | None) -> bool:
     """Whether digests are known of the archive at the address, or of both networks."""
-    return file_of(address or "") in card.digest or all(name in card.digest for name in NETWORK_FILES)
+    return archive_name(address or "") in card.digest or all(name in card.digest for name in NETWORK_FILES)
 
 
 def absolute(address: str | None, card: ModelCard) -> str:
@@ -340,7 +341,7 @@ def absolute(address: str | None, card: ModelCard) -> str:
     return address
 
 
-def file_of(address: str) -> str:
+def archive_name(address: str) -> str:
     """The name of an archive; of a folder nothing."""
     return urlsplit(address).path.rpartition("/")[2]
 

@@ -23,7 +23,7 @@ from clair3.errors import ClairError, ConfigError, InputError
 from clair3.io.atomic import unfinished_in_folder
 from clair3.io.text import is_number, read_rows
 from clair3.phasing import whatshap_worker
-from clair3.phasing.worker_pool import Coprocesses, Ended
+from clair3.phasing.worker_pool import WorkerDiedError, WorkerPool
 from clair3.records import PhasedSnps
 from clair3.util.process import run_program
 
@@ -131,7 +131,7 @@ class WhatsHapSolver:
     """
 
     command: WhatsHap
-    workers: Coprocesses
+    workers: WorkerPool
 
     def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
         """As WhatsHap.phase."""
@@ -152,7 +152,7 @@ class WhatsHapSolver:
         logger.debug("%s: whatshap's solver, %s", what, task["vcf"])
         try:
             return self.workers.ask(json.dumps(task, default=os.fspath), self.command.cancelled)
-        except Ended as ended:
+        except WorkerDiedError as ended:
             raise _failed(what, ended.code, ended.words) from None
         except OSError as error:
             raise PhasingError(f"{what} failed: no process for it ({error.strerror})") from None
@@ -171,7 +171,7 @@ def open_whatshap(
         logger.debug("phasing by the command %s", " ".join(command.command))
         yield command
         return
-    with closing(Coprocesses([sys.executable, whatshap_worker.__file__])) as workers:
+    with closing(WorkerPool([sys.executable, whatshap_worker.__file__])) as workers:
         yield WhatsHapSolver(command, workers)
 
 

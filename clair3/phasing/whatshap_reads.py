@@ -78,10 +78,10 @@ class SelectedReads:
             reads.add(read)
         reads.sort()
         columns = np.unique(self.matrix.column[at])
-        return columns, *haplotypes_of(reads, [self.pos[c] for c in columns.tolist()], genotypes[columns].tolist())
+        return columns, *solve_haplotypes(reads, [self.pos[c] for c in columns.tolist()], genotypes[columns].tolist())
 
 
-def haplotypes_of(reads, positions: list[int], genotypes: list[list[int]]) -> tuple[np.ndarray, int]:
+def solve_haplotypes(reads, positions: list[int], genotypes: list[list[int]]) -> tuple[np.ndarray, int]:
     """WhatsHap's two haplotypes at the positions that its reads show, (2, n) int64, and what they cost."""
     pedigree = Pedigree(NumericSampleIds())
     pedigree.add_individual("sample", [Genotype([0, 1])] * len(positions), [*map(PhredGenotypeLikelihoods, genotypes)])

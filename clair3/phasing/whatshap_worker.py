@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from clair3.core import Source
-from clair3.core.lifeline import end_with
+from clair3.core.parent_watchdog import exit_with_parent
 from clair3.core.phasing import phase_alleles
 from clair3.errors import ClairError
 from clair3.io.text import read_rows
@@ -33,7 +33,7 @@ CHECKED = ("2.6", "2.7", "2.8")
 """Versions of WhatsHap whose command and solver were compared; others are run as the command."""
 
 
-class NotThis(Exception):
+class UnsupportedVcfError(Exception):
     """A file that only the command can phase."""
 
 
@@ -53,7 +53,8 @@ def is_checked() -> bool:
 def read_snps(path: Path, contig: str) -> tuple[np.ndarray, np.ndarray]:
     """Positions (n,) int64, 0-based, and ALT letters (n,) uint8 of the SNPs to phase.
 
-    Raises NotThis unless all are heterozygous SNPs of the contig, in order, one per position, without likelihoods.
+    Raises UnsupportedVcfError unless all are heterozygous SNPs of the contig, in order, one per position, without
+    likelihoods.
     """
     pos, alts = [], []
     for number, line in read_rows(path):
@@ -63,12 +64,12 @@ def read_snps(path: Path, contig: str) -> tuple[np.ndarray, np.ndarray]:
         is_snp = len(ref) == len(alt) == 1 and ref != alt and alt in "ACGT"
         is_plain = sample.split(":")[0] in ("0/1", "1/0") and not {"PL", "GL"} & {*keys.split(":")}
         if name != contig or not is_snp or not is_plain:
-            raise NotThis(f"line {number} is not a plain heterozygous SNP of {contig}")
+            raise UnsupportedVcfError(f"line {number} is not a plain heterozygous SNP of {contig}")
         pos.append(int(at) - 1)
         alts.append(ord(alt))
     pos = np.array(pos, np.int64)
     if (np.diff(pos) <= 0).any():
-        raise NotThis("positions are not ascending")
+        raise UnsupportedVcfError("positions are not ascending")
     return pos, np.array(alts, np.uint8)
 
 
@@ -83,7 +84,7 @@ def phase(contig: str, vcf: str, output: str, bam: str, reference: str) -> str:
 
     try:
         pos, alts = read_snps(Path(vcf), contig)
-    except NotThis as reason:
+    except UnsupportedVcfError as reason:
         return str(reason)
     with Source(bam, reference) as source:
         alleles = phase_alleles(source, contig, pos, alts)
@@ -96,7 +97,7 @@ def phase(contig: str, vcf: str, output: str, bam: str, reference: str) -> str:
 
 def serve(pipe: int) -> None:
     """Answer tasks until stdin ends; the process ends with the run that holds the other end of the pipe."""
-    end_with(pipe)
+    exit_with_parent(pipe)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # batch systems signal every process; the run ends its workers
     answers = os.fdopen(os.dup(1), "w", buffering=1)

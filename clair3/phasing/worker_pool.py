@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 from clair3.util.process import POLL_SECONDS
 
 
-class Ended(Exception):
+class WorkerDiedError(Exception):
     """A helper ended instead of answering. code: its exit code (-n: by signal n), words: what it wrote to stderr."""
 
     def __init__(self, code: int, words: str):
@@ -18,14 +18,14 @@ class Ended(Exception):
         self.code, self.words = code, words
 
 
-class Coprocess:
+class WorkerProcess:
     """One helper. It gets one more argument than argv: the number of a pipe whose other end closes with this process.
 
     It is out of reach of a terminal's Ctrl-C: this process ends it. Raises OSError when it cannot be started.
     """
 
     def __init__(self, argv: Sequence[str]):
-        pipe, self.lifeline = os.pipe()
+        pipe, self.watchdog_pipe = os.pipe()
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the helper
         try:
             self.process = subprocess.Popen(
@@ -38,14 +38,14 @@ class Coprocess:
                 start_new_session=True,
             )
         except BaseException:
-            os.close(self.lifeline)
+            os.close(self.watchdog_pipe)
             self.stderr.close()
             raise
         finally:
             os.close(pipe)
 
     def ask(self, question: str, cancelled: Callable[[], bool]) -> str:
-        """The line that answers a line. The helper is killed when cancelled() says so. Raises Ended."""
+        """The line that answers a line. The helper is killed when cancelled() says so. Raises WorkerDiedError."""
         with suppress(BrokenPipeError):  # it has ended, which the missing answer tells
             self.process.stdin.write(f"{question}\n".encode())
         while not wait([self.process.stdout], POLL_SECONDS):
@@ -55,7 +55,7 @@ class Coprocess:
             return answer.decode().rstrip("\n")
         code = self.process.wait()
         self.stderr.seek(0)
-        raise Ended(code, self.stderr.read().decode(errors="backslashreplace"))
+        raise WorkerDiedError(code, self.stderr.read().decode(errors="backslashreplace"))
 
     def close(self) -> None:
         """End the helper, whatever it does."""
@@ -63,22 +63,22 @@ class Coprocess:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.stderr):
             pipe.close()
-        os.close(self.lifeline)
+        os.close(self.watchdog_pipe)
 
 
-class Coprocesses:
+class WorkerPool:
     """As many helpers of one kind as threads ask at the same time; close it when none of them asks any more."""
 
     def __init__(self, argv: Sequence[str]):
         self.argv = argv
-        self.idle: list[Coprocess] = []
+        self.idle: list[WorkerProcess] = []
 
     def ask(self, question: str, cancelled: Callable[[], bool] = lambda: False) -> str:
-        """As Coprocess.ask, by a helper that has nothing else to do; one that ended is replaced for the next."""
+        """As WorkerProcess.ask, by a helper that has nothing else to do; one that ended is replaced for the next."""
         try:
             helper = self.idle.pop()
         except IndexError:
-            helper = Coprocess(self.argv)
+            helper = WorkerProcess(self.argv)
         try:
             answer = helper.ask(question, cancelled)
         except BaseException:

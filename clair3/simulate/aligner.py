@@ -41,7 +41,7 @@ def find_aligner(name: str) -> Path:
     return Path(found)
 
 
-def version_of(program: Path) -> tuple[str, tuple[int, int]]:
+def minimap2_version(program: Path) -> tuple[str, tuple[int, int]]:
     """The version, as the program writes it and as two numbers. Raises ConfigError when it is no minimap2."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
@@ -67,14 +67,14 @@ def align(program: Path, reads: Path, fasta: Path, output: Path, profile: Profil
     The bytes do not depend on the threads; both files are complete or absent. Raises ConfigError when program is no
     minimap2, InputError with its last words when it fails.
     """
-    text, version = version_of(program)
+    text, version = minimap2_version(program)
     chosen = preset(profile.platform, version, error_rate(profile))
     unsorted, fastq = reads.with_name("unsorted.bam"), reads.with_name("reads.fq")
     with open(fastq, "w") as file:
-        file.writelines(fastq_of(reads))
+        file.writelines(iter_fastq(reads))
     argv = [str(program), "-a", "-y", "-Y", "-x", chosen, "-t", str(threads), str(fasta), str(fastq)]
     with open(reads.with_name("log"), "w+") as log:
-        run_aligner(argv, header_of(reads, f"minimap2 {text}, preset {chosen}"), unsorted, log)
+        run_aligner(argv, unsorted_header(reads, f"minimap2 {text}, preset {chosen}"), unsorted, log)
     with unfinished(output) as partial, unfinished(output.with_name(f"{output.name}.bai")) as index:
         try:
             words = ("--no-PG", "-@", str(threads - 1), "-T", str(reads.with_name("sort")), "-o", str(partial))
@@ -91,7 +91,7 @@ def error_rate(profile: Profile) -> float:
     return profile.mismatch + float(runs)
 
 
-def header_of(reads: Path, what: str) -> dict:
+def unsorted_header(reads: Path, what: str) -> dict:
     """The head of a BAM file, for alignments that are not sorted yet; what: made them."""
     with pysam.AlignmentFile(str(reads), check_sq=False) as source:
         head = source.header.to_dict()
@@ -133,14 +133,14 @@ def last_words(log: IO[str]) -> str:
     return " ".join(log.read().split("\n")[-4:])[-300:].strip()
 
 
-def fastq_of(reads: Path) -> Iterator[str]:
+def iter_fastq(reads: Path) -> Iterator[str]:
     """The reads of a BAM file as FASTQ, whole and as sequenced, mates one after the other, tags as comments."""
     waiting: dict[str, str] = {}
     with pysam.AlignmentFile(str(reads), check_sq=False) as file:
         for read in file:
             if read.is_supplementary or read.is_secondary:
                 continue
-            text = record_of(read)
+            text = fastq_record(read)
             if not read.is_paired:
                 yield text
             elif (mate := waiting.pop(read.query_name, None)) is None:
@@ -149,7 +149,7 @@ def fastq_of(reads: Path) -> Iterator[str]:
                 yield from (text, mate) if read.is_read1 else (mate, text)
 
 
-def record_of(read: pysam.AlignedSegment) -> str:
+def fastq_record(read: pysam.AlignedSegment) -> str:
     """A read as a FASTQ record; an aligner copies the tags (-y)."""
     tags = "\t".join(tag_text(name, read.get_tag(name)) for name in KEPT if read.has_tag(name))
     qualities = pysam.qualities_to_qualitystring(read.get_forward_qualities())

@@ -10,7 +10,7 @@ from clair3.core.simulate import SEGMENT, Haplotype
 from clair3.errors import check_range
 from clair3.simulate.genome import N
 from clair3.simulate.haplotypes import haplotype
-from clair3.simulate.variants import Drawer, Variant, VariantRule
+from clair3.simulate.variants import Drawer, Variant, VariantOptions
 
 KMER = 24
 
@@ -56,8 +56,8 @@ def mapping_quality(rng, unique: np.ndarray, start: np.ndarray, end: np.ndarray,
 SHARED = 0.4
 """Of the sample's alternative alleles, those that another person's copy has too."""
 
-OWN = VariantRule(density=(0.001, 0.001), structural=0)
-DIVERGED = VariantRule(density=(0.01, 0.04), indels=0.1, heterozygous=0, clustered=0, structural=0)
+OWN = VariantOptions(density=(0.001, 0.001), structural=0)
+DIVERGED = VariantOptions(density=(0.01, 0.04), indels=0.1, heterozygous=0, clustered=0, structural=0)
 
 TRIES = 20
 """Windows of which one is chosen, by how much of it occurs elsewhere too."""

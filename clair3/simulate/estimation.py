@@ -28,7 +28,7 @@ LEAST_SITES = 3
 """Sites of a rate that must be there for it to count."""
 
 
-def shares_of(likelihood: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def estimate_shares(likelihood: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Shares, (k,), of the components of a mixture; likelihood (u, k) of units under each, weight (u,) their number."""
     share = np.full(likelihood.shape[1], 1 / likelihood.shape[1])
     for _ in range(ROUNDS):
@@ -52,7 +52,7 @@ def site_rates(depth: np.ndarray, errors: np.ndarray, number: np.ndarray, rate: 
     for _ in range(3):  # what sites explain, the rest of the bases do not
         rates = np.array([low, *(one for one in SITE_RATES if one > 4 * low)])
         chance = errors[:, None] * np.log(rates) + (depth - errors)[:, None] * np.log1p(-rates)
-        share = shares_of(np.exp(chance - chance.max(axis=1, keepdims=True)), number)
+        share = estimate_shares(np.exp(chance - chance.max(axis=1, keepdims=True)), number)
         low = max((rate - share[1:] @ rates[1:]) / share[0], rate / 100)
     sites = number.sum()
     return [[3 * float(part), float(one)] for part, one in zip(share[1:], rates[1:], strict=True)
@@ -69,7 +69,7 @@ def factor_quantiles(seen: np.ndarray, expected: np.ndarray, number: np.ndarray,
         return [1.0] * ranks
     seen, expected, number = seen[known], expected[known], number[known]
     chance = seen[:, None] * np.log(FACTORS * expected[:, None]) - FACTORS * expected[:, None]
-    share = shares_of(np.exp(chance - chance.max(axis=1, keepdims=True)), number)
+    share = estimate_shares(np.exp(chance - chance.max(axis=1, keepdims=True)), number)
     # joined by straight lines: a factor holds from the middle of its share to the middle of the next one's
     middle = np.cumsum(share) - share / 2
     kept = share > 1e-4

@@ -28,7 +28,7 @@ LETTERS = np.frombuffer(b"ACGTN", np.uint8)
 
 
 @dataclass(frozen=True)
-class GenomeRule:
+class GenomeOptions:
     """What a made-up reference is like; repeats and soft masks as shares of its bases (spec/training.md E.2)."""
 
     gc: tuple[float, float] = (0.35, 0.55)
@@ -49,7 +49,7 @@ def decode(codes: np.ndarray) -> str:
     return LETTERS[codes].tobytes().decode()
 
 
-def intervals_of(marked: np.ndarray) -> np.ndarray:
+def mask_to_intervals(marked: np.ndarray) -> np.ndarray:
     """Stretches of marked positions, (n,) bool, as [start, end): (k, 2) int64, sorted, none touching the next."""
     return np.flatnonzero(np.diff(np.r_[False, marked, False].astype(np.int8))).reshape(-1, 2)
 
@@ -69,7 +69,7 @@ def read_contigs(fasta: Path, names: tuple[str, ...] | None = None) -> Iterator[
                 yield number, contig, encode(file.fetch(contig.name))
 
 
-def make_sequence(rng: np.random.Generator, length: int, rule: GenomeRule = GenomeRule()) -> np.ndarray:
+def make_sequence(rng: np.random.Generator, length: int, rule: GenomeOptions = GenomeOptions()) -> np.ndarray:
     """A made-up contig: (length,) uint8 codes; repeats are written over a background of windows of different GC."""
     codes = background(rng, length, rule)
     paste_interspersed(rng, codes, rule.interspersed)
@@ -81,7 +81,7 @@ def make_sequence(rng: np.random.Generator, length: int, rule: GenomeRule = Geno
     return codes
 
 
-def background(rng: np.random.Generator, length: int, rule: GenomeRule) -> np.ndarray:
+def background(rng: np.random.Generator, length: int, rule: GenomeOptions) -> np.ndarray:
     """Bases with a GC that differs from window to window, and few CpG."""
     gc = np.repeat(rng.uniform(*rule.gc, length // GC_WINDOW + 1), GC_WINDOW)[:length]
     strong = rng.random(length) < gc
@@ -163,7 +163,7 @@ def write_fasta(path: Path, contigs: Iterator[tuple[str, str]]) -> None:
     pysam.faidx(str(path))
 
 
-def soft_masked(rng: np.random.Generator, text: str, share: float = GenomeRule.soft_masked) -> str:
+def soft_masked(rng: np.random.Generator, text: str, share: float = GenomeOptions.soft_masked) -> str:
     """The same letters with some stretches of 300 in lower case."""
     starts = rng.integers(0, len(text), int(share * len(text) / 300))
     letters = np.frombuffer(text.encode(), np.uint8).copy()

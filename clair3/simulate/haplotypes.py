@@ -44,13 +44,13 @@ def read_variants(path: Path, rng: np.random.Generator) -> dict[str, list[Varian
     """
     found: dict[str, dict[int, Variant]] = {}
     for fields in iter_rows(path):
-        variant = variant_of(fields, rng)
+        variant = parse_variant(fields, rng)
         if variant:
             found.setdefault(fields[0], {}).setdefault(variant.pos, variant)
     return {contig: sorted(variants.values()) for contig, variants in found.items()}
 
 
-def variant_of(fields: Sequence[str], rng: np.random.Generator) -> Variant | None:
+def parse_variant(fields: Sequence[str], rng: np.random.Generator) -> Variant | None:
     """The variant of a VCF row, with only those alternative alleles that the genotype names; None as said above."""
     text = fields[9].split(":")[0]
     words = text.replace("|", "/").split("/")
@@ -197,10 +197,10 @@ def read_known(path: Path) -> dict[str, KnownVariants]:
             pair = [alleles[int(word)] for word in words]
             if pair[0] != pair[1] and len(fields[3]) == 1 and all(base in BASES and len(base) == 1 for base in pair):
                 snps[fields[0]].append((pos, ord(pair[0]), ord(pair[1]), values.get("PS", ".")))
-    return {contig: known_of(sorted(found), sorted(snps[contig])) for contig, found in rows.items()}
+    return {contig: group_known_variants(sorted(found), sorted(snps[contig])) for contig, found in rows.items()}
 
 
-def known_of(rows: list[tuple[int, int, str]], snps: list[tuple[int, int, int, str]]) -> KnownVariants:
+def group_known_variants(rows: list[tuple[int, int, str]], snps: list[tuple[int, int, int, str]]) -> KnownVariants:
     """Phase sets are not related to each other, so only the commonest counts."""
     if not snps:
         return KnownVariants(rows)

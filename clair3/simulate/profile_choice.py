@@ -116,7 +116,7 @@ def calibrated(error: float, offset: float, low: int, cap: int, width: float, bi
     return {name: (row / row.sum()).tolist() for name, row in states.items()}
 
 
-def spread_of(rng: np.random.Generator, sigma: float) -> list[float]:
+def log_normal_quantiles(rng: np.random.Generator, sigma: float) -> list[float]:
     """Quantiles of a log-normal factor of mean 1."""
     sample = np.exp(sigma * np.sort(rng.standard_normal(2000)))
     return (np.quantile(sample, np.linspace(0, 1, 21)) / sample.mean()).tolist()
@@ -151,14 +151,14 @@ def draw_ont(rng: np.random.Generator) -> Profile:
     return Profile(
         "ont",
         lengths=np.clip(8000 * np.exp(0.8 * normal_quantiles(41)), 500, 100_000).tolist(),
-        spread=spread_of(rng, 0.5),
+        spread=log_normal_quantiles(rng, 0.5),
         mismatch=0.35 * base,
         **rates,
         run=tables,
         tract=stutter_table(rng.uniform(0.004, 0.02), 0.65),
         context=context,
         sites=random_sites(rng, (3e-4, 5e-3)),
-        run_factors=[spread_of(rng, sigma) for sigma in (0.6, 0.5, 0.3)],
+        run_factors=[log_normal_quantiles(rng, sigma) for sigma in (0.6, 0.5, 0.3)],
         quality=calibrated(error, rng.uniform(-3, 3), 2, 50, 11),
         read_share=0.4,
         smoothness=0.75,
@@ -177,14 +177,14 @@ def draw_hifi(rng: np.random.Generator) -> Profile:
     return Profile(
         "hifi",
         lengths=np.clip(15_000 + 3000 * normal_quantiles(41), 2000, 40_000).tolist(),
-        spread=spread_of(rng, 0.7),
+        spread=log_normal_quantiles(rng, 0.7),
         mismatch=0.15 * error,
         **rates,
         run=tables,
         tract=stutter_table(rng.uniform(0.0002, 0.001), 0.5),
         context=context,
         sites=random_sites(rng, (3e-5, 1e-3)),
-        run_factors=[spread_of(rng, sigma) for sigma in (0.6, 0.5, 0.3)],
+        run_factors=[log_normal_quantiles(rng, sigma) for sigma in (0.6, 0.5, 0.3)],
         quality=calibrated(error, rng.uniform(-3, 3), 3, 40 if capped else 93, 12 if capped else 25),
         read_share=0.5,
         smoothness=0.6,
@@ -205,14 +205,14 @@ def draw_ilmn(rng: np.random.Generator) -> Profile:
         "ilmn",
         lengths=[150.0, 150.0],
         insert=[420.0, 90.0],
-        spread=spread_of(rng, 0.6),
+        spread=log_normal_quantiles(rng, 0.6),
         mismatch=0.98 * error,
         **rates,
         run=tables,
         tract=stutter_table(1e-5, 0.6),
         context=context,
         sites=random_sites(rng, (3e-5, 4e-3)),
-        run_factors=[spread_of(rng, sigma) for sigma in (1.0, 0.7, 0.4)],
+        run_factors=[log_normal_quantiles(rng, sigma) for sigma in (1.0, 0.7, 0.4)],
         quality=calibrated(error, rng.uniform(-3, 3), 2, bins[-1], 9, bins),
         read_share=0.4,
         smoothness=0.5,

@@ -41,7 +41,7 @@ class Change:
         return self.pos + len(self.ref) + self.room
 
 
-def change_of(text: str, pos: int, ref: str, alt: str) -> Change | None:
+def parse_change(text: str, pos: int, ref: str, alt: str) -> Change | None:
     """The change of an allele of a VCF row on a contig's upper-case letters; None when it is neither a substitution
     nor a plain insertion or deletion behind the first base."""
     if len(ref) == len(alt):

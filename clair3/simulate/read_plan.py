@@ -21,7 +21,7 @@ from clair3.simulate.contamination import (
     third_copy,
     unique_places,
 )
-from clair3.simulate.genome import N, intervals_of
+from clair3.simulate.genome import N, mask_to_intervals
 from clair3.simulate.haplotypes import haplotype, to_reference
 from clair3.simulate.profile import Profile, read_level
 from clair3.simulate.variants import Variant
@@ -37,7 +37,7 @@ LONGEST_READ = 200_000
 
 
 @dataclass(frozen=True)
-class ReadRule:
+class ReadOptions:
     """How reads are drawn; shares of reads.
 
     depth           mean number of reads over a base
@@ -102,7 +102,7 @@ def stretches(rng, copy: Haplotype, lengths: np.ndarray, strength: float) -> tup
     window = np.searchsorted(weight, rng.random(len(lengths)) * weight[-1], side="right")
     anchor = np.minimum(window * WINDOW + rng.integers(0, WINDOW, len(lengths)), len(copy.bases) - 1)
     start = anchor - (rng.random(len(lengths)) * lengths).astype(np.int64)
-    first, behind = intervals_of(copy.bases != N).T
+    first, behind = mask_to_intervals(copy.bases != N).T
     of = np.searchsorted(first, anchor, side="right") - 1
     inside = (of >= 0) & (anchor < behind[of])
     low = np.maximum(start, first[of])
@@ -129,7 +129,7 @@ class Origins:
     windows: Windows | None = None
 
 
-def origins_of(
+def make_origins(
     rng, codes: np.ndarray, variants: list[Variant], conditions: Conditions, where: str, short: bool
 ) -> Origins:
     """The copies that a truth describes, and those of strangers that the conditions ask for."""
@@ -142,7 +142,7 @@ def origins_of(
     return Origins(copies, unique, windows)
 
 
-def draw_segments(rng, origins: Origins, profile: Profile, rule: ReadRule, conditions: Conditions) -> np.ndarray:
+def draw_segments(rng, origins: Origins, profile: Profile, rule: ReadOptions, conditions: Conditions) -> np.ndarray:
     """Reads of a contig without order and tags: SEGMENT rows, those of a read together; mapq -1: not yet known."""
     bases = sum(int((copy.bases != N).sum()) for copy in origins.copies[:2]) / 2
     per_read = profile.mean_length * (2 if profile.insert else 1)
@@ -185,7 +185,7 @@ def draw_spans(rng, profile: Profile, lengths: np.ndarray, adapters: float) -> n
     return np.where(short, (lengths * rng.uniform(0.4, 1, len(lengths))).astype(np.int64), spans)
 
 
-def give_errors(rng, rows: np.ndarray, profile: Profile, rule: ReadRule) -> None:
+def give_errors(rng, rows: np.ndarray, profile: Profile, rule: ReadOptions) -> None:
     """How much each read errs, the level of its qualities, junk at its ends that have none yet, and its seed."""
     number = len(rows)
     rank = rng.random(number)
@@ -229,7 +229,7 @@ def with_chimeras(rng, rows: np.ndarray, share: float) -> np.ndarray:
     return rows[np.lexsort((-rows["length"], rows["read"]))]
 
 
-def give_tags(rng, rows: np.ndarray, pos: np.ndarray, length: int, rule: ReadRule) -> None:
+def give_tags(rng, rows: np.ndarray, pos: np.ndarray, length: int, rule: ReadOptions) -> None:
     """HP and PS tags as a phasing tool would give them: blocks, in which the copies' names are swapped at random, some
     reads without and some with the wrong tag."""
     cuts = [0]
@@ -245,7 +245,7 @@ def give_tags(rng, rows: np.ndarray, pos: np.ndarray, length: int, rule: ReadRul
     rows["phase_set"] = np.array(cuts)[block] + 1
 
 
-def plan_reads(rng, length: int, origins: Origins, profile: Profile, rule: ReadRule, conditions: Conditions) -> Plan:
+def plan_reads(rng, length: int, origins: Origins, profile: Profile, rule: ReadOptions, conditions: Conditions) -> Plan:
     """All reads of a contig of this length in batches by position."""
     rows = draw_segments(rng, origins, profile, rule, conditions)
     pos, end = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)

@@ -19,8 +19,8 @@ from clair3.io.fasta import Contig, read_reference
 from clair3.simulate.genome import read_contigs
 from clair3.simulate.haplotypes import read_variants
 from clair3.simulate.profile import Profile, with_sites
-from clair3.simulate.read_plan import ReadRule, origins_of, plan_reads
-from clair3.util.parallel import in_order
+from clair3.simulate.read_plan import ReadOptions, make_origins, plan_reads
+from clair3.util.parallel import ordered_map
 from clair3.version import VERSION
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def in_position_order(batches: Iterator[Records], least: Sequence[int]) -> Itera
         waiting = waiting[ready:]
 
 
-def bam_header(contigs: Sequence[Contig], platform: str, rule: ReadRule, seed: int) -> bytes:
+def bam_header(contigs: Sequence[Contig], platform: str, rule: ReadOptions, seed: int) -> bytes:
     """The head of a BAM file; nothing in it depends on the machine or the threads."""
     maker = {"ont": "ONT", "hifi": "PACBIO", "ilmn": "ILLUMINA"}[platform]
     lines = ["@HD\tVN:1.6\tSO:coordinate"]
@@ -56,7 +56,7 @@ def bam_header(contigs: Sequence[Contig], platform: str, rule: ReadRule, seed: i
 
 
 def simulate_reads(
-    fasta: Path, truth: Path, output: Path, profile: Profile, rule: ReadRule, seed: int, threads: int = 1,
+    fasta: Path, truth: Path, output: Path, profile: Profile, rule: ReadOptions, seed: int, threads: int = 1,
     contigs: tuple[str, ...] | None = None,
 ) -> int:  # fmt: skip
     """Write reads of the two copies that a phased truth describes as a sorted, indexed BAM; returns bases of reads.
@@ -78,12 +78,12 @@ def simulate_reads(
             for number, contig, codes in read_contigs(fasta, contigs):
                 where = f"{truth} {contig.name}"
                 rng, variants = np.random.default_rng([seed, 2, number]), found.get(contig.name, [])
-                origins = origins_of(rng, codes, variants, conditions, where, profile.platform == "ilmn")
+                origins = make_origins(rng, codes, variants, conditions, where, profile.platform == "ilmn")
                 plan = plan_reads(rng, contig.length, origins, profile, rule, conditions)
                 copies = [with_sites(copy, profile, seed) for copy in origins.copies]
                 paired, bonus = profile.insert is not None, 10 if profile.platform == "ilmn" else 0
                 maker = ReadMaker(process, copies, codes, (number, contig.name), paired, bonus, rule.sample)
-                batches = in_order(maker.records, plan.batches, threads, lambda: None)
+                batches = ordered_map(maker.records, plan.batches, threads, lambda: None)
                 counted = count_bases(batches, totals := [0])
                 for data in in_position_order(counted, plan.least):
                     file.write(data)

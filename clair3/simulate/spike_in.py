@@ -18,17 +18,17 @@ from clair3.io.inputs import Alignments, check_common, check_lengths, first_few,
 from clair3.phasing.phasers import index_bam
 from clair3.simulate.error_counts import Counter as ErrorCounter
 from clair3.simulate.error_counts import Runs, batches, consensus, lay_out
-from clair3.simulate.genome import N, decode, intervals_of, read_contigs
+from clair3.simulate.genome import N, decode, mask_to_intervals, read_contigs
 from clair3.simulate.haplotypes import KnownVariants, fitting, read_known, read_variants, write_rows
-from clair3.simulate.read_edits import Change, ReadEdit, change_of
-from clair3.simulate.variants import Drawer, Variant, VariantRule
+from clair3.simulate.read_edits import Change, ReadEdit, parse_change
+from clair3.simulate.variants import Drawer, Variant, VariantOptions
 from clair3.training.data.subsample import iter_reads
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SpikeRule:
+class SpikeOptions:
     """Where a variant may be written.
 
     gap      bases to any other difference that is true
@@ -100,7 +100,7 @@ class ContigSpiker:
     codes: np.ndarray
     known: KnownVariants
     regions: np.ndarray | None
-    rule: SpikeRule
+    rule: SpikeOptions
     seed: int
     tally: SpikeTally
     text: bytes = b""
@@ -116,13 +116,13 @@ class ContigSpiker:
 
     def unknown(self, differing: np.ndarray) -> None:
         """Places, (n,) bool, where the reads agree on something else than the reference, though no truth says so."""
-        for start, end in intervals_of(differing):
+        for start, end in mask_to_intervals(differing):
             around = slice(max(0, start - self.rule.gap), end + self.rule.gap)
             self.sure[around], self.taken[around] = False, True
 
     def confident(self) -> np.ndarray:
         """Where the truth will hold, (k, 2) int64: the regions, without what the reads say and no truth explains."""
-        sure = intervals_of(self.sure)
+        sure = mask_to_intervals(self.sure)
         return sure if self.regions is None else intersection(sure, self.regions)
 
     def choose(self, variants: Sequence[Variant]) -> None:
@@ -133,7 +133,7 @@ class ContigSpiker:
         letters = self.text.decode()
         for variant in variants:
             changes = tuple(
-                change_of(letters, variant.pos, variant.ref, allele) if (allele := variant.allele(copy)) else None
+                parse_change(letters, variant.pos, variant.ref, allele) if (allele := variant.allele(copy)) else None
                 for copy in (0, 1)
             )
             site = Site(variant, changes)
@@ -162,7 +162,7 @@ class ContigSpiker:
         first = np.searchsorted(self.starts, read.reference_start)
         return self.sites[first : np.searchsorted(self.ends, read.reference_end, side="right")]
 
-    def examine(self, reads: Iterator[pysam.AlignedSegment]) -> None:
+    def check_inputs(self, reads: Iterator[pysam.AlignedSegment]) -> None:
         """Look at all reads: which sites they show clearly, and of which copy they are. Unclear sites go."""
         evidence: dict[str, Evidence] = defaultdict(Evidence)
         for read in reads:
@@ -274,7 +274,7 @@ class Wanted:
     """Variants to write: those of a VCF, and random ones; None: none of the kind."""
 
     vcf: Path | None = None
-    drawn: VariantRule | None = None
+    drawn: VariantOptions | None = None
 
 
 def differing(reads: Iterator[pysam.AlignedSegment], codes: np.ndarray, name: str) -> np.ndarray:
@@ -298,7 +298,7 @@ class SpikeJob:
 
     sample: Sample
     wanted: Wanted
-    rule: SpikeRule
+    rule: SpikeOptions
     seed: int
     genome: Reference
     alignments: Alignments
@@ -307,7 +307,7 @@ class SpikeJob:
     given: dict[str, list[Variant]]
 
     @classmethod
-    def read(cls, sample: Sample, wanted: Wanted, rule: SpikeRule, seed: int) -> "SpikeJob":
+    def read(cls, sample: Sample, wanted: Wanted, rule: SpikeOptions, seed: int) -> "SpikeJob":
         """Raises InputError for files that cannot be read, or of another species."""
         genome = read_reference(sample.fasta)
         alignments = read_alignments(sample.bam, genome)
@@ -346,12 +346,12 @@ class SpikeJob:
             spiker.unknown(differing(self.reads(name), codes, str(sample.bam)))
         given = fitting(self.given.get(name, []), codes, f"{vcf} {name}")
         spiker.choose(with_random(given, self.wanted.drawn, codes, (self.seed, number)))
-        spiker.examine(self.reads(name))
+        spiker.check_inputs(self.reads(name))
         return spiker
 
 
 def spike(
-    sample: Sample, wanted: Wanted, output: Path, rule: SpikeRule, seed: int, contigs: tuple[str, ...] | None = None
+    sample: Sample, wanted: Wanted, output: Path, rule: SpikeOptions, seed: int, contigs: tuple[str, ...] | None = None
 ) -> int:
     """Write variants into the reads of a sample, on all contigs with reads or those named; their number.
 
@@ -388,7 +388,7 @@ def spike(
     return tally.variants
 
 
-def with_random(given: list[Variant], rule: VariantRule | None, codes: np.ndarray, seed) -> list[Variant]:
+def with_random(given: list[Variant], rule: VariantOptions | None, codes: np.ndarray, seed) -> list[Variant]:
     """The variants given on a contig and, where they leave room, random ones, by position."""
     if rule is None:
         return given

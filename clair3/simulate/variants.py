@@ -7,7 +7,7 @@ import numpy as np
 
 from clair3.core.simulate import short_repeats
 from clair3.errors import ConfigError
-from clair3.simulate.genome import N, decode, intervals_of
+from clair3.simulate.genome import N, decode, mask_to_intervals
 
 BLOCK = 1_000_000
 """The density of variants is drawn anew for each."""
@@ -55,7 +55,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class VariantRule:
+class VariantOptions:
     """How many variants of which kinds (spec/training.md E.2); densities are per base, the others shares.
 
     triples: MNPs of three bases among those of two or three; HG002 (GIAB v4.2.1, 10 Mb of chr20) has 113 pairs of
@@ -100,7 +100,9 @@ INDEL_LENGTHS = indel_lengths()
 class Drawer:
     """Draws variants of one contig, codes (n,) uint8, and remembers which bases are taken."""
 
-    def __init__(self, rng: np.random.Generator, codes: np.ndarray, rule: VariantRule, known: Sequence[Variant] = ()):
+    def __init__(
+        self, rng: np.random.Generator, codes: np.ndarray, rule: VariantOptions, known: Sequence[Variant] = ()
+    ):
         self.rng, self.codes, self.rule, self.text = rng, codes, rule, decode(codes)
         self.taken = codes == N
         self.found: list[Variant] = list(known)
@@ -255,4 +257,4 @@ def confident(
     crowded = [variants[i] for i in worst if crowd[i] > 2]
     for variant in [*crowded, *structural]:
         known[max(0, variant.pos - 50) : variant.end + 50] = False
-    yield from map(tuple, intervals_of(known).tolist())
+    yield from map(tuple, mask_to_intervals(known).tolist())

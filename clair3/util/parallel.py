@@ -10,7 +10,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def in_order(
+def ordered_map(
     function: Callable[[Task], Result], tasks: Iterable[Task], workers: int, stop: Callable[[], None]
 ) -> Iterator[Result]:
     """Results of function(task) for each task, in the order of the tasks, computed by `workers` threads.

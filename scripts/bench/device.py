@@ -31,7 +31,7 @@ from clair3.cli import run as run_command
 from clair3.cli.arguments import make_parser
 from clair3.inference.compute import CPU, FP32, PRECISIONS, Compute, parse_device
 from clair3.inference.devices import DeviceNetwork, compute_exactly, lower_precision, make_inference, resolve
-from clair3.inference.executors import DeviceQueue
+from clair3.inference.executors import DeviceExecutor
 from clair3.model import random_model
 
 NETWORKS = (  # network, shape of a candidate, candidates of a request, sizes of a piece
@@ -44,7 +44,7 @@ WAITING = 6
 """Requests on their way, as of two workers."""
 
 
-def measure_network(make: Callable[[], DeviceQueue], tensors: np.ndarray, seconds: float) -> tuple[float, float]:
+def measure_network(make: Callable[[], DeviceExecutor], tensors: np.ndarray, seconds: float) -> tuple[float, float]:
     """Candidates per second and busy share, after a first request that is not counted."""
     cancel = core.CancelFlag()
     with closing(make()) as queue:
@@ -62,7 +62,7 @@ def measure_network(make: Callable[[], DeviceQueue], tensors: np.ndarray, second
         return count / passed, (busy_seconds(queue) - before) / passed / len(queue.networks)
 
 
-def busy_seconds(queue: DeviceQueue) -> float:
+def busy_seconds(queue: DeviceExecutor) -> float:
     return sum(network.busy for network in queue.networks)
 
 
@@ -77,7 +77,7 @@ def print_networks(compute: Compute, seconds: float) -> None:
 
             def make(kind=kind, piece=piece):
                 model = lower_precision(random_model(kind, 1), compute.precision)
-                return DeviceQueue([DeviceNetwork(model, device, piece) for device in devices])
+                return DeviceExecutor([DeviceNetwork(model, device, piece) for device in devices])
 
             rate, busy = measure_network(make, tensors, seconds)
             print(f"{kind}\t{'x'.join(map(str, shape))}\t{piece}\t{rate:,.0f}\t{100 * busy:.0f} %", flush=True)
@@ -96,7 +96,7 @@ class Stages:
     def make_inference(self, compute: Compute, model: torch.nn.Module):
         if not self.through_devices or compute.device != CPU:
             return make_inference(compute, model)
-        return DeviceQueue([DeviceNetwork(lower_precision(model, compute.precision), torch.device(CPU))])
+        return DeviceExecutor([DeviceNetwork(lower_precision(model, compute.precision), torch.device(CPU))])
 
     def watch(self, call, tasks, *rest) -> int:
         began = time.perf_counter()

@@ -26,9 +26,9 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from clair3.calling.tasks import Ledger  # noqa: E402
-from clair3.features.candidates import CandidateRule  # noqa: E402
+from clair3.features.candidates import CandidateOptions  # noqa: E402
 from clair3.features.chunks import Chunk  # noqa: E402
-from clair3.genotype.decode import DecodeRule, decode  # noqa: E402
+from clair3.genotype.decode import DecodeOptions, decode  # noqa: E402
 from clair3.inference.checkpoint import find_checkpoint, load_model  # noqa: E402
 from clair3.inference.predictor import Predictor, rescale_deep  # noqa: E402
 from clair3.io import vcf  # noqa: E402
@@ -51,13 +51,13 @@ class Steps:
         self.region = parse_region(args.region)
         self.source = core.Source(args.bam_fn, args.ref_fn)
         self.predict = Predictor(load_model(find_checkpoint(Path(args.model_path), "pileup", "pileup"), "pileup"))
-        self.rule = CandidateRule()
+        self.rule = CandidateOptions()
         self.everywhere = np.array([[self.region.start, self.region.end]])
         self.folder = tempfile.TemporaryDirectory()
 
     def read(self):
         """Decode the alignments; no read passes the filter, so nothing is counted."""
-        core.pileup(self.source, self.region, CandidateRule(min_mapq=MAPQ_NOBODY_HAS), NOTHING)
+        core.pileup(self.source, self.region, CandidateOptions(min_mapq=MAPQ_NOBODY_HAS), NOTHING)
 
     def count(self):
         """The same with counting, but no candidate is allowed."""
@@ -78,14 +78,14 @@ class Steps:
 
     def decode(self):
         batch = self.batch
-        self.calls = decode(self.probabilities, batch.ref, batch.pos, batch.support, DecodeRule())
+        self.calls = decode(self.probabilities, batch.ref, batch.pos, batch.support, DecodeOptions())
 
     def write(self):
         chunk = Chunk(self.region.contig, 0, self.region.start, self.region.end)
         lines = [vcf.row(self.region.contig, call, vcf.PILEUP_INFO) for call in self.calls]
         ledger = Ledger(Path(self.folder.name), "pileup", "")
         ledger.write(chunk, lines)
-        kept = [vcf.filter_row(line, vcf.FinalRule()) for line in ledger.read(chunk)]
+        kept = [vcf.filter_row(line, vcf.OutputFilter()) for line in ledger.read(chunk)]
         assert any(kept)
 
 

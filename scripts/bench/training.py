@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from clair3.io.bins import Bin, BinFormat, write_bin
-from clair3.records import TrainingRows
+from clair3.records import TrainingExamples
 from clair3.training.trainer.config import TrainingConfig
 from clair3.training.trainer.data import Batches, Rows, RowsInMemory
 from clair3.training.trainer.distributed import Ranks
@@ -46,7 +46,7 @@ def make_bin(path: Path, rows: int, bin_format: BinFormat) -> None:
                 tensors[..., ::3] = tensors[..., 1::3] = 0
             labels = np.zeros((500, 90), np.int8)
             labels[:, [1, 23, 24 + 16, 57 + 16]] = 1
-            writer.append(TrainingRows(tensors, labels, [b"chr1:1:A"] * 500, [b"30-XA 10 RC 20"] * 500))
+            writer.append(TrainingExamples(tensors, labels, [b"chr1:1:A"] * 500, [b"30-XA 10 RC 20"] * 500))
 
 
 def rate(work, rows: int, runs: int) -> str:
@@ -91,11 +91,11 @@ def measure(kind: str, folder: Path, device: torch.device, options: argparse.Nam
             network = make_network(config).to(device)
             form = TrainingForm(network, device, config.precision)
             trainer = Trainer(config, network, form, device, split, batches, None, Ranks())
-            load = partial(exhaust, batches, trainer.batches_of(0))
+            load = partial(exhaust, batches, trainer.plan_epoch(0))
             print(f"{kind}\tloader, {place}\t{rate(load, options.rows, options.runs)}")
     few = replace(split, train=[(0, 0, options.batch * options.steps)])
     trainer.split = few
-    plan = trainer.batches_of(0)
+    plan = trainer.plan_epoch(0)
     trainer.training = Batches(RowsInMemory(bins, *shape, device=device), 0, 2, device)
     trainer.train(plan)
     print(

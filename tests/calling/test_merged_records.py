@@ -8,9 +8,9 @@ from golden_runs import PARITY, PARITY_RUNS, read_records
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.calling.selection import QualCounts, SelectionRule, cut_blocks, select, within
+from clair3.calling.selection import QualCounts, SelectionOptions, cut_blocks, select, within
 from clair3.calling.tasks import merge_rows
-from clair3.io.vcf import FinalRule, filter_row
+from clair3.io.vcf import OutputFilter, filter_row
 from clair3.platforms import PLATFORMS
 
 positions = st.lists(st.integers(1, 60), unique=True).map(sorted)
@@ -38,7 +38,7 @@ def merge_stages(folder, options, places):
     """
     options = dict(option.removeprefix("--").partition("=")[::2] for option in options)
     haploid = [mode for mode in ("precise", "sensitive") if f"haploid_{mode}" in options]
-    rule = FinalRule(int(options.get("qual", 2)), "print_ref_calls" in options, haploid[0] if haploid else None)
+    rule = OutputFilter(int(options.get("qual", 2)), "print_ref_calls" in options, haploid[0] if haploid else None)
     pileup, full, merged = (
         read_records(folder / f"{name}.vcf.gz") for name in ("pileup", "full_alignment", "merge_output")
     )
@@ -61,7 +61,9 @@ def test_parity_runs(name):
             return None
         counts = QualCounts()
         counts.add(pileup)
-        limits = counts.cutoffs(SelectionRule(platform.var_pct_full, platform.ref_pct_full, platform.var_pct_phasing))
+        limits = counts.cutoffs(
+            SelectionOptions(platform.var_pct_full, platform.ref_pct_full, platform.var_pct_phasing)
+        )
         rows = [row for row in pileup if row.startswith(f"{contig}\t")]
         blocks = cut_blocks(contig, select(contig, rows, limits).pos, True)
         return within(np.concatenate([block.rows for block in blocks]))

@@ -17,7 +17,7 @@ import pytest
 from clair3.calling import pipeline, stages, tasks
 from clair3.calling.config import CallingConfig
 from clair3.errors import ClairError, CoreError
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.inference.checkpoint import load_model, save_model
 from clair3.io import vcf
 from clair3.model import Clair3_P
@@ -59,7 +59,7 @@ def test_same_bytes_on_golden_reads(shared_data, config, data, platform, head_an
         model_dir=shared_data / "models" / f"{platform}_sim",
         include_all_ctgs=True,
         print_ref_calls=True,
-        candidates=CandidateRule(head_and_tail=head_and_tail),
+        candidates=CandidateOptions(head_and_tail=head_and_tail),
     )
     whole = call(config, threads=1)
     assert records(whole)
@@ -70,7 +70,7 @@ def test_same_bytes_on_golden_reads(shared_data, config, data, platform, head_an
 def test_bed_and_sites_do_not_depend_on_chunks(config, sample, tmp_path):
     bed = tmp_path / "targets.bed"
     bed.write_text("chr20\t1000\t9000\nchr20\t8000\t8500\nchr20\t40000\t40000\nchr21\t0\t100000\n")
-    for options in ({"bed": bed}, {"sites": sample / "truth.vcf.gz", "candidates": CandidateRule(2, 2, 0.0, 0.0)}):
+    for options in ({"bed": bed}, {"sites": sample / "truth.vcf.gz", "candidates": CandidateOptions(2, 2, 0.0, 0.0)}):
         whole = call(config, print_ref_calls=True, **options)
         assert records(whole)
         assert call(config, print_ref_calls=True, chunk_size=3_000, **options) == whole
@@ -117,7 +117,7 @@ def test_no_reads_in_the_contig(config):
 
 
 def test_no_candidates(config):
-    rule = CandidateRule(min_coverage=10_000)
+    rule = CandidateOptions(min_coverage=10_000)
     assert records(call(config, candidates=rule)) == []
     assert (config.output / "pileup.vcf.gz.tbi").exists()
 

@@ -19,7 +19,7 @@ from clair3.calling.selection import (
     Block,
     Cutoffs,
     QualCounts,
-    SelectionRule,
+    SelectionOptions,
     cut_blocks,
     select,
     within,
@@ -45,7 +45,7 @@ def reference_call(pos, qual):
 def cutoffs(lines, var_pct_full=0.7, ref_pct_full=0.1, var_pct_phasing=0.7, genotyping=False) -> Cutoffs:
     counts = QualCounts()
     counts.add(lines)
-    return counts.cutoffs(SelectionRule(var_pct_full, ref_pct_full, var_pct_phasing, genotyping))
+    return counts.cutoffs(SelectionOptions(var_pct_full, ref_pct_full, var_pct_phasing, genotyping))
 
 
 def numbered(quals: list[float], fraction: float) -> float:
@@ -208,7 +208,7 @@ def test_fractions_out_of_range(name):
     given = {"var_pct_full": 0.7, "ref_pct_full": 0.1, "var_pct_phasing": 0.7}
     for value in (-0.1, 1.5, math.nan):
         with pytest.raises(ConfigError, match=f"--{name}="):
-            SelectionRule(**{**given, name: value})
+            SelectionOptions(**{**given, name: value})
 
 
 # --- the runs of v2.0.2 ------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def read_lines(path: Path) -> tuple[str, list[str]]:
     return "".join(lines[:split]), [line.rstrip("\n") for line in lines[split:]]
 
 
-def rule_of(run: dict) -> SelectionRule:
+def unify_options(run: dict) -> SelectionOptions:
     """The rule that the options of a golden run make, with the platform's defaults."""
     options = dict(option.removeprefix("--").partition("=")[::2] for option in run["options"])
     platform = PLATFORMS[run["platform"]]
@@ -236,7 +236,7 @@ def rule_of(run: dict) -> SelectionRule:
     given = {name: float(options.get(name, 0)) or getattr(platform, name) for name in names}
     if "no_phasing_for_fa" in options:
         given["var_pct_phasing"] = None
-    return SelectionRule(**given, genotyping="vcf_fn" in options)
+    return SelectionOptions(**given, genotyping="vcf_fn" in options)
 
 
 @pytest.mark.parametrize("name", list(runs()))
@@ -245,7 +245,7 @@ def test_golden_run(shared_data, tmp_path, name):
     beds, phase_vcf = folder / "stages" / "candidate_bed", folder / "stages" / "phase_vcf"
     header, lines = read_lines(folder / "pileup.vcf.gz")
     run = json.loads((folder / "run.json").read_text())
-    rule, short_reads = rule_of(run), PLATFORMS[run["platform"]].short_reads
+    rule, short_reads = unify_options(run), PLATFORMS[run["platform"]].short_reads
     counts = QualCounts()
     counts.add(lines)
     limits = counts.cutoffs(rule)
@@ -277,7 +277,7 @@ def test_parity_run(name):
     lines = read_records(folder / "pileup.vcf.gz")
     counts = QualCounts()
     counts.add(lines)
-    limits = counts.cutoffs(rule_of(run))
+    limits = counts.cutoffs(unify_options(run))
     found = {
         f"{contig}\t{pos + 1}"
         for contig, rows in groupby(lines, key=lambda line: line.split("\t", 1)[0])

@@ -13,8 +13,8 @@ from clair3.cli import arguments
 from clair3.cli import run as run_command
 from clair3.cli.run import CallingConfig, config_from
 from clair3.errors import ConfigError
-from clair3.features.candidates import CandidateRule
-from clair3.features.full_alignment import RowRule
+from clair3.features.candidates import CandidateOptions
+from clair3.features.full_alignment import ReadFeatureOptions
 from clair3.util import log, process
 
 
@@ -83,7 +83,7 @@ def test_defaults(paths, tmp_path, caplog):
         platform="ont",
         output=tmp_path / "out/put",
         pileup_only=True,
-        candidates=CandidateRule(5, 2, 0.08, 0.15, False, False, 50),
+        candidates=CandidateOptions(5, 2, 0.08, 0.15, False, False, 50),
         command_line="run",
     )
     assert warnings(caplog) == []
@@ -186,7 +186,7 @@ def test_short_reads_are_phased_by_whatshap(paths, caplog):
 def test_short_reads_without_phasing_keep_their_haplotypes(paths, words, tags):
     """Those that HP tags give them, as v2.0.2 takes them (spec/features.md 0)."""
     config = configured(paths, "--platform=ilmn", *words)
-    assert config.rows == RowRule(89 if "--platform=ont" in words else 55, haplotype_tags=tags)
+    assert config.rows == ReadFeatureOptions(89 if "--platform=ont" in words else 55, haplotype_tags=tags)
 
 
 def test_longphase_that_is_not_there(paths, capsys):
@@ -278,14 +278,14 @@ def test_values(paths, word, field, value):
     ],
 )
 def test_candidate_rule(paths, more, expected):
-    assert configured(paths, *more).candidates == CandidateRule(**expected)
+    assert configured(paths, *more).candidates == CandidateOptions(**expected)
 
 
 def test_known_sites_force_the_fractions_to_0(paths, tmp_path, caplog):
     (tmp_path / "x.vcf").write_text("")
     sites = f"--vcf_fn={tmp_path / 'x.vcf'}"
     assert configured(paths, sites).sites == tmp_path / "x.vcf"
-    assert configured(paths, sites).candidates == CandidateRule(snp_min_af=0, indel_min_af=0)
+    assert configured(paths, sites).candidates == CandidateOptions(snp_min_af=0, indel_min_af=0)
     assert configured(paths, sites, "--fast_mode").candidates.snp_min_af == 0.15
     assert warnings(caplog) == []
     assert configured(paths, sites, "--snp_min_af=0.3").candidates.snp_min_af == 0
@@ -320,7 +320,7 @@ def test_warnings(paths, word, get, value, warning, caplog):
 
 
 def test_fast_mode_is_for_ont(paths, caplog):
-    assert configured(paths, "--platform=hifi", "--fast_mode").candidates == CandidateRule(indel_min_af=0.08)
+    assert configured(paths, "--platform=hifi", "--fast_mode").candidates == CandidateOptions(indel_min_af=0.08)
     assert warnings(caplog) == ["--fast_mode has no effect with --platform=hifi"]
 
 
@@ -435,7 +435,7 @@ def test_config_is_checked_where_it_is_made():
 )
 def test_candidate_rule_is_checked_where_it_is_made(wrong):
     with pytest.raises(ConfigError, match="out of range"):
-        CandidateRule(**wrong)
+        CandidateOptions(**wrong)
 
 
 def test_banner(paths):

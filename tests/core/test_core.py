@@ -17,7 +17,7 @@ from random_reads import Case, cases, random_case, read_bam, reference_span, rul
 
 from clair3 import core
 from clair3.errors import CoreError
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.features.chunks import Chunk
 from clair3.features.pileup import iter_pileup
 from clair3.records import Region
@@ -73,7 +73,7 @@ GOLDEN = [
 def test_golden_tensors(shared_data, name, bam, contig, start, end, indel_min_af):
     """The region of v2.0.2 for a chunk S..E (spec/features.md A.4): columns S - 35 .. E + 33, 0-based."""
     golden = np.load(shared_data / "golden" / "tensors" / f"{name}.npz")
-    rule = CandidateRule(indel_min_af=indel_min_af)
+    rule = CandidateOptions(indel_min_af=indel_min_af)
     with core.Source(shared_data / bam, (shared_data / bam).parent / "ref.fa") as source:
         batch = core.pileup(source, Region(contig, max(0, start - 35), end + 33), rule, EVERYWHERE).batch()
     np.testing.assert_array_equal(batch.pos + 1, golden["position"])
@@ -93,7 +93,7 @@ def test_tensors_of_the_parity_reads(platform, indel_min_af, contig):
     options = {"snp_only": False, "head_and_tail": False, "max_indel_length": 50}
     slow = reference_pileup(ref, read_bam(bam, contig), 0, len(ref), **rule, **options)
     with core.Source(bam, fasta) as source:
-        batch = core.pileup(source, Region(contig, 0, len(ref)), CandidateRule(**rule), EVERYWHERE).batch()
+        batch = core.pileup(source, Region(contig, 0, len(ref)), CandidateOptions(**rule), EVERYWHERE).batch()
     np.testing.assert_array_equal(batch.tensors, slow.tensors)
     assert [batch.support.text(i, chr(letter)) for i, letter in enumerate(batch.ref)] == slow.alt_info
     records = [line.split("\t") for line in read_records(PARITY / "expected" / platform / "pileup.vcf.gz")]
@@ -107,20 +107,20 @@ def test_missing_contig(sample_reads):
         core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source,
         pytest.raises(CoreError, match="no such contig"),
     ):
-        core.pileup(source, Region("chr99", 0, 100), CandidateRule(), EVERYWHERE)
+        core.pileup(source, Region("chr99", 0, 100), CandidateOptions(), EVERYWHERE)
 
 
 def test_cancelled(sample_reads):
     flag = core.CancelFlag()
     flag.set()
-    with core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source, pytest.raises(core.Cancelled):
-        core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(), EVERYWHERE, cancel=flag)
+    with core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source, pytest.raises(core.CancelledError):
+        core.pileup(source, Region("chr20", 0, 60_000), CandidateOptions(), EVERYWHERE, cancel=flag)
 
 
 @pytest.mark.parametrize("cut", [0, 1000, 5000])
 def test_batches_are_rows_of_the_whole(sample_reads, cut):
     with core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source:
-        pileup = core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(snp_min_af=0.03), EVERYWHERE)
+        pileup = core.pileup(source, Region("chr20", 0, 60_000), CandidateOptions(snp_min_af=0.03), EVERYWHERE)
     whole, part = pileup.batch(), pileup.batch(cut, cut + 7)
     assert len(part) == min(7, len(whole) - cut) > 0
     np.testing.assert_array_equal(part.tensors, whole.tensors[cut : cut + 7])
@@ -165,7 +165,7 @@ def test_windows_do_not_depend_on_where_the_region_ends(tmp_path):
     reads = [Read(0, "80M", "ACGT" * 20) for _ in range(4)] + [Read(300, "80M", "N" + "ACGTACG" + "ACGT" * 18)]
     case = Case("ACGT" * 150, tuple(reads), 0, 600)
     bam, fasta = write_case(tmp_path, case)
-    rule = CandidateRule(snp_min_af=0.0, head_and_tail=True)
+    rule = CandidateOptions(snp_min_af=0.0, head_and_tail=True)
     with core.Source(bam, fasta) as source:
         whole, short = (core.pileup(source, Region("chr1", 0, end), rule, [[0, 80]]).batch() for end in (600, 115))
     np.testing.assert_array_equal(short.pos, whole.pos)
@@ -214,7 +214,7 @@ def test_odd_files(shared_data, tmp_path, reads, fasta, head_and_tail):
             with_bases = [read for read in kept if read.seq]
             slow = reference_pileup(ref, with_bases, 0, len(ref), **rule)
             with core.Source(bam, reference) as source:
-                fast = core.pileup(source, Region(name, 0, len(ref)), CandidateRule(**rule), EVERYWHERE)
+                fast = core.pileup(source, Region(name, 0, len(ref)), CandidateOptions(**rule), EVERYWHERE)
             np.testing.assert_array_equal(fast.columns(), slow.columns)
             assert fast.pos.tolist() == slow.candidates
 
@@ -248,18 +248,18 @@ def test_no_reference_behind_the_contig(tmp_path):
     rule |= {"min_mapq": 5, "min_coverage": 2, "scripted": True, "known_sites": True}
     bam, fasta = write_case(tmp_path, Case(ref, tuple(reads), 80, 130))
     with core.Source(bam, fasta) as source:
-        sites = core.pileup(source, Region("chr1", 80, 130), CandidateRule(**rule), EVERYWHERE)
+        sites = core.pileup(source, Region("chr1", 80, 130), CandidateOptions(**rule), EVERYWHERE)
     assert bytes(sites.ref) == b"N" * 40
 
 
 def test_too_deep_regions_are_halved(sample_reads, monkeypatch):
     """The same candidates and evidence, in parts."""
-    chunk, rule, kept = Chunk("chr20", 0, 0, 60_000), CandidateRule(), []
+    chunk, rule, kept = Chunk("chr20", 0, 0, 60_000), CandidateOptions(), []
     pile_up = core.pileup
 
     def little_room(source, region, *rest, **options):
         if region.end - region.start > 9_000:
-            raise core.TooLarge("made to fail")
+            raise core.RegionTooLargeError("made to fail")
         return pile_up(source, region, *rest, **options)
 
     with core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source:
@@ -273,9 +273,9 @@ def test_too_deep_regions_are_halved(sample_reads, monkeypatch):
 
 def test_misuse_is_refused(sample_reads):
     source = core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa")
-    found = core.pileup(source, Region("chr20", 0, 1000), CandidateRule(), EVERYWHERE)
+    found = core.pileup(source, Region("chr20", 0, 1000), CandidateOptions(), EVERYWHERE)
     with pytest.raises(CoreError, match="not asked for"):
         found.gvcf_evidence()
     source.close()
     with pytest.raises(CoreError, match="already closed"):
-        core.pileup(source, Region("chr20", 0, 1000), CandidateRule(), EVERYWHERE)
+        core.pileup(source, Region("chr20", 0, 1000), CandidateOptions(), EVERYWHERE)

@@ -16,7 +16,7 @@ from random_reads import Case, read_bam, write_case
 
 from clair3 import core
 from clair3.errors import CoreError
-from clair3.features.full_alignment import BATCH, RowRule, iter_full_alignment
+from clair3.features.full_alignment import BATCH, ReadFeatureOptions, iter_full_alignment
 from clair3.phasing.phasers import read_phased
 
 
@@ -37,9 +37,9 @@ def test_a_reference_cut_short_is_an_error(tmp_path):
     bam, fasta = write_case(tmp_path, Case(ref, tuple(reads), 0, len(ref)))
     os.truncate(fasta, 180_000)
     with core.Source(bam, fasta) as source:
-        assert len(core.full_alignment(source, "chr1", np.array([110]), RowRule(55))) == 1
+        assert len(core.full_alignment(source, "chr1", np.array([110]), ReadFeatureOptions(55))) == 1
         with pytest.raises(CoreError, match="reference cannot be read here"):
-            core.full_alignment(source, "chr1", np.array([110, 250_010]), RowRule(55))
+            core.full_alignment(source, "chr1", np.array([110, 250_010]), ReadFeatureOptions(55))
 
 
 def test_drawing_of_rows():
@@ -89,7 +89,7 @@ def test_golden_tensors(shared_data, name, bam, contig, run, rows, dwell):
     snps = None if name.endswith("_nophase") else read_phased(phased, contig)
     reads = shared_data / bam
     fasta = reads.parent.parent / "ref_chr20_0-10M.fa.gz" if bam.startswith("real") else reads.parent / "ref.fa"
-    rule, pos = RowRule(rows, dwell=dwell), expected["position"] - 1
+    rule, pos = ReadFeatureOptions(rows, dwell=dwell), expected["position"] - 1
     with core.Source(reads, fasta) as source:
         batches = list(iter_full_alignment(source, contig, pos, rule, snps))
     assert [len(batch) for batch in batches] == [min(BATCH, len(pos) - i) for i in range(0, len(pos), BATCH)]
@@ -113,7 +113,7 @@ def test_tensors_of_the_parity_reads(platform, rows):
     options = {"snps": None, "rows": rows, "min_mapq": 5, "max_indel_length": 50, "dwell": False}
     slow = reference_full_alignment(ref, reads, pos.tolist(), **options)
     with core.Source(bam, fasta) as source:
-        [batch] = iter_full_alignment(source, contig, pos, RowRule(rows), None)
+        [batch] = iter_full_alignment(source, contig, pos, ReadFeatureOptions(rows), None)
     np.testing.assert_array_equal(batch.tensors, slow.tensors)
     assert [batch.support.text(i, chr(letter)) for i, letter in enumerate(batch.ref)] == slow.alt_info
     assert batch.support.depth.tolist() == [int(record[9].split(":")[2]) for record in in_contig] != []

@@ -3,7 +3,7 @@
 import gzip
 
 import pytest
-from haplotag_reference import PhasedSnp, allele_of, haplotype, levenshtein, meetings, read_phased_snps, walk
+from haplotag_reference import PhasedSnp, haplotype, levenshtein, meetings, read_phased_snps, site_allele, walk
 from hypothesis import given
 from hypothesis import strategies as st
 from pileup_reference import Read, parse_cigar
@@ -146,7 +146,7 @@ def test_walk(ops, expected):
 )
 def test_alleles_beside_indels(cigar, seq, alleles):
     ops = parse_cigar(cigar)
-    assert [allele_of(seq, ops, met, REF) for met in meetings(ops, 5, [snp()])] == alleles
+    assert [site_allele(seq, ops, met, REF) for met in meetings(ops, 5, [snp()])] == alleles
 
 
 def test_windows_are_cut_at_the_ends_of_the_contig():
@@ -154,9 +154,11 @@ def test_windows_are_cut_at_the_ends_of_the_contig():
     ops = parse_cigar("2N3M1N")
     (met,) = meetings(ops, 0, [snp(3)])
     assert walk([("M", 1), ("N", 2)], 10) == (10, 1)
-    assert allele_of(REF[2:5], ops, met, REF[:6]) == 1
-    assert allele_of(REF[2] + "C" + REF[4], ops, met, REF[:6]) == 2
-    assert allele_of("GTT", ops, met, "ACG" + "TTGGGGGGGGGGG") == 1  # without ACG the window would offer no G to delete
+    assert site_allele(REF[2:5], ops, met, REF[:6]) == 1
+    assert site_allele(REF[2] + "C" + REF[4], ops, met, REF[:6]) == 2
+    assert (
+        site_allele("GTT", ops, met, "ACG" + "TTGGGGGGGGGGG") == 1
+    )  # without ACG the window would offer no G to delete
 
 
 # -- edit distance -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from random_reads import draw, write_bam, write_fasta
 from clair3.calling import stages
 from clair3.calling.selection import Block
 from clair3.calling.stages import ContigHaplotypes
-from clair3.core import CancelFlag, Cancelled, Source
+from clair3.core import CancelFlag, CancelledError, Source
 from clair3.core.phasing import haplotypes
 from clair3.io import vcf
 from clair3.phasing.phasers import find_whatshap, open_whatshap, read_phased
@@ -58,7 +58,7 @@ def test_drawn_reads(tmp_path):
         assert [found.of(f"r{i}") for i in range(1, 7)] == [1, 2, 0, 2, 2, 0]
         cancel = CancelFlag()
         cancel.set()
-        with pytest.raises(Cancelled):
+        with pytest.raises(CancelledError):
             haplotypes(source, "c", snps, cancel)
 
 

@@ -7,7 +7,7 @@ import realignment_reference as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clair3.core import CancelFlag, Cancelled
+from clair3.core import CancelFlag, CancelledError
 from clair3.core.realignment import composed, haplotypes, local_alignment, shift
 from clair3.errors import CoreError
 
@@ -124,7 +124,7 @@ def test_assembly_looks_at_the_flag_between_reads():
     assert haplotypes(PLAIN, tiles(SNP), flag) == sorted([PLAIN, SNP])
     flag.set()
     assert haplotypes(PLAIN, [], flag) == [PLAIN]
-    with pytest.raises(Cancelled):
+    with pytest.raises(CancelledError):
         haplotypes(PLAIN, tiles(SNP)[:1], flag)
 
 

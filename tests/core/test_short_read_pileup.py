@@ -30,13 +30,13 @@ from short_read_reference import mpileup, read_texts, scripted_pileup
 
 from clair3 import core
 from clair3.cli.main import main as clair3
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.features.chunks import Chunk
 from clair3.features.pileup import iter_pileup
 from clair3.io.bed import allowed_in_bed, clip, target_intervals
 from clair3.records import Region, TensorBatch
 
-SCRIPTED = CandidateRule(indel_min_af=0.08, scripted=True)
+SCRIPTED = CandidateOptions(indel_min_af=0.08, scripted=True)
 CHANNEL = {name: i for i, name in enumerate(CHANNELS)}
 
 
@@ -221,7 +221,7 @@ def test_known_sites_are_candidates_whatever_the_reads_show(pileup):  # A.7
 def test_gvcf_changes_no_candidate(tmp_path):
     ref, reads = covered(200, (10, 80), (90, 140))
     bam, fasta = write_case(tmp_path, Case(ref, tuple(reads), 0, 200))
-    rule = CandidateRule(snp_min_af=0, indel_min_af=0, scripted=True)
+    rule = CandidateOptions(snp_min_af=0, indel_min_af=0, scripted=True)
     with core.Source(bam, fasta) as source:
         plain, gvcf = (core.pileup(source, Region("chr1", 0, 200), rule, EVERYWHERE, gvcf) for gvcf in (False, True))
     assert plain.pos.tolist() == gvcf.pos.tolist() == [*range(26, 64), *range(106, 124)]
@@ -261,7 +261,7 @@ def test_chunks_do_not_matter(tmp_path):
         reads[-1] = replace(reads[-1], seq=read_letters(rng, ref, pos, reads[-1].cigar, 0.1, 0.01))
     bed = np.array([[30, 400], [500, 501], [800, length]])
     bam, fasta = write_case(tmp_path, Case(ref, tuple(sorted(reads, key=lambda read: read.pos)), 0, length))
-    rule = CandidateRule(snp_min_af=0.2, indel_min_af=0.2, head_and_tail=True, scripted=True)
+    rule = CandidateOptions(snp_min_af=0.2, indel_min_af=0.2, head_and_tail=True, scripted=True)
     with core.Source(bam, fasta) as source:
         for intervals in (None, bed):
             targets = None if intervals is None else target_intervals(intervals)

@@ -18,7 +18,7 @@ from random_reads import write_fasta
 
 from clair3.cli.main import main as clair3
 from clair3.evaluation import matching
-from clair3.evaluation.classify import Judged, compare, judge, longest_run
+from clair3.evaluation.classify import ClassifiedVariant, compare, judge, longest_run
 from clair3.evaluation.counting import Score, Tally, best_point, by_depth, by_length, by_run, kind, wilson
 from clair3.evaluation.matching import match
 from clair3.evaluation.variants import Change, Variant, VcfVariants, parse_genotype, trimmed
@@ -317,7 +317,7 @@ def test_homopolymers(start, end, run):
 
 
 def judged(is_call, is_matched, quality=0.0, v=None, error=False, run=1):
-    return Judged("c", v or variant(3, "T", "C"), is_call, is_matched, error, quality, run)
+    return ClassifiedVariant("c", v or variant(3, "T", "C"), is_call, is_matched, error, quality, run)
 
 
 def test_strata():

@@ -19,12 +19,12 @@ from clair3.cli.main import main as clair3
 from clair3.core.phasing import haplotypes
 from clair3.core.short_reads import iter_short_reads, window_reads
 from clair3.errors import CoreError
-from clair3.features.full_alignment import RowRule, drawn_rows, iter_realigned
-from clair3.io.bed import bins_of, merge
+from clair3.features.full_alignment import ReadFeatureOptions, drawn_rows, iter_realigned
+from clair3.io.bed import merge, realignment_bins
 from clair3.legacy.tensor_text import read_files
 from clair3.phasing.phasers import read_phased
 from clair3.records import TensorBatch
-from clair3.training.data.examples import iter_realigned_candidates, window_of
+from clair3.training.data.examples import fetch_window, iter_realigned_candidates
 
 UNREALIGNED = 19
 """Reads of no better mapping quality than this are no evidence: they stay where they are (spec/features.md D.2)."""
@@ -44,7 +44,7 @@ class ShortReadCase:
 
     def reference(self) -> list[ShortCandidate]:
         """What the slow reference makes of it: of the reads near the bins that the realigner passes on (D.1)."""
-        bins = bins_of(np.array(self.pos, np.int64)).tolist()
+        bins = realignment_bins(np.array(self.pos, np.int64)).tolist()
         whole = min(bins)[0], max(end for _, end in bins) + 1
         kept = [i for i, read in enumerate(self.reads) if is_passed_on(read, bins, whole)]
         return reference_short_reads(
@@ -70,8 +70,8 @@ class ShortReadCase:
         return folder / "reads.bam", write_fasta(folder / "ref.fa", {"chr1": self.ref})
 
     @property
-    def rule(self) -> RowRule:
-        return RowRule(self.rows, self.min_mapq, haplotype_tags=True, min_coverage=self.min_coverage)
+    def rule(self) -> ReadFeatureOptions:
+        return ReadFeatureOptions(self.rows, self.min_mapq, haplotype_tags=True, min_coverage=self.min_coverage)
 
     def core(self, folder: Path) -> TensorBatch | None:
         """What the C core makes of it; None for no candidates at all."""
@@ -178,7 +178,7 @@ def test_agrees_with_the_reference(tmp_path, case):
 def test_stretches_show_in_no_result(tmp_path, stretch):
     case = random_short_case(3001, 1500, 200)
     whole = case.core(tmp_path)
-    bins = merge(bins_of(np.array(case.pos, np.int64)))
+    bins = merge(realignment_bins(np.array(case.pos, np.int64)))
     with core.Source(*case.write(tmp_path)) as source:
         parts = list(iter_short_reads(source, "chr1", bins, case.rule, stretch=stretch))
         batches = [part.batch(drawn=drawn_rows(window_reads(part), case.rows)) for part in parts]
@@ -193,7 +193,7 @@ def test_stretches_bound_what_gaps_and_skips_hold(tmp_path):
     """No stretch is longer than asked for where reads skip far, or lie far apart."""
     spliced, plain_read = Read(100, "50M2000N50M", "C" * 100), Read(2700, "40M", "C" * 40)
     case = replace(short([spliced] * 3 + [plain_read] * 3, "A" * 3000, 0), pos=(100, 2500))
-    bins = merge(bins_of(np.array(case.pos, np.int64)))
+    bins = merge(realignment_bins(np.array(case.pos, np.int64)))
     with core.Source(*case.write(tmp_path)) as source:
         parts = [part.pos for part in iter_short_reads(source, "chr1", bins, case.rule, stretch=60)]
     found = np.concatenate(parts).tolist()
@@ -284,7 +284,7 @@ def test_what_cannot_be_done(tmp_path):
             list(iter_realigned(source, "chr9", np.array([7]), case.rule))
         flag = core.CancelFlag()
         flag.set()
-        with pytest.raises(core.Cancelled):
+        with pytest.raises(core.CancelledError):
             list(iter_realigned(source, "chr1", np.array([7]), case.rule, cancel=flag))
         stream = iter_short_reads(source, "chr1", np.array([[0, 1032]]), case.rule)
         next(stream)
@@ -304,7 +304,7 @@ def test_rows_that_nobody_drew_are_the_first(tmp_path):
     "pos, row", [(0, (0, 1032)), (998, (0, 1032)), (999, (966, 2032)), (100_381, (99_966, 101_032))]
 )
 def test_bins(pos, row):  # A.10
-    assert bins_of(np.array([pos])).tolist() == [list(row)]
+    assert realignment_bins(np.array([pos])).tolist() == [list(row)]
 
 
 # -- v2.0.2 ------------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_golden_tensors(shared_data):
     with core.Source(small / "ilmn.bam", small / "ref.fa") as source:
         tagged = haplotypes(source, "chr20", snps)
         pos = golden_candidates(stages / "candidate_bed", "chr20")
-        batches = list(iter_realigned(source, "chr20", pos, RowRule(55), tagged))
+        batches = list(iter_realigned(source, "chr20", pos, ReadFeatureOptions(55), tagged))
     found = TensorBatch.concatenate(batches)
     first, last = np.searchsorted(found.pos, [100_000, 200_000])
     assert (found.pos[first:last] + 1).tolist() == expected["position"].tolist()
@@ -333,7 +333,7 @@ def test_golden_tensors(shared_data):
     rows = np.load(golden / "tensors" / "ilmn_full_alignment_rows.npy")
     assert found.tensors[first:last, :, :, 2].any(axis=2).sum(axis=1).max() == rows.max()
     with pysam.FastaFile(str(small / "ref.fa")) as fasta:
-        windows = [f"chr20:{p + 1}:{window_of(fasta, 'chr20', p)}" for p in found.pos[first:last].tolist()]
+        windows = [f"chr20:{p + 1}:{fetch_window(fasta, 'chr20', p)}" for p in found.pos[first:last].tolist()]
     assert windows == expected["position_info"].tolist()
 
 
@@ -364,8 +364,10 @@ def test_unphased_copies(shared_data):
     allowed = np.array([[0, 30_000]])
     with pysam.FastaFile(str(small / "ref.fa")) as fasta, core.Source(small / "ilmn.bam", small / "ref.fa") as source:
         tagged = haplotypes(source, "chr21", snps)
-        found = list(iter_realigned_candidates(source, fasta, "chr21", pos, RowRule(55), tagged, allowed, True))
-        plain = list(iter_realigned_candidates(source, fasta, "chr21", pos, RowRule(55), None, allowed))
+        found = list(
+            iter_realigned_candidates(source, fasta, "chr21", pos, ReadFeatureOptions(55), tagged, allowed, True)
+        )
+        plain = list(iter_realigned_candidates(source, fasta, "chr21", pos, ReadFeatureOptions(55), None, allowed))
     where = np.concatenate([part.pos for part in found])
     tensors = np.concatenate([part.tensors for part in found])
     assert len(plain) == 1
@@ -414,5 +416,5 @@ def test_golden_candidates(shared_data, run, bam, contig):
     reads = shared_data / bam
     with core.Source(reads, reads.parent / "ref.fa") as source:
         pos = golden_candidates(folder / "stages" / "candidate_bed", contig)
-        found = TensorBatch.concatenate(list(iter_realigned(source, contig, pos, RowRule(55))))
+        found = TensorBatch.concatenate(list(iter_realigned(source, contig, pos, ReadFeatureOptions(55))))
     assert dict(zip((found.pos + 1).tolist(), found.support.depth.tolist(), strict=True)) == expected

@@ -8,7 +8,7 @@ import pytest
 
 from clair3.errors import ConfigError, InputError
 from clair3.genotype.classes import FULL_ALIGNMENT, INDEX, PILEUP, WIDTH
-from clair3.genotype.decode import PRECISE, SENSITIVE, DecodeRule, decode
+from clair3.genotype.decode import PRECISE, SENSITIVE, DecodeOptions, decode
 from clair3.io.vcf import row
 from clair3.records import SupportBatch
 
@@ -66,7 +66,7 @@ def called(ref, alt_info, output, **rule) -> str | None:
     """REF ALT QUAL FILTER SAMPLE of one candidate, or None."""
     kind = PILEUP if len(output) == WIDTH[PILEUP] else FULL_ALIGNMENT
     support = support_of([alt_info], [ref])
-    calls = decode(output[None], letters(ref), np.array([999]), support, DecodeRule(**rule), kind)
+    calls = decode(output[None], letters(ref), np.array([999]), support, DecodeOptions(**rule), kind)
     if not calls:
         return None
     contig, pos, name, *columns, info, keys, sample = row("chr1", calls[0], INFO[kind]).split("\t")
@@ -153,7 +153,7 @@ def test_golden_cases(shared_data):
         window = case["ref_seq"]
         ref = window[len(window) // 2]
         parts = [case[name] for name in ("gt21", "genotype", "len1", "len2") if case[name]]
-        rule = DecodeRule(
+        rule = DecodeOptions(
             haploid=None if case["haploid"] == "none" else case["haploid"],
             **{name: case[name] for name in ("gvcf", "enable_long_indel", "keep_iupac_bases", "show_ref", "qual")},
         )
@@ -196,7 +196,7 @@ def test_rows_of_a_run_from_its_network_output(shared_data, tensors, run, kind):
         for line in lines:
             if line.startswith(contig + "\t"):
                 wanted[int(line.split("\t")[1])] = line.rstrip("\n")
-    calls = decode(*batch_of(data), DecodeRule(gvcf="gvcf" in run), kind)
+    calls = decode(*batch_of(data), DecodeOptions(gvcf="gvcf" in run), kind)
     assert len(calls) == len(data["position"])
     assert [row(contig, call, INFO[kind]) for call in calls] == [wanted[call.pos + 1] for call in calls]
 
@@ -216,16 +216,16 @@ def batch_of(data):
 @pytest.mark.parametrize("tensors, kind", [("ont_pileup", PILEUP), ("dwell_hac5_full_alignment", FULL_ALIGNMENT)])
 def test_batches_do_not_matter(shared_data, tensors, kind):
     data = golden_output(shared_data, tensors)
-    whole = decode(*batch_of(data), DecodeRule(gvcf=True), kind)
+    whole = decode(*batch_of(data), DecodeOptions(gvcf=True), kind)
     for size in (1, 100):
         pieces = [{name: values[i : i + size] for name, values in data.items()} for i in range(0, len(whole), size)]
-        calls = [call for piece in pieces for call in decode(*batch_of(piece), DecodeRule(gvcf=True), kind)]
+        calls = [call for piece in pieces for call in decode(*batch_of(piece), DecodeOptions(gvcf=True), kind)]
         assert calls == whole
 
 
 def test_empty_batch():
     nothing = np.zeros((0, 24), np.float32)
-    assert decode(nothing, letters(""), np.zeros(0, np.int64), support_of([], []), DecodeRule()) == []
+    assert decode(nothing, letters(""), np.zeros(0, np.int64), support_of([], []), DecodeOptions()) == []
 
 
 def test_without_reference_calls():
@@ -312,7 +312,7 @@ def test_deletions_of_one_length_are_no_pair():
 @pytest.mark.parametrize("rule", [{"haploid": "both"}, {"qual": -1}, {"qual": float("nan")}])
 def test_rule_is_checked(rule):
     with pytest.raises(ConfigError):
-        DecodeRule(**rule)
+        DecodeOptions(**rule)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -325,4 +325,4 @@ def test_network_output_must_be_finite(value):
 
 def test_network_must_fit_the_kind():
     with pytest.raises(InputError, match="24 values; full_alignment calling needs 90"):
-        decode(heads(HET)[None], letters("A"), np.array([9]), support_of(["1-"], "A"), DecodeRule(), FULL_ALIGNMENT)
+        decode(heads(HET)[None], letters("A"), np.array([9]), support_of(["1-"], "A"), DecodeOptions(), FULL_ALIGNMENT)

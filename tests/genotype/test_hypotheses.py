@@ -1,4 +1,4 @@
-"""Outcome table, probabilities, and what the heads mean."""
+"""GenotypeHypothesis table, probabilities, and what the heads mean."""
 
 import numpy as np
 import pytest

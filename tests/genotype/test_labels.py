@@ -89,7 +89,7 @@ def test_one_hot_and_back(rows):
     array = np.array(rows, np.int64).reshape(-1, 4)
     encoded = labels.one_hot(array)
     assert encoded.shape == (len(rows), 90) and encoded.sum() == 4 * len(rows)
-    assert (labels.classes_of(encoded) == array).all()
+    assert (labels.labels_to_classes(encoded) == array).all()
     assert (labels.is_variant(encoded) == (array[:, 1] != 0)).all()
 
 

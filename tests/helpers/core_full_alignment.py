@@ -9,7 +9,7 @@ from pileup_reference import Read
 from random_reads import Case, write_case
 
 from clair3 import core
-from clair3.features.full_alignment import RowRule
+from clair3.features.full_alignment import ReadFeatureOptions
 from clair3.records import PhasedSnps
 
 
@@ -39,7 +39,7 @@ def core_full_alignment(
         columns = zip(*[(s.pos, ord(s.ref), ord(s.alt), s.hap, s.phase_set) for s in ordered], strict=True)
         phased = PhasedSnps(*([np.array(column) for column in columns] or [np.empty(0, np.int64)] * 5))
     with core.Source(bam, fasta) as source:
-        found = core.full_alignment(source, "chr1", np.array(candidates, np.int64), RowRule(**rule), phased)
+        found = core.full_alignment(source, "chr1", np.array(candidates, np.int64), ReadFeatureOptions(**rule), phased)
     batch = found.batch()
     return ReferenceFullAlignment(
         depth=batch.support.depth.tolist(),

@@ -8,7 +8,7 @@ from pileup_reference import Read, ReferencePileup
 from random_reads import Case, write_case
 
 from clair3 import core
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.io.bed import target_intervals
 from clair3.records import Region
 
@@ -54,7 +54,7 @@ def core_pileup(
     wanted = None if targets is None else target_intervals(np.array(targets, np.int64).reshape(-1, 2))
     region = Region("chr1", start0, end0)
     with core.Source(bam, fasta) as source:
-        pileup = core.pileup(source, region, CandidateRule(**rule), intervals, gvcf=True, targets=wanted)
+        pileup = core.pileup(source, region, CandidateOptions(**rule), intervals, gvcf=True, targets=wanted)
     batch, columns = pileup.batch(), pileup.columns()
     n_ref, n_total = pileup.gvcf_evidence()
     return ReferencePileup(

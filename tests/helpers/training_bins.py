@@ -7,10 +7,10 @@ import numpy as np
 from clair3.io import bins
 from clair3.io.bins import BinFormat
 from clair3.model import HEAD_SIZES
-from clair3.records import TrainingRows
+from clair3.records import TrainingExamples
 
 
-def rows(count: int, bin_format: BinFormat, seed: int, contig: str = "chr7") -> TrainingRows:
+def rows(count: int, bin_format: BinFormat, seed: int, contig: str = "chr7") -> TrainingExamples:
     """Rows with random classes in all heads; each class writes its number into a place of the tensor."""
     random = np.random.default_rng(seed)
     tensors = random.integers(0, 5, (count, *bin_format.shape)).astype(bin_format.dtype)
@@ -22,7 +22,7 @@ def rows(count: int, bin_format: BinFormat, seed: int, contig: str = "chr7") -> 
         start += size
         tensors[..., head] += (20 * classes).astype(bin_format.dtype).reshape(-1, *[1] * (tensors.ndim - 2))
     positions = [f"{contig}:{100 + i}:{'A' * 33}".encode() for i in range(count)]
-    return TrainingRows(tensors, labels, positions, [b"10-XA 5 RC 5"] * count)
+    return TrainingExamples(tensors, labels, positions, [b"10-XA 5 RC 5"] * count)
 
 
 def write_bin(path: Path, count: int, platform: str = "hifi", kind: str = "pileup", seed: int = 1, **more) -> Path:

@@ -22,7 +22,7 @@ from clair3.calling import pipeline, stages
 from clair3.errors import DeviceError, InputError
 from clair3.inference import executors
 from clair3.inference.devices import DeviceNetwork
-from clair3.inference.executors import DeviceQueue, InWorker, in_advance
+from clair3.inference.executors import DeviceExecutor, LocalExecutor, iter_prefetched
 from clair3.model import random_model
 
 PIECES = {"pileup": 64, "full_alignment": 32}
@@ -105,14 +105,14 @@ def ask(queue, sizes, workers=3, cancel=None):
 def test_each_request_gets_its_own_rows(sizes, piece, capacity, devices):
     """At any size of the requests and pieces, any memory, any number of devices."""
     networks = [FakeNetwork(piece=piece, capacity=capacity) for _ in range(devices)]
-    with closing(DeviceQueue(networks)) as queue:
+    with closing(DeviceExecutor(networks)) as queue:
         ask(queue, sizes)
     assert sum(sum(network.batches) for network in networks) == sum(-(-size // piece) for size in sizes)
 
 
 def test_small_requests_share_a_batch():
     network = FakeNetwork(seconds=0.05)
-    with closing(DeviceQueue([network])) as queue:
+    with closing(DeviceExecutor([network])) as queue:
         ask(queue, [3] * 40, workers=20)
     assert len(network.batches) < 20 and max(network.batches) > 2
 
@@ -128,7 +128,7 @@ def test_small_requests_share_a_batch():
 def test_a_device_without_memory_gets_smaller_batches(caplog, complaint):
     network = FakeNetwork(pieces=8, capacity=3)
     network.complaint = complaint
-    with closing(DeviceQueue([network])) as queue:
+    with closing(DeviceExecutor([network])) as queue:
         ask(queue, [100, 1, 7])
     assert max(network.batches) <= 3 and network.freed
     assert "cuda:0: out of memory, going on with batches of" in caplog.text
@@ -142,7 +142,7 @@ def test_in_advance(batches, ahead):
         started.append(batch)
         return lambda: (batch, len(started))
 
-    found = list(in_advance(((i, start(i)) for i in range(batches)), ahead))
+    found = list(iter_prefetched(((i, start(i)) for i in range(batches)), ahead))
     assert found == [(i, (i, min(batches, i + 1 + ahead))) for i in range(batches)]
 
 
@@ -156,8 +156,8 @@ def test_in_the_worker_a_cancelled_run_ends():
             asked.append(len(rows))
             cancel.set()
 
-    with pytest.raises(core.Cancelled):
-        InWorker(predict, 10).submit(numbers(0, 25), cancel)()
+    with pytest.raises(core.CancelledError):
+        LocalExecutor(predict, 10).submit(numbers(0, 25), cancel)()
     assert asked == [25]
 
 
@@ -174,7 +174,7 @@ def test_in_the_worker_a_cancelled_run_ends():
     ],
 )
 def test_an_error_on_a_device_reaches_all_who_wait(error, expected, words, late):
-    queue, cancel = DeviceQueue([BrokenNetwork(error, late, pieces=1)]), core.CancelFlag()
+    queue, cancel = DeviceExecutor([BrokenNetwork(error, late, pieces=1)]), core.CancelFlag()
     with closing(queue), ThreadPoolExecutor(3) as pool:
         waits = [pool.submit(lambda: queue.submit(numbers(0, 60), cancel)()) for _ in range(3)]
         for wait in waits:
@@ -185,7 +185,7 @@ def test_an_error_on_a_device_reaches_all_who_wait(error, expected, words, late)
 
 
 def test_not_even_one_piece_fits():
-    queue = DeviceQueue([FakeNetwork(capacity=0)])
+    queue = DeviceExecutor([FakeNetwork(capacity=0)])
     with closing(queue), pytest.raises(DeviceError, match=r"with one piece of 4 candidates \(CUDA out of memory"):
         queue.submit(numbers(0, 9), core.CancelFlag())()
 
@@ -193,11 +193,11 @@ def test_not_even_one_piece_fits():
 @pytest.mark.parametrize("how", ["cancelled", "closed"])
 def test_nobody_waits_for_ever(how):
     """Workers that wait for a slow device, and those that wait for a place in the queue, end."""
-    queue, cancel = DeviceQueue([FakeNetwork(pieces=1, seconds=0.3)]), core.CancelFlag()
+    queue, cancel = DeviceExecutor([FakeNetwork(pieces=1, seconds=0.3)]), core.CancelFlag()
     ended = []
 
     def work():
-        with pytest.raises(core.Cancelled):
+        with pytest.raises(core.CancelledError):
             for wait in [queue.submit(numbers(0, 40), cancel) for _ in range(5)]:
                 wait()
         ended.append(True)
@@ -226,7 +226,7 @@ def test_batches_and_company_change_no_bit(kind, shape):
     for pieces in (1, 8):
         network = DeviceNetwork(model, torch.device("cpu"), piece=32)
         network.pieces = pieces
-        with closing(DeviceQueue([network])) as queue:
+        with closing(DeviceExecutor([network])) as queue:
             waits = [queue.submit(request, core.CancelFlag()) for request in requests * 2]
             answers.append([wait() for wait in waits])
         assert network.busy > 0
@@ -245,7 +245,7 @@ def on_devices(monkeypatch):
     def patch(devices=1, make=DeviceNetwork):
         def make_inference(compute, model):
             cpu = torch.device("cpu")
-            return DeviceQueue([make(model, cpu, piece=PIECES[model.kind]) for _ in range(devices)])
+            return DeviceExecutor([make(model, cpu, piece=PIECES[model.kind]) for _ in range(devices)])
 
         monkeypatch.setattr(stages, "make_inference", make_inference)
 
@@ -307,7 +307,7 @@ import sys, time
 import torch
 from clair3 import stages
 from clair3.cli.main import main
-from clair3.inference.executors import DeviceQueue
+from clair3.inference.executors import DeviceExecutor
 from clair3.inference.devices import DeviceNetwork
 
 class Slow(DeviceNetwork):
@@ -316,7 +316,7 @@ class Slow(DeviceNetwork):
         time.sleep(0.5)
         return super().start(rows)
 
-stages.make_inference = lambda compute, model: DeviceQueue([Slow(model, torch.device("cpu"), piece=32)])
+stages.make_inference = lambda compute, model: DeviceExecutor([Slow(model, torch.device("cpu"), piece=32)])
 main(sys.argv[1:])
 """
 

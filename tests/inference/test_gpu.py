@@ -19,7 +19,7 @@ from clair3.calling import pipeline, stages
 from clair3.inference.checkpoint import load_model
 from clair3.inference.compute import Compute
 from clair3.inference.devices import DeviceNetwork, compute_exactly, lower_precision, make_inference, resolve
-from clair3.inference.executors import DeviceQueue
+from clair3.inference.executors import DeviceExecutor
 from clair3.inference.predictor import Predictor
 from clair3.model import random_model
 
@@ -46,7 +46,7 @@ def on_gpu(model, tensors, pieces=None, piece=None):
     compute_exactly()
     network = DeviceNetwork(model, GPU, piece=piece)
     network.pieces = pieces or network.pieces
-    with closing(DeviceQueue([network])) as queue:
+    with closing(DeviceExecutor([network])) as queue:
         return queue.submit(tensors, core.CancelFlag())()
 
 
@@ -107,7 +107,7 @@ def test_out_of_memory_halves_the_batch(caplog):
     _, total = torch.cuda.mem_get_info(GPU)
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(GPU) + 400e6) / total, GPU)
     try:
-        with closing(DeviceQueue([network])) as queue:
+        with closing(DeviceExecutor([network])) as queue:
             found = queue.submit(x, core.CancelFlag())()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, GPU)

@@ -12,9 +12,9 @@ from clair3 import core
 from clair3.calling.stages import Caller
 from clair3.errors import InputError
 from clair3.genotype.classes import PILEUP
-from clair3.inference.executors import IdleHelp, InWorker, in_advance
+from clair3.inference.executors import LocalExecutor, WorkSharing, iter_prefetched
 from clair3.records import TensorBatch
-from clair3.util.parallel import in_order
+from clair3.util.parallel import ordered_map
 
 
 class Watched:
@@ -42,17 +42,19 @@ class Watched:
 def call(shared, task):
     """A task: five batches of numbers."""
     batches = [np.array([[task], [i]]) for i in range(5)]
-    return [found.tolist() for _, found in in_advance(((b, shared.submit(b, CANCEL)) for b in batches), shared.ahead)]
+    return [
+        found.tolist() for _, found in iter_prefetched(((b, shared.submit(b, CANCEL)) for b in batches), shared.ahead)
+    ]
 
 
 CANCEL = core.CancelFlag()
 
 
 def run(network, tasks, workers):
-    shared = IdleHelp(InWorker(network, 10), workers)
+    shared = WorkSharing(LocalExecutor(network, 10), workers)
     try:
         return list(
-            in_order(lambda task: shared.run(lambda t: call(shared, t), task), tasks, workers, stop=lambda: None)
+            ordered_map(lambda task: shared.run(lambda t: call(shared, t), task), tasks, workers, stop=lambda: None)
         )
     finally:
         shared.close()
@@ -82,10 +84,10 @@ def test_failures_reach_the_task(workers):
 
 def test_a_cancelled_run_ends():
     cancel = core.CancelFlag()
-    shared = IdleHelp(InWorker(Watched(0.02), 10), 3)
+    shared = WorkSharing(LocalExecutor(Watched(0.02), 10), 3)
     waits = [shared.submit(np.zeros((1, 1)), cancel) for _ in range(6)]
     cancel.set()
-    with pytest.raises(core.Cancelled):
+    with pytest.raises(core.CancelledError):
         [wait() for wait in waits]
     shared.close()
 
@@ -102,13 +104,13 @@ def test_memory_does_not_grow_with_the_batches_of_a_task():
             most.append(len(living))
             yield TensorBatch("chr1", np.array([i]), None, array, None)
 
-    shared = IdleHelp(InWorker(Watched(0.002), 1), workers)
+    shared = WorkSharing(LocalExecutor(Watched(0.002), 1), workers)
     caller = Caller(PILEUP, tensors, SimpleNamespace(mine=lambda: None), shared, None, None)
 
     def call_one(task):
         return [probabilities[0, 0] for _, _, probabilities in caller.iter_predicted([task])]
 
-    found = in_order(call_one, range(workers), workers, stop=CANCEL.set)
+    found = ordered_map(call_one, range(workers), workers, stop=CANCEL.set)
     assert list(found) == [[2 * (100 * (1 + task) + i) for i in range(batches)] for task in range(workers)]
     shared.close()
     assert max(most) <= 5 * workers

@@ -26,7 +26,7 @@ from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.io import bins
 from clair3.io.bins import COLUMNS, Bin, BinFormat, find_bins, merge_bins, write_bin
 from clair3.platforms import PLATFORMS
-from clair3.records import TrainingRows
+from clair3.records import TrainingExamples
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = (
@@ -38,11 +38,11 @@ GOLDEN = (
 SMALL = BinFormat.of(PILEUP, "ont")
 
 
-def made_rows(count: int, form: BinFormat = SMALL, seed: int = 0, contig: str = "chr1") -> TrainingRows:
+def made_rows(count: int, form: BinFormat = SMALL, seed: int = 0, contig: str = "chr1") -> TrainingExamples:
     """Random rows of a format."""
     random = np.random.default_rng(seed)
     classes = np.stack([random.integers(0, size, count) for size in (21, 3, 33, 33)], axis=1)
-    return TrainingRows(
+    return TrainingExamples(
         random.integers(-100, 101, (count, *form.shape)).astype(form.dtype),
         labels.one_hot(classes),
         [f"{contig}:{seed * 1000 + i + 1}:{'ACG' * 11}".encode() for i in range(count)],
@@ -50,7 +50,9 @@ def made_rows(count: int, form: BinFormat = SMALL, seed: int = 0, contig: str = 
     )
 
 
-def write(path: Path, *parts: TrainingRows, form: BinFormat = SMALL, platform: str | None = "ont", **options) -> Path:
+def write(
+    path: Path, *parts: TrainingExamples, form: BinFormat = SMALL, platform: str | None = "ont", **options
+) -> Path:
     with write_bin(path, form, platform, **options) as writer:
         for part in parts:
             writer.append(part)
@@ -63,7 +65,7 @@ def whole(path: Path) -> dict[str, np.ndarray]:
         return one.rows(0, len(one), COLUMNS)
 
 
-def assert_same_rows(found: dict[str, np.ndarray], rows: TrainingRows):
+def assert_same_rows(found: dict[str, np.ndarray], rows: TrainingExamples):
     assert (found["position_matrix"] == rows.position_matrix).all() and (found["label"] == rows.label).all()
     assert found["position"].tolist() == rows.position and found["alt_info"].tolist() == rows.alt_info
 
@@ -344,7 +346,7 @@ def test_a_bin_that_fails_is_not_there(tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-sys.path[:0] = ["tests", "."]
+sys.path[:0] = ["tests/io", "tests/helpers", "."]
 from test_bins import made_rows, write
 from clair3.errors import InputError
 

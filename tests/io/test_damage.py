@@ -10,8 +10,8 @@ from tiny_genome import write_fasta, write_reads
 from clair3 import core
 from clair3.core.phasing import haplotypes
 from clair3.errors import CoreError
-from clair3.features.candidates import CandidateRule
-from clair3.features.full_alignment import RowRule, iter_realigned
+from clair3.features.candidates import CandidateOptions
+from clair3.features.full_alignment import ReadFeatureOptions, iter_realigned
 from clair3.records import PhasedSnps, Region
 
 EVERYWHERE = np.array([[0, 2**40]])
@@ -19,12 +19,12 @@ EVERYWHERE = np.array([[0, 2**40]])
 
 def pile_up(folder, bam="reads.bam"):
     with core.Source(folder / bam, folder / "ref.fa") as source:
-        return core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(), EVERYWHERE)
+        return core.pileup(source, Region("chr20", 0, 60_000), CandidateOptions(), EVERYWHERE)
 
 
 def pile_up_short_reads(folder):
     with core.Source(folder / "reads.bam", folder / "ref.fa") as source:
-        return core.pileup(source, Region("chr20", 0, 60_000), CandidateRule(scripted=True), EVERYWHERE)
+        return core.pileup(source, Region("chr20", 0, 60_000), CandidateOptions(scripted=True), EVERYWHERE)
 
 
 def tag(folder):
@@ -36,7 +36,7 @@ def tag(folder):
 
 def realign(folder):
     with core.Source(folder / "reads.bam", folder / "ref.fa") as source:
-        return list(iter_realigned(source, "chr20", np.arange(500, 60_000, 500), RowRule(rows=55)))
+        return list(iter_realigned(source, "chr20", np.arange(500, 60_000, 500), ReadFeatureOptions(rows=55)))
 
 
 WAYS = pytest.mark.parametrize("use", [pile_up, pile_up_short_reads, tag, realign])
@@ -131,7 +131,7 @@ def test_unsorted_reads(tmp_path):
         core.Source(tmp_path / "x.bam", tmp_path / "ref.fa") as source,
         pytest.raises(CoreError, match=r'x.bam chr1:1-400: is not sorted by coordinate; run "samtools sort"'),
     ):
-        core.pileup(source, Region("chr1", 0, 400), CandidateRule(), EVERYWHERE)
+        core.pileup(source, Region("chr1", 0, 400), CandidateOptions(), EVERYWHERE)
     snps = PhasedSnps(np.array([20, 130]), None, np.full(2, ord("A")), np.ones(2), np.ones(2))
     with (
         core.Source(tmp_path / "x.bam", tmp_path / "ref.fa") as source,
@@ -165,7 +165,7 @@ def test_a_damaged_reference_is_not_blamed_on_the_reads(spoilt, starts, message)
     write_reads(spoilt / "x.bam", [("chr1", start) for start in starts], lengths, index=False)
     shutil.copy(spoilt / "sorted.bam.bai", spoilt / "x.bam.bai")
     with core.Source(spoilt / "x.bam", spoilt / "ref.fa.gz") as source, pytest.raises(CoreError, match=message):
-        core.pileup(source, Region("chr1", 0, 200_000), CandidateRule(), EVERYWHERE)
+        core.pileup(source, Region("chr1", 0, 200_000), CandidateOptions(), EVERYWHERE)
 
 
 def test_cram_that_names_no_reference(shared_data):
@@ -176,7 +176,7 @@ def test_cram_that_names_no_reference(shared_data):
     found = []
     for name in ("ont.chr21.cram", "ont.bam"):
         with core.Source(folder / name, folder / "ref.fa") as source:
-            found.append(core.pileup(source, Region("chr21", 0, 40_000), CandidateRule(), EVERYWHERE))
+            found.append(core.pileup(source, Region("chr21", 0, 40_000), CandidateOptions(), EVERYWHERE))
     cram, bam = found
     np.testing.assert_array_equal(cram.columns(), bam.columns())
     np.testing.assert_array_equal(cram.pos, bam.pos)

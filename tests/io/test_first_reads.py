@@ -4,7 +4,7 @@ import pysam
 import pytest
 from tiny_genome import write_fasta, write_reads
 
-from clair3.io.inputs import examine, warn_of_linked_reads, warn_of_long_reads, warn_of_uncounted_reads
+from clair3.io.inputs import check_inputs, warn_of_linked_reads, warn_of_long_reads, warn_of_uncounted_reads
 
 PLACES = [("chr1", 10), ("chr1", 30), ("chr2", 5)]
 
@@ -17,7 +17,7 @@ def changed(folder, change):
             change(number, read)
             target.write(read)
     pysam.index(str(path))
-    return examine(path, write_fasta(folder / "ref.fa"))
+    return check_inputs(path, write_fasta(folder / "ref.fa"))
 
 
 def flag(value):

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from clair3 import core
 from clair3.errors import ClairError, ConfigError
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.io.gvcf import (
     TABLE_DEPTH,
-    BlockRule,
     Blocks,
     Cell,
+    GvcfOptions,
     cells_of_contig,
     cells_of_sites,
     letter_reader,
@@ -34,7 +34,7 @@ from clair3.io.gvcf import (
 from clair3.platforms import PLATFORMS
 from clair3.records import Region
 
-RULE, EACH = BlockRule(), BlockRule(bp_resolution=True)
+RULE, EACH = GvcfOptions(), GvcfOptions(bp_resolution=True)
 EVERYWHERE = 10**6
 """Length of a contig whose end is far away."""
 
@@ -60,7 +60,7 @@ def test_golden_sites(shared_data):
     """Equal up to the depth where v2.0.2's sum underflows and makes any site a perfect reference (G1)."""
     underflown = []
     for case in golden_cases(shared_data, "site"):
-        rule = BlockRule(case["base_err"], case["gq_bin_size"])
+        rule = GvcfOptions(case["base_err"], case["gq_bin_size"])
         pair = counts(case["n_ref"]), counts(case["n_total"])
         rows, table = look_up(*pair, rule)
         assert table[rows] == site_likelihoods(*pair, rule)
@@ -89,7 +89,7 @@ def test_site(n_ref, n_total, want):
 @given(st.integers(0, 1023), st.floats(0, 1), st.sampled_from([1e-4, 0.001, 0.01, 0.2]))
 def test_site_law(n_total, share, base_err):
     n_ref = round(share * n_total)
-    gt, gq, _, pl = plain(site_likelihoods(counts(n_ref), counts(n_total), BlockRule(base_err))[0])
+    gt, gq, _, pl = plain(site_likelihoods(counts(n_ref), counts(n_total), GvcfOptions(base_err))[0])
     assert (gt, gq, pl) == likelihoods(n_ref, n_total, base_err)
 
 
@@ -103,21 +103,21 @@ def test_look_up_is_the_computed_site(sites):
 
 @pytest.mark.parametrize("width, want", [(5, 46), (1, 50), (0, 50), (-3, 50), (100, 1)])  # G8
 def test_bins(width, want):
-    site = site_likelihoods(counts(30, 1), counts(30, 30), BlockRule(gq_bin_size=width))
+    site = site_likelihoods(counts(30, 1), counts(30, 30), GvcfOptions(gq_bin_size=width))
     assert site["binned_gq"].tolist() == [want, 0]
 
 
 @pytest.mark.parametrize("base_err", [0, 1, -0.1])
 def test_rule_is_checked(base_err):
     with pytest.raises(ConfigError, match="base_err"):
-        BlockRule(base_err)
+        GvcfOptions(base_err)
 
 
 # ---- blocks ---------------------------------------------------------------------------------------------------------
 
 
 def blocks_of(
-    sites: list[tuple], length: int, rule: BlockRule, cuts: tuple[int, ...] = (), cells: list[Cell] | None = None
+    sites: list[tuple], length: int, rule: GvcfOptions, cuts: tuple[int, ...] = (), cells: list[Cell] | None = None
 ) -> list[str]:
     """The lines of consecutive sites (1-based), fed in stretches that end at the cuts."""
     pos, letters, n_ref, n_total = zip(*sites, strict=True)
@@ -131,7 +131,7 @@ def blocks_of(
 
 def test_golden_blocks(shared_data):
     for case in golden_cases(shared_data, "block"):
-        rule = BlockRule(case["base_err"], case["gq_bin_size"], case["bp_resolution"])
+        rule = GvcfOptions(case["base_err"], case["gq_bin_size"], case["bp_resolution"])
         for cuts in ((), range(1, len(case["sites"]), 7)):
             assert blocks_of(case["sites"], case["contig_length"], rule, tuple(cuts)) == case["lines"]
 
@@ -204,7 +204,7 @@ def test_blocks_law(sites, behind, width, bp_resolution, cuts):
     length = sites[-1].pos + behind
     want = block_lines("chr1", length, sites, 0.001, width, bp_resolution)
     stretches = tuple(cut for cut in cuts if cut <= len(sites))
-    assert blocks_of(sites, length, BlockRule(0.001, width, bp_resolution), stretches) == want
+    assert blocks_of(sites, length, GvcfOptions(0.001, width, bp_resolution), stretches) == want
 
 
 def test_long_stretch_is_the_same_in_one_and_in_many():
@@ -468,8 +468,8 @@ def records(path: Path) -> list[str]:
 def gvcf_of_contig(data: Path, run: dict, contig: str, length: int, rows: list[str], stretch: int) -> list[str]:
     """The gVCF of a golden run's contig from its reads and its final variants, read in stretches."""
     options = dict(option.lstrip("-").split("=") for option in run["options"] if "=" in option)
-    rule = BlockRule(float(options.get("base_err", 0.001)), int(options.get("gq_bin_size", 5)))
-    candidates = CandidateRule(scripted=PLATFORMS[run["platform"]].short_reads)
+    rule = GvcfOptions(float(options.get("base_err", 0.001)), int(options.get("gq_bin_size", 5)))
+    candidates = CandidateOptions(scripted=PLATFORMS[run["platform"]].short_reads)
     bam, ref, nowhere = data / run["bam"], data / run["ref"], np.empty((0, 2), np.int64)
     blocks = Blocks(contig, length, cells_of_contig(length), rule)
     with core.Source(bam, ref) as source, pysam.FastaFile(str(ref)) as fasta:
@@ -538,7 +538,7 @@ def test_speed(shared_data):
     ref = shared_data / "sim" / "small" / "ref.fa"
     region = Region("chr20", 0, 300_000)
     with core.Source(shared_data / "sim" / "small" / "ont.bam", ref) as source, pysam.FastaFile(str(ref)) as fasta:
-        found = core.pileup(source, region, CandidateRule(), np.empty((0, 2), np.int64), gvcf=True).gvcf_evidence()
+        found = core.pileup(source, region, CandidateOptions(), np.empty((0, 2), np.int64), gvcf=True).gvcf_evidence()
         letters = fasta.fetch("chr20").encode()
     took = []
     for _ in range(3):

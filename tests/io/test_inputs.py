@@ -11,7 +11,7 @@ from tiny_genome import write_fasta, write_reads
 
 from clair3.errors import InputError
 from clair3.io.bam_index import read_alignment_index
-from clair3.io.inputs import examine, stay_offline
+from clair3.io.inputs import check_inputs, stay_offline
 from clair3.io.text import BGZF_EOF
 
 SKIPPED = "chr2 contig length 300 is smaller than minimum contig size 350, will skip it!"
@@ -29,12 +29,12 @@ def bam(tmp_path):
 
 
 def called(*arguments, **options):
-    return [contig.name for contig in examine(*arguments, **options).contigs]
+    return [contig.name for contig in check_inputs(*arguments, **options).contigs]
 
 
 def refused(message, *arguments, **options):
     with pytest.raises(InputError) as error:
-        examine(*arguments, **options)
+        check_inputs(*arguments, **options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -70,7 +70,7 @@ def test_selection(bam, fasta, options, expected, warning, caplog):
 
 def test_selection_by_bed_and_name(bam, fasta, tmp_path, caplog):
     (tmp_path / "x.bed").write_text("chr2\t100\t250\nchrNOT\t1\t2\n")
-    environment = examine(bam, fasta, bed=tmp_path / "x.bed")
+    environment = check_inputs(bam, fasta, bed=tmp_path / "x.bed")
     assert [contig.name for contig in environment.contigs] == ["chr2"]
     assert environment.allowed["chr2"].tolist() == [[66, 283]]
     assert warnings(caplog) == ["Contig chrNOT given but not found in reference fai file"]
@@ -81,7 +81,7 @@ def test_selection_by_bed_and_name(bam, fasta, tmp_path, caplog):
 
 def test_selection_by_sites(bam, fasta, tmp_path, caplog):
     (tmp_path / "x.vcf").write_text("#CHROM\tPOS\nchr1\t20\nchr1\t45\nchr1\t46\nchr1\t9000\n")
-    environment = examine(bam, fasta, sites=tmp_path / "x.vcf", names=["chr1"])
+    environment = check_inputs(bam, fasta, sites=tmp_path / "x.vcf", names=["chr1"])
     assert environment.allowed["chr1"].tolist() == [[19, 20], [44, 46]]
     assert warnings(caplog)[0] == "both --ctg_name and --vcf_fn provided, will only proceed contigs in intersection"
     assert "1 rows of chr1 reach beyond its end at 400 and are cut there, the first is 9000" in warnings(caplog)[1]
@@ -99,7 +99,7 @@ def test_selection_by_sites(bam, fasta, tmp_path, caplog):
 )
 def test_odd_targets_are_told(bam, fasta, tmp_path, text, warning, caplog):
     (tmp_path / "x.bed").write_text(text)
-    examine(bam, fasta, bed=tmp_path / "x.bed")
+    check_inputs(bam, fasta, bed=tmp_path / "x.bed")
     assert warning in warnings(caplog)[-1]
 
 
@@ -160,7 +160,7 @@ def test_spellings_of_the_index(tmp_path, fasta, spelling):
     bam = write_reads(tmp_path / "x.bam", PLACES, index=False)
     pysam.index(*(["-c"] if spelling.endswith("csi") else []), str(bam))
     shutil.move(tmp_path / f"x.bam{spelling[-4:]}", tmp_path / spelling)
-    assert examine(bam, fasta).alignments.index == tmp_path / spelling
+    assert check_inputs(bam, fasta).alignments.index == tmp_path / spelling
 
 
 def test_index_without_counts_is_no_reason_to_call_nothing(tmp_path, bam, fasta):
@@ -192,7 +192,7 @@ def without_counts(bai):
 
 def test_index_older_than_the_reads(bam, fasta, tmp_path, caplog):
     os.utime(tmp_path / "x.bam.bai", (1, 1))
-    examine(bam, fasta)
+    check_inputs(bam, fasta)
     assert warnings(caplog) == [
         f'{tmp_path}/x.bam.bai is older than x.bam; if the reads changed since, run "samtools index"'
     ]

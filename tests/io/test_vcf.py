@@ -9,7 +9,7 @@ import pysam
 import pytest
 
 from clair3.errors import ClairError, ConfigError, InputError
-from clair3.io.vcf import FinalRule, VcfWriter, final_filter, header, row
+from clair3.io.vcf import OutputFilter, VcfWriter, final_filter, header, row
 from clair3.records import Call
 
 CONTIGS = [("chr1", 1000), ("chr2", 500)]
@@ -83,12 +83,12 @@ def test_header_refuses_text_that_breaks_it(sample, command):
     ],
 )
 def test_quality_limit_of_the_user(record, limit, verdict):
-    assert final_filter(record, FinalRule(qual=limit)).filter == verdict
+    assert final_filter(record, OutputFilter(qual=limit)).filter == verdict
 
 
 def test_reference_calls_are_shown_on_demand():
-    assert final_filter(REFERENCE_CALL, FinalRule()) is None
-    assert final_filter(REFERENCE_CALL, FinalRule(print_ref_calls=True, qual=50)) == REFERENCE_CALL
+    assert final_filter(REFERENCE_CALL, OutputFilter()) is None
+    assert final_filter(REFERENCE_CALL, OutputFilter(print_ref_calls=True, qual=50)) == REFERENCE_CALL
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_reference_calls_are_shown_on_demand():
 def test_haploid_modes(genotype, alts, precise, sensitive):
     record = call(genotype=genotype, alts=alts, likelihoods=(1, 2, 3))
     for mode, want in (("precise", precise), ("sensitive", sensitive)):
-        got = final_filter(record, FinalRule(print_ref_calls=True, haploid=mode))
+        got = final_filter(record, OutputFilter(print_ref_calls=True, haploid=mode))
         assert (got and got.genotype) == want
         assert got is None or got.likelihoods == (1, 2, 3)
 
@@ -111,7 +111,7 @@ def test_haploid_modes(genotype, alts, precise, sensitive):
 @pytest.mark.parametrize("rule", [{"qual": -1}, {"haploid": "both"}])
 def test_final_rule_is_checked(rule):
     with pytest.raises(ConfigError):
-        FinalRule(**rule)
+        OutputFilter(**rule)
 
 
 def writer(path, contigs=CONTIGS) -> VcfWriter:

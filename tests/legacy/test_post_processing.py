@@ -21,7 +21,7 @@ def deletion(start=40, end=60, qual="33.333", kind="PASS", alt="<DEL>"):
     return f"c\t{start}\t.\tN\t{alt}\t{qual}\t{kind}\tSVTYPE=DEL;END={end}\n"
 
 
-def rows_of(path):
+def load_rows(path):
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()
     assert path.with_name(f"{path.name}.tbi").is_file()
     return [line for line in lines if line[0] == "#"], [line for line in lines if line[0] != "#"]
@@ -38,7 +38,7 @@ def tool(tmp_path):
                 options = (*options, f"--sv_{kind}_input={tmp_path / f'sv.{kind}'}")
         files = (f"--bam_fn={tmp_path / 'reads.bam'}", f"--clair3_vcf_input={tmp_path / 'calls.vcf'}")
         clair3([name, *files, f"--vcf_output={tmp_path / 'out.vcf'}", *options])
-        return rows_of(tmp_path / "out.vcf.gz")
+        return load_rows(tmp_path / "out.vcf.gz")
 
     return run
 

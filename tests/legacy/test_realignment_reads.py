@@ -21,7 +21,7 @@ from clair3.cli.main import main
 from clair3.core.realignment import write_realigned
 from clair3.errors import ClairError
 from clair3.io.fasta import read_reference
-from clair3.legacy.realign_reads import part_of, realign_reads
+from clair3.legacy.realign_reads import parse_part, realign_reads
 from clair3.records import Region
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,7 +236,7 @@ import numpy as np
 from clair3 import core
 from clair3.core.realignment import write_realigned
 from clair3.core.short_reads import iter_short_reads
-from clair3.features.full_alignment import RowRule, bins_of
+from clair3.features.full_alignment import ReadFeatureOptions, realignment_bins
 from clair3.records import Region
 
 bam, fasta, stream, *places = sys.argv[1:]
@@ -245,9 +245,9 @@ def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 
 def realign(pos):
-    bins = bins_of(np.array(pos, np.int64))
+    bins = realignment_bins(np.array(pos, np.int64))
     if stream == "features":
-        rule = RowRule(55, haplotype_tags=True, min_coverage=2)
+        rule = ReadFeatureOptions(55, haplotype_tags=True, min_coverage=2)
         return sum(len(part) for part in iter_short_reads(source, "chr1", bins, rule))
     write_realigned(source, Region("chr1", pos[0], pos[-1] + 1), bins, Path(bam).with_name("realigned.bam"))
     return len(pos)
@@ -315,7 +315,7 @@ def test_door_takes_the_reads_of_candidates(tmp_path):
     folder, regions = PARITY / "reads", tmp_path / "candidates"
     regions.write_text("chr20\t5\t39\nchr21\t8000\t8034\nchr21\t5000\t5034\n")
     files = folder / "ilmn.bam", folder / "ref.fa"
-    assert part_of(read_reference(files[1]), "chr21", None, None, regions)[0] == Region("chr21", 5000, 8035)  # A.10
+    assert parse_part(read_reference(files[1]), "chr21", None, None, regions)[0] == Region("chr21", 5000, 8035)  # A.10
     realign_reads(*files, "chr21", tmp_path / "some.bam", candidates=regions)
     found = list(pysam.AlignmentFile(str(tmp_path / "some.bam")))
     assert found and len(found) < 200
@@ -361,5 +361,5 @@ def test_damage_fails_and_leaves_no_file(tmp_path):
 def test_cancelled(tmp_path):
     folder, flag = PARITY / "reads", core.CancelFlag()
     flag.set()
-    with core.Source(folder / "ilmn.bam", folder / "ref.fa") as source, pytest.raises(core.Cancelled):
+    with core.Source(folder / "ilmn.bam", folder / "ref.fa") as source, pytest.raises(core.CancelledError):
         write_realigned(source, Region("chr21", 0, 40_000), None, tmp_path / "out.bam", cancel=flag)

@@ -65,7 +65,7 @@ def haplotype(read: Read, ref: str, snps: Iterable[PhasedSnp] | None) -> int:
     votes: Counter = Counter()
     ops = parse_cigar(read.cigar)
     for met in meetings(ops, read.pos, snps):
-        allele = allele_of(read.seq, ops, met, ref)
+        allele = site_allele(read.seq, ops, met, ref)
         if allele is not None:
             votes[met.snp.phase_set] += 1 if allele == met.snp.hap else -1
     most, least = max([0, *votes.values()]), min([0, *votes.values()])
@@ -90,7 +90,7 @@ def meetings(ops: Ops, start: int, snps: Iterable[PhasedSnp]) -> Iterator[Meetin
         y += length if op in "M=XIS" else 0
 
 
-def allele_of(seq: str, ops: Ops, met: Meeting, ref: str) -> int | None:
+def site_allele(seq: str, ops: Ops, met: Meeting, ref: str) -> int | None:
     """The allele that the read is nearer to, 1 (REF) or 2 (ALT); None if it is as near to both (C.3).
 
     Where the ops claim bases beyond the contig (an N ends the walk early), the window is cut at its ends.

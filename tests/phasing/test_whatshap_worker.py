@@ -19,8 +19,8 @@ from clair3.core.phasing import phase_alleles
 from clair3.phasing import whatshap_worker
 from clair3.phasing.phasers import PhasingError, WhatsHap, WhatsHapSolver, find_whatshap, open_whatshap
 from clair3.phasing.whatshap_reads import PhaseAlleles, iter_templates
-from clair3.phasing.whatshap_worker import NotThis, read_snps
-from clair3.phasing.worker_pool import Coprocesses, Ended
+from clair3.phasing.whatshap_worker import UnsupportedVcfError, read_snps
+from clair3.phasing.worker_pool import WorkerDiedError, WorkerPool
 from clair3.util.process import run_program
 
 RUNS = ("hifi_default", "deep_ont", "real_ont_hac5", "ont_cram")
@@ -133,7 +133,7 @@ def snp_row(pos=5, ref="A", alt="G", keys="GT:DP", sample="0/1:9", contig="c1"):
 def test_files_that_are_not_for_the_solver(tmp_path, rows):
     path = tmp_path / "given.vcf"
     path.write_text("##fileformat=VCFv4.2\n" + snp_row(2) + rows)
-    with pytest.raises(NotThis):
+    with pytest.raises(UnsupportedVcfError):
         read_snps(path, "c1")
 
 
@@ -239,7 +239,7 @@ CRASHES = [
 @pytest.mark.parametrize("text, message", CRASHES)
 def test_a_crash_is_an_error(odd, tmp_path, text, message):
     bam, reference, given, _ = odd
-    workers = Coprocesses(helper(tmp_path, text))
+    workers = WorkerPool(helper(tmp_path, text))
     whatshap = WhatsHapSolver(WhatsHap(("false",), bam, reference), workers)
     for _ in range(2):  # each contig gets a process
         with pytest.raises(PhasingError, match=f"^phasing of c1 failed, {message}"):
@@ -258,7 +258,7 @@ def wait_until(condition, seconds: float = 10) -> None:
 
 
 def test_helpers_are_used_again_and_end(tmp_path):
-    helpers = Coprocesses(helper(tmp_path, ECHO))
+    helpers = WorkerPool(helper(tmp_path, ECHO))
     answers = [helpers.ask(f"task {i}").split(" ", 1) for i in range(3)]
     assert [answer[1] for answer in answers] == ["task 0", "task 1", "task 2"]
     (pid,) = {int(answer[0]) for answer in answers}
@@ -274,19 +274,21 @@ def test_helpers_are_used_again_and_end(tmp_path):
 
 
 def test_cancelling_ends_a_helper(tmp_path):
-    helpers, asked = Coprocesses(helper(tmp_path, "time.sleep(60)")), []
+    helpers, asked = WorkerPool(helper(tmp_path, "time.sleep(60)")), []
     began = time.monotonic()
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(WorkerDiedError) as ended:
         helpers.ask("x", lambda: asked.append(1) or len(asked) > 2)
     assert ended.value.code == -signal.SIGKILL and time.monotonic() - began < 10
 
 
 def test_a_worker_ends_with_a_killed_run(tmp_path):
     """Also while a library keeps the interpreter to itself, as the solver does for minutes."""
-    busy = "import ctypes\nend_with(pipe)\nsys.stdout.write(f'{os.getpid()}\\n'); sys.stdout.flush()\n"
-    argv = helper(tmp_path, f"sys.path.insert(0, {str(ROOT)!r})\nfrom clair3.core.lifeline import end_with\n{busy}")
+    busy = "import ctypes\nexit_with_parent(pipe)\nsys.stdout.write(f'{os.getpid()}\\n'); sys.stdout.flush()\n"
+    argv = helper(
+        tmp_path, f"sys.path.insert(0, {str(ROOT)!r})\nfrom clair3.core.parent_watchdog import exit_with_parent\n{busy}"
+    )
     Path(argv[1]).write_text(Path(argv[1]).read_text() + "ctypes.PyDLL(None).sleep(60)\n")
-    run = "import sys\nfrom clair3.phasing.worker_pool import Coprocess\none = Coprocess(sys.argv[1:])\n"
+    run = "import sys\nfrom clair3.phasing.worker_pool import WorkerProcess\none = WorkerProcess(sys.argv[1:])\n"
     run += "print(one.process.stdout.readline().decode(), flush=True)\nsys.stdin.read()\n"
     parent = subprocess.Popen(
         [sys.executable, "-c", run, *argv], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -29,9 +29,9 @@ from clair3.simulate.genome import decode, encode, make_sequence, read_contigs, 
 from clair3.simulate.haplotypes import fitting, haplotype, read_variants, to_reference
 from clair3.simulate.profile import STATES, check_profile, kmer_code, kmer_text, profile_text, read_profile
 from clair3.simulate.profile_choice import FOLDER, draw_profile, load, varied
-from clair3.simulate.read_plan import ReadRule, unique_places
+from clair3.simulate.read_plan import ReadOptions, unique_places
 from clair3.simulate.reads import simulate_reads
-from clair3.simulate.variants import Drawer, Variant, VariantRule, left_aligned
+from clair3.simulate.variants import Drawer, Variant, VariantOptions, left_aligned
 
 ROOT = Path(__file__).resolve().parents[2]
 PLATFORM_NAMES = ("ont", "hifi", "ilmn")
@@ -58,7 +58,7 @@ def reads(genome, tmp_path_factory) -> dict[str, Path]:
         if platform == "ont":
             profile = replace(profile, chimeras=0.2, junk=[0.2, 60.0])
         made[platform] = folder / f"{platform}.bam"
-        rule = ReadRule(depth=12, tagged=0.8, wrong=0.0, moves=platform == "ont", **NO_STRANGERS)
+        rule = ReadOptions(depth=12, tagged=0.8, wrong=0.0, moves=platform == "ont", **NO_STRANGERS)
         simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", made[platform], profile, rule, seed=3)
     return made
 
@@ -150,7 +150,7 @@ def test_genotypes_without_phase_get_one(tmp_path):
 @settings(max_examples=15)
 def test_variants_do_not_touch(seed, size):
     rng = np.random.default_rng(seed)
-    drawer = Drawer(rng, rng.integers(0, 3, size).astype(np.uint8), VariantRule(density=(0.03, 0.05)))
+    drawer = Drawer(rng, rng.integers(0, 3, size).astype(np.uint8), VariantOptions(density=(0.03, 0.05)))
     drawer.draw()
     ends = [variant.end for variant in drawer.found]
     assert all(variant.pos >= end for variant, end in zip(drawer.found[1:], ends, strict=False))
@@ -181,7 +181,7 @@ def test_neighbouring_snps_are_records_of_their_own(genome):
 def test_three_neighbouring_snps_are_rare():
     """As in HG002, where they are 3 of 116; the realigner of short reads shows many as an insertion and a deletion."""
     rng = np.random.default_rng(1)
-    rule = VariantRule(density=(0.01, 0.01), indels=0, mnps=1)
+    rule = VariantOptions(density=(0.01, 0.01), indels=0, mnps=1)
     drawer = Drawer(rng, rng.integers(0, 4, 300_000).astype(np.uint8), rule)
     drawer.draw()
     sizes = np.bincount([len(one.ref) for one in drawer.found])
@@ -228,7 +228,7 @@ def test_short_repeats():
 def test_reads_without_errors_spell_the_copies(genome, copies, tmp_path, platform):
     profile = load(platform, platform, np.random.default_rng(0))
     bam = tmp_path / "reads.bam"
-    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadRule(4, error_free=True), seed=2)
+    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadOptions(4, error_free=True), seed=2)
     numbers = Counter()
     for read in aligned(bam):
         copy = int(read.query_name[-1]) - 1
@@ -314,12 +314,12 @@ def test_the_same_bytes_for_any_number_of_threads(genome, tmp_path, platform):
     made = []
     for threads in (1, 3):
         bam = tmp_path / f"{threads}.bam"
-        rule = ReadRule(15, tagged=0.5)
+        rule = ReadOptions(15, tagged=0.5)
         simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, rule, seed=6, threads=threads)
         made.append((bam.read_bytes(), Path(f"{bam}.bai").read_bytes()))
     assert made[0] == made[1]
     other = tmp_path / "other.bam"
-    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", other, profile, ReadRule(15, tagged=0.5), seed=7)
+    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", other, profile, ReadOptions(15, tagged=0.5), seed=7)
     assert other.read_bytes() != made[0][0]
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".bai"] * 3 + [".bam"] * 3
 
@@ -336,7 +336,12 @@ def test_contexts_err_on_their_own_strand(tmp_path):
         spread=[1.0, 1.0], context={"ACGTCA": [2000.0, 1.0, 1.0]},
     )  # fmt: skip
     simulate_reads(
-        tmp_path / "ref.fa", tmp_path / "truth.vcf", tmp_path / "r.bam", profile, ReadRule(30, **NO_STRANGERS), seed=1
+        tmp_path / "ref.fa",
+        tmp_path / "truth.vcf",
+        tmp_path / "r.bam",
+        profile,
+        ReadOptions(30, **NO_STRANGERS),
+        seed=1,
     )
     _, _, codes = next(read_contigs(tmp_path / "ref.fa"))
     sites, seen = [kmers == kmer_code("ACGTCA") for kmers in contexts(codes)], Counter()
@@ -355,7 +360,7 @@ def test_contexts_err_on_their_own_strand(tmp_path):
 
 def with_strangers(genome, bam: Path, platform: str, **shares) -> Path:
     profile = replace(load(platform, platform, np.random.default_rng(0)), junk=[0.0, 0.0], spread=[1.0, 1.0])
-    rule = ReadRule(20, tagged=1.0, wrong=0.0, **(NO_STRANGERS | shares))
+    rule = ReadOptions(20, tagged=1.0, wrong=0.0, **(NO_STRANGERS | shares))
     simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, rule, seed=4)
     return bam
 
@@ -426,7 +431,12 @@ def test_reads_of_one_direction_show_the_same_wrong_base_at_a_site(tmp_path):
         tract=[[0.0, 0.0]] * 65, spread=[1.0, 1.0], context={}, sites=[[0.005, 0.2], [0.002, 0.5]],
     )  # fmt: skip
     simulate_reads(
-        tmp_path / "ref.fa", tmp_path / "truth.vcf", tmp_path / "r.bam", profile, ReadRule(40, **NO_STRANGERS), seed=1
+        tmp_path / "ref.fa",
+        tmp_path / "truth.vcf",
+        tmp_path / "r.bam",
+        profile,
+        ReadOptions(40, **NO_STRANGERS),
+        seed=1,
     )
     _, _, codes = next(read_contigs(tmp_path / "ref.fa"))
     wrong, depth = np.zeros((2, 4, len(codes)), int), np.zeros((2, len(codes)), int)
@@ -477,7 +487,7 @@ def test_what_is_learned_is_what_was_asked(tmp_path, platform):
         run_factors=[[1, 1]] * 3,
     )
     bam, truth = tmp_path / "reads.bam", tmp_path / "truth.vcf.gz"
-    simulate_reads(tmp_path / "ref.fa", truth, bam, asked, ReadRule(30, **NO_STRANGERS), seed=1, threads=2)
+    simulate_reads(tmp_path / "ref.fa", truth, bam, asked, ReadOptions(30, **NO_STRANGERS), seed=1, threads=2)
     counts, facts = count(bam, tmp_path / "ref.fa", str(truth), None, 1e9)
     found = estimate(platform, counts, facts)
     assert found.mean_length == pytest.approx(asked.mean_length, rel=0.06)
@@ -559,7 +569,7 @@ def test_a_trained_model_calls_simulated_reads(genome, tmp_path):
     """The golden model has never seen this profile; that it finds most variants says the reads make sense."""
     bam, calls = tmp_path / "ont.bam", tmp_path / "out"
     profile = load("ont", "ont", np.random.default_rng(0))
-    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadRule(30), seed=8)
+    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadOptions(30), seed=8)
     files = (f"--bam_fn={bam}", f"--ref_fn={genome / 'ref.fa'}", f"--output={calls}", "--platform=ont", "--threads=1")
     done = clair3("run", *files, f"--model_path={PARITY / 'models' / 'ont'}")
     assert done.returncode == 0, done.stderr

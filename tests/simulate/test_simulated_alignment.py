@@ -11,9 +11,9 @@ import pytest
 from program import clair3
 from simulated import make_genome
 
-from clair3.simulate.aligner import error_rate, fastq_of, preset
+from clair3.simulate.aligner import error_rate, iter_fastq, preset
 from clair3.simulate.profile_choice import load
-from clair3.simulate.read_plan import ReadRule
+from clair3.simulate.read_plan import ReadOptions
 from clair3.simulate.reads import simulate_reads
 
 needs_minimap2 = pytest.mark.skipif(not shutil.which("minimap2"), reason="minimap2 is not installed")
@@ -84,8 +84,8 @@ def test_presets():
 
 def test_fastq_holds_reads_as_sequenced(genome, tmp_path):
     profile = load("ilmn", "ilmn", np.random.default_rng(0))
-    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", tmp_path / "r.bam", profile, ReadRule(2), seed=1)
-    lines = "".join(fastq_of(tmp_path / "r.bam")).splitlines()
+    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", tmp_path / "r.bam", profile, ReadOptions(2), seed=1)
+    lines = "".join(iter_fastq(tmp_path / "r.bam")).splitlines()
     names = [line.split("\t")[0][1:] for line in lines[::4]]
     assert len(names) > 100 and names[::2] == names[1::2] and len(set(names)) == len(names) // 2  # mates follow
     assert all(len(one) == len(two) for one, two in zip(lines[1::4], lines[3::4], strict=True))

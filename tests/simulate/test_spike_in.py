@@ -17,13 +17,13 @@ from clair3.cli import simulate
 from clair3.cli.arguments import make_parser
 from clair3.errors import ClairError
 from clair3.simulate.profile_choice import load
-from clair3.simulate.read_edits import Change, Moves, ReadEdit, change_of
-from clair3.simulate.read_plan import ReadRule
+from clair3.simulate.read_edits import Change, Moves, ReadEdit, parse_change
+from clair3.simulate.read_plan import ReadOptions
 from clair3.simulate.reads import simulate_reads
-from clair3.simulate.spike_in import Sample, SpikeRule, Wanted, spike
-from clair3.simulate.variants import VariantRule
+from clair3.simulate.spike_in import Sample, SpikeOptions, Wanted, spike
+from clair3.simulate.variants import VariantOptions
 
-DENSE = VariantRule(density=(0.004, 0.006), indels=0.5, structural=0)
+DENSE = VariantOptions(density=(0.004, 0.006), indels=0.5, structural=0)
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,16 @@ def genome(tmp_path_factory) -> Path:
 def reads_of(genome: Path, folder: Path, platform: str, **rule) -> Path:
     profile = load(platform, platform, np.random.default_rng(0))
     bam = folder / f"{platform}.bam"
-    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadRule(**rule, **NO_STRANGERS), seed=3)
+    simulate_reads(
+        genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadOptions(**rule, **NO_STRANGERS), seed=3
+    )
     return bam
 
 
 def spiked(genome: Path, bam: Path, folder: Path, truth: bool = True, seed: int = 1) -> int:
     folder.mkdir()
     files = (genome / "truth.vcf.gz", genome / "confident.bed") if truth else (None, None)
-    return spike(Sample(bam, genome / "ref.fa", *files), Wanted(drawn=DENSE), folder, SpikeRule(), seed)
+    return spike(Sample(bam, genome / "ref.fa", *files), Wanted(drawn=DENSE), folder, SpikeOptions(), seed)
 
 
 @pytest.mark.parametrize("platform", ["hifi", "ilmn"])
@@ -121,9 +123,9 @@ def test_the_truth_holds_old_and_new(genome, tmp_path):
     assert len(first) == number < len(new)
     for record in new:
         assert record.samples[0].phased
-        assert all(abs(pos - record.pos) > SpikeRule.gap for name, pos in own if name == record.chrom)
+        assert all(abs(pos - record.pos) > SpikeOptions.gap for name, pos in own if name == record.chrom)
     for one, other in pairwise(first):
-        assert one.chrom != other.chrom or other.start - one.stop >= SpikeRule.gap - 1
+        assert one.chrom != other.chrom or other.start - one.stop >= SpikeOptions.gap - 1
     regions = (genome / "confident.bed").read_text().split()
     assert (tmp_path / "out" / "confident.bed").read_text().split() == regions
 
@@ -213,7 +215,7 @@ REF = "GATTACACACACGTTTTTTGCATCGA"
 )
 def test_changes_are_left_aligned(pos, ref, alt, change):
     assert REF[pos : pos + len(ref)] == ref
-    assert change_of(REF, pos, ref, alt) == change
+    assert parse_change(REF, pos, ref, alt) == change
 
 
 def read_of(seq: str, cigar: str, pos: int = 0, reverse: bool = False, **tags) -> pysam.AlignedSegment:
@@ -295,7 +297,7 @@ def test_an_edited_read_spells_its_copy(seed):
     read = read_of(seq, "".join(f"{size}{'MID'[kind]}" for kind, size in cigar), 10)
     pos, size = rng.randint(12, len(text) - 20), rng.randint(1, 3)
     ref, alt = rng.choice(((text[pos : pos + size + 1], text[pos]), (text[pos], text[pos] + rng.choice("ACGT") * size)))
-    change = change_of(text, pos, ref, alt)
+    change = parse_change(text, pos, ref, alt)
     edit = ReadEdit(read, text.encode())
     end, shift = edit.end, edit.place(change)
     if shift is None:

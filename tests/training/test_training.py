@@ -14,10 +14,10 @@ import torch
 from program import ROOT
 from training_bins import write_bin
 
-from clair3.cli.arguments import Terminated, make_parser
+from clair3.cli.arguments import TerminatedError, make_parser
 from clair3.errors import ConfigError, InputError
 from clair3.genotype.decode import quality
-from clair3.genotype.labels import classes_of
+from clair3.genotype.labels import labels_to_classes
 from clair3.inference.checkpoint import load_model, read_checkpoint, save_model
 from clair3.io.bins import Bin
 from clair3.model import random_model
@@ -394,7 +394,7 @@ def test_infinite_gradients_are_left_out_and_then_end_the_run(few, training_conf
     before = {key: value.clone() for key, value in network.state_dict().items()}
     monkeypatch.setattr(loop, "head_losses", lambda logits, *_: torch.stack([x.sum() for x in logits]) * float("nan"))
     with pytest.raises(InputError, match="20 steps in a row"):
-        one.train(one.batches_of(0))
+        one.train(one.plan_epoch(0))
     assert same(before, network.state_dict())
     assert "gradient not finite" in caplog.text
 
@@ -429,12 +429,12 @@ def test_processes_end_with_the_run_that_started_them(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed.sys, "executable", str(launcher))
 
     def terminate(*_):
-        raise Terminated
+        raise TerminatedError
 
     before = signal.signal(signal.SIGALRM, terminate)
     signal.setitimer(signal.ITIMER_REAL, 1)
     try:
-        with pytest.raises(Terminated):
+        with pytest.raises(TerminatedError):
             distributed.launch(2, [])
     finally:
         signal.signal(signal.SIGALRM, before)
@@ -457,7 +457,7 @@ def test_each_process_has_a_gpu_of_its_own():
 
 WORKER = """
 import sys, torch
-sys.path[:0] = ["tests"]
+sys.path[:0] = ["tests/training", "tests/helpers"]
 from pathlib import Path
 from clair3.training.trainer.config import TrainingConfig
 from clair3.training.trainer.distributed import join, leave
@@ -473,7 +473,7 @@ config = TrainingConfig(platform="hifi", bins=folder / "bins", prefix=folder / "
 torch.manual_seed(1)
 network = make_network(config)
 one = trainer(config, folder / "bins", ranks, network)
-figures = one.train(one.batches_of(0))
+figures = one.train(one.plan_epoch(0))
 torch.save([network.state_dict(), figures], folder / f"ranks{ranks.count}.{ranks.rank}.pt")
 leave(ranks)
 """
@@ -521,8 +521,8 @@ def test_classes_of_labels():
     labels = np.zeros((2, 90), np.int8)
     labels[0, [3, 21 + 2, 24 + 16, 57 + 20]] = 1
     labels[1, [20, 21, 24, 57 + 32]] = 1
-    assert classes_of(labels, 4).tolist() == [[3, 2, 16, 20], [20, 0, 0, 32]]
-    assert classes_of(labels, 2).tolist() == [[3, 2], [20, 0]]
+    assert labels_to_classes(labels, 4).tolist() == [[3, 2, 16, 20], [20, 0, 0, 32]]
+    assert labels_to_classes(labels, 2).tolist() == [[3, 2], [20, 0]]
 
 
 def test_rows_in_memory_are_the_rows(few):

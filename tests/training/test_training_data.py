@@ -19,8 +19,8 @@ from clair3 import core
 from clair3.calling.selection import cut_blocks
 from clair3.cli.main import main as clair3
 from clair3.errors import ConfigError
-from clair3.features.candidates import CandidateRule
-from clair3.features.full_alignment import RowRule
+from clair3.features.candidates import CandidateOptions
+from clair3.features.full_alignment import ReadFeatureOptions
 from clair3.genotype import labels
 from clair3.io.bins import COLUMNS, Bin
 from clair3.io.candidate_files import read_candidates
@@ -67,13 +67,13 @@ def start(name: str, reads: Path, made: Path, output: Path, *options) -> dict[st
         return one.rows(0, len(one), COLUMNS)
 
 
-def pos_of(rows: dict[str, np.ndarray]) -> np.ndarray:
+def record_pos(rows: dict[str, np.ndarray]) -> np.ndarray:
     """0-based positions of rows."""
     return np.array([int(text.split(b":")[1]) - 1 for text in rows["position"].tolist()], np.int64)
 
 
 def by_position(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    order = np.argsort(pos_of(rows), kind="stable")
+    order = np.argsort(record_pos(rows), kind="stable")
     return {name: values[order] for name, values in rows.items()}
 
 
@@ -96,10 +96,10 @@ def pileup_bin(sample_reads, made) -> dict[str, np.ndarray]:
 
 def test_pileup_rows_are_those_of_calling_with_labels(pileup_bin, sample_reads, made):
     rows, truth = by_position(pileup_bin), truth_of(made)
-    pos = pos_of(rows)
+    pos = record_pos(rows)
     allowed = np.array([[1000, 20_000], [25_000, 59_000]])
     with core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source:
-        found = core.pileup(source, Region(CONTIG, 0, LENGTH), CandidateRule(), allowed)
+        found = core.pileup(source, Region(CONTIG, 0, LENGTH), CandidateOptions(), allowed)
         batch = found.batch()
     kept = np.isin(batch.pos, pos)
     assert (batch.pos[kept] == pos).all() and (batch.tensors[kept] == rows["position_matrix"]).all()
@@ -113,7 +113,7 @@ def test_pileup_rows_are_those_of_calling_with_labels(pileup_bin, sample_reads, 
             )
     variant = labels.is_variant(rows["label"])
     assert set(pos[variant].tolist()) == truth.keys() & set(pos.tolist()) and variant.sum() > 40
-    for at, classes in zip(pos.tolist(), labels.classes_of(rows["label"]).tolist(), strict=True):
+    for at, classes in zip(pos.tolist(), labels.labels_to_classes(rows["label"]).tolist(), strict=True):
         _, _, ref, alt, *genotype = truth.get(at, "- - - - 0 0").split()
         change = len(alt) - len(ref)
         lengths = [0 if number == "0" else change for number in genotype]
@@ -172,17 +172,17 @@ def test_sampling_and_order_repeat_with_the_seed(pileup_bin, sample_reads, made,
 
 
 def test_positions_and_ranges_that_are_asked_for(pileup_bin, sample_reads, made, tmp_path):
-    pos = pos_of(by_position(pileup_bin))
+    pos = record_pos(by_position(pileup_bin))
     options = (*PILEUP_OPTIONS, f"--bed_fn={made / 'bed'}")
     span = (*options, "--ctgStart=2001", "--ctgEnd=9000")
     span = start("CreateTrainingTensorDirect", sample_reads, made, tmp_path / "span", *span)
-    assert sorted(pos_of(span).tolist()) == pos[(pos >= 2000) & (pos < 9000)].tolist()
+    assert sorted(record_pos(span).tolist()) == pos[(pos >= 2000) & (pos < 9000)].tolist()
     wanted = [int(pos[3]), int(pos[40]), int(pos[40]) + 1]
     (tmp_path / "vcf").write_text("".join(f"{CONTIG}\t{at + 1}\n" for at in wanted))
     sites = start(
         "CreateTrainingTensor", sample_reads, made, tmp_path / "bin", *options, f"--vcf_fn={tmp_path / 'vcf'}"
     )
-    assert sorted(pos_of(sites).tolist()) == sorted(set(wanted) & set(pos.tolist()))
+    assert sorted(record_pos(sites).tolist()) == sorted(set(wanted) & set(pos.tolist()))
 
 
 def test_a_part_without_candidates_is_an_empty_bin(sample_reads, made, tmp_path):
@@ -202,12 +202,12 @@ def full_alignment(reads: Path, made: Path, output: Path, *options, name: str = 
 def test_full_alignment_rows_are_those_of_calling(sample_reads, made, tmp_path):
     rows = full_alignment(sample_reads, made, tmp_path / "bin", f"--phased_vcf_fn={made / 'phased.vcf'}")
     rows = by_position(rows)
-    pos = pos_of(rows)
+    pos = record_pos(rows)
     assert len(set(pos.tolist())) == len(pos) and len(pos) > 150
     every = np.array(sorted({*truth_of(made), *range(700, 58_000, 500)}))
     snps = read_phased(made / "phased.vcf", CONTIG, heterozygous=True)
     with core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source:
-        batch = core.full_alignment(source, CONTIG, every, RowRule(89), snps).batch()
+        batch = core.full_alignment(source, CONTIG, every, ReadFeatureOptions(89), snps).batch()
     kept = np.isin(every, pos)
     assert (batch.tensors[kept] == rows["position_matrix"]).all() and rows["position_matrix"].dtype == np.int8
     assert set(every[~kept].tolist()) <= truth_of(made).keys()
@@ -241,7 +241,7 @@ def test_haplotypes_of_the_reads_tags(sample_reads, made, tmp_path, caplog):
     snps = read_phased(made / "phased.vcf", CONTIG, heterozygous=True)
     every = np.arange(0, LENGTH, 20)
     with core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source:
-        haplotypes = iter(core.full_alignment(source, CONTIG, every, RowRule(89), snps).haplotypes.tolist())
+        haplotypes = iter(core.full_alignment(source, CONTIG, every, ReadFeatureOptions(89), snps).haplotypes.tolist())
     (tmp_path / "ref.fa").symlink_to(sample_reads / "ref.fa")
     (tmp_path / "ref.fa.fai").symlink_to(sample_reads / "ref.fa.fai")
     with (
@@ -283,8 +283,8 @@ def test_full_alignment_candidates_by_the_rule_of_pileup(pileup_bin, sample_read
     """Without a file of candidates they are those of the pileup; also as text."""
     options = ("--indel_min_af=0.15", "--snp_min_af=0.08", f"--bed_fn={made / 'bed'}", "--ctgStart=1", "--ctgEnd=9000")
     rows = start("CreateTrainingTensorDirect", sample_reads, made, tmp_path / "bin", *options)
-    expected = pos_of(pileup_bin)
-    missing = set(expected[expected < 9000].tolist()) ^ set(pos_of(rows).tolist())
+    expected = record_pos(pileup_bin)
+    missing = set(expected[expected < 9000].tolist()) ^ set(record_pos(rows).tolist())
     assert missing <= truth_of(made).keys() and len(missing) < 3  # insertions are told from each other differently
     text = tmp_path / "tensors"
     files = [f"--bam_fn={sample_reads / 'reads.bam'}", f"--ref_fn={sample_reads / 'ref.fa'}", f"--ctgName={CONTIG}"]
@@ -331,7 +331,7 @@ def check_golden(folder: Path, golden, least: float):
     of true variants that no read shows."""
     with Bin(folder / "bin") as one:
         rows = by_position(one.rows(0, len(one), COLUMNS))
-    pos = pos_of(rows)
+    pos = record_pos(rows)
     kept = np.isin(golden["position"] - 1, pos)
     inside = np.isin(pos + 1, golden["position"])
     assert kept.sum() == inside.sum() >= least * len(golden["position"]) and inside.mean() > 0.99
@@ -438,7 +438,7 @@ def test_golden_bins_are_made_again_from_text(name, options, shared_data, tmp_pa
     texts = [b"\t".join(pair).decode() for pair in zip(golden["position"], golden["alt_info"], strict=True)]
     truth, found = [], []
     for tensor, classes, text in zip(
-        golden["position_matrix"], labels.classes_of(golden["label"]).tolist(), texts, strict=True
+        golden["position_matrix"], labels.labels_to_classes(golden["label"]).tolist(), texts, strict=True
     ):
         contig, pos, window = text.split("\t")[0].split(":")
         if classes[1]:

@@ -12,7 +12,7 @@ from clair3.errors import ConfigError, InputError
 from clair3.genotype import classes, labels
 from clair3.legacy import tensor_text
 from clair3.legacy.tensor_text import find_files, iter_lines, read_files, read_tensors
-from clair3.records import TrainingRows
+from clair3.records import TrainingExamples
 from clair3.training.data.examples import Candidates, RowPicker, Tally, gather, labelled
 from clair3.training.data.truth import Truth, TruthSet
 
@@ -26,12 +26,12 @@ def candidates(*sites: tuple[int, str, str], contig: str = "chr1") -> Candidates
     return Candidates(contig, np.array(pos), [WINDOW.format(letter) for letter in letters], tensors, list(alt_info))
 
 
-def rows_at(*places: tuple[str, bool], seed: int = 0) -> TrainingRows:
+def rows_at(*places: tuple[str, bool], seed: int = 0) -> TrainingExamples:
     """Rows from (contig:position, is a variant)."""
     classes = np.array([[0, 2 if variant else 0, 16, 16] for _, variant in places], np.int64).reshape(-1, 4)
     tensors = np.random.default_rng(seed).integers(0, 9, (len(places), 33, 18)).astype(np.int32)
     texts = [f"{place}:{WINDOW.format('A')}".encode() for place, _ in places]
-    return TrainingRows(tensors, labels.one_hot(classes), texts, [b"3-" + place.encode() for place, _ in places])
+    return TrainingExamples(tensors, labels.one_hot(classes), texts, [b"3-" + place.encode() for place, _ in places])
 
 
 # Labels of candidates
@@ -53,7 +53,7 @@ def test_which_candidates_become_rows_and_with_which_label():
     )
     tally = Tally()
     rows = labelled(found, truth, tally)
-    names = [(classes.LABELS[pair], zygosity) for pair, zygosity, *_ in labels.classes_of(rows.label).tolist()]
+    names = [(classes.LABELS[pair], zygosity) for pair, zygosity, *_ in labels.labels_to_classes(rows.label).tolist()]
     assert names == [("CC", 0), ("GG", 1), ("ADel", 2)]
     assert [text.split(b":")[1] for text in rows.position] == [b"11", b"21", b"51"]
     assert rows.position[1] == f"chr1:21:{WINDOW.format('A')}".encode() and rows.alt_info[2] == b"9-DT 1 RA 8"
@@ -71,7 +71,7 @@ def test_each_tensor_is_judged_by_its_own_reads():
 # Which rows, in which order
 
 
-def picked(picker: RowPicker, *parts: TrainingRows) -> list[str]:
+def picked(picker: RowPicker, *parts: TrainingExamples) -> list[str]:
     rows = picker.pick(parts)
     return [text.decode() for text in gather(parts, rows).alt_info] if len(rows) else []
 

@@ -21,9 +21,9 @@ from clair3.training.data.truth import trim
 from clair3.training.data.unify import Unified, unify
 from clair3.training.data.unify.matching import Slice, candidate_options, combinations, iter_groups
 from clair3.training.data.unify.read_alleles import Site, details_line, iter_sites, read_details
-from clair3.training.data.unify.variants import UnifyRule, Variant, candidate, phased_genotype, same_alleles
+from clair3.training.data.unify.variants import UnifyOptions, Variant, candidate, phased_genotype, same_alleles
 
-RULE = UnifyRule()
+RULE = UnifyOptions()
 NAME = "UnifyRepresentation"
 
 
@@ -170,7 +170,7 @@ def test_phased_genotypes(reads, genotype, phased):
 
 def test_phased_genotype_of_illumina():
     shown, truth = site(XT="0" * 20 + "1"), Variant(9, "A", ("T",), (1, 1))
-    found, rule = candidate(shown, "A", 0.15), UnifyRule(illumina=True)
+    found, rule = candidate(shown, "A", 0.15), UnifyOptions(illumina=True)
     assert phased_genotype(shown, found, truth, rule) == (1, 1)
     assert phased_genotype(shown, found, None, rule) is None
     assert phased_genotype(site(XT="0" * 9 + "1"), found, truth, rule) is None
@@ -205,7 +205,7 @@ def test_groups_end_at_distance_and_at_the_number_of_members():
     found = {item.pos: item for item in items}
     positions = [[item.pos for item in group] for group in iter_groups(items, {}, found, RULE)]
     assert positions == [[0, 90, 100], [101], [300]]
-    few = UnifyRule(partition=2)
+    few = UnifyOptions(partition=2)
     assert [len(group) for group in iter_groups(items, {}, found, few)] == [2, 2, 1]
 
 
@@ -213,14 +213,14 @@ def test_candidate_and_truth_of_a_position_stay_together():
     items = [Variant(pos, "A", ("T",)) for pos in (0, 1, 2)]
     found, truth = {item.pos: item for item in items}, Variant(1, "A", ("C", "G"), (1, 2))
     ordered = [*items[:2], truth, items[2]]
-    groups = list(iter_groups(ordered, {1: truth}, found, UnifyRule(max_count=2)))
+    groups = list(iter_groups(ordered, {1: truth}, found, UnifyOptions(max_count=2)))
     assert groups == [[items[0], items[1], truth, items[2]], [items[2]]]
 
 
 def test_too_many_combinations_leave_the_truth_as_it_is():
     sites = [site(pos, R="1111", XT="2222", gap="0") for pos in range(10, 30)]
     truths = {12: Variant(12, "A", ("T",), (0, 1)), 13: Variant(13, "A", ("G",), (0, 1))}
-    assert unify(sites, truths, "A" * 200, 0, 200, UnifyRule(max_count=1)) == [Unified(12, "A", ("T",), (0, 1))]
+    assert unify(sites, truths, "A" * 200, 0, 200, UnifyOptions(max_count=1)) == [Unified(12, "A", ("T",), (0, 1))]
 
 
 # -- laws --------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def haplotypes(reference, changes):
     return tuple(sorted(apply(reference, [change for change, given in changes if given[h]]) for h in (0, 1)))
 
 
-def sites_of(reference, changes, phased):
+def collect_sites(reference, changes, phased):
     """What ten reads of each haplotype show, aligned to the left; * is no part of it."""
     shown = {}
     for change, genotype in changes:
@@ -308,7 +308,7 @@ def test_unified_truth_spells_the_same_haplotypes(drawn, steps, phased):
     assert haplotypes(reference, given_truth) == haplotypes(reference, aligned)
 
     known = {pos: Variant(pos, ref, (alt,), tuple(sorted(genotype))) for (pos, ref, alt), genotype in given_truth}
-    records = unify(sites_of(reference, aligned, phased), known, reference, 0, len(reference), RULE)
+    records = unify(collect_sites(reference, aligned, phased), known, reference, 0, len(reference), RULE)
     assert {record.pos for record in records} == {change[0] for change, _ in aligned}
     spelled = {
         haplotypes(
@@ -324,7 +324,7 @@ def test_order_of_reads_and_sites_does_not_matter(drawn, random):
     reference, changes = drawn
     aligned = [(left_aligned(reference, change), genotype) for change, genotype in changes]
     known = {pos: Variant(pos, ref, (alt,), tuple(sorted(genotype))) for (pos, ref, alt), genotype in changes}
-    sites = sites_of(reference, aligned, True)
+    sites = collect_sites(reference, aligned, True)
     first = unify(sites, known, reference, 0, len(reference), RULE)
     for shown in sites:
         for reads in shown.alleles.values():

@@ -11,7 +11,7 @@ pytest.importorskip("h5py", reason="bins need h5py: pip install -e .[train]")
 from clair3.cli.main import main as clair3
 from clair3.errors import ClairError
 from clair3.models.registry import read_card
-from clair3.training.workflow.simulated import read_recipe, road_of, steps
+from clair3.training.workflow.simulated import read_recipe, steps, workflow_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,7 +51,7 @@ def test_what_a_recipe_makes(recipe, tmp_path):
     seeds = [next(word for word in step.commands[0] if word.startswith("--seed=")) for step in made]
     assert len(set(seeds[:3])) == 3 and len(set(seeds[3:])) == 3  # a run has one, on all its contigs
     assert {"--profile=random", "--vary"} <= set(made[3].commands[0])
-    road = road_of(read)
+    road = workflow_file(read)
     assert [sample["name"] for sample in road["samples"]] == [step.name.removeprefix("reads_") for step in made[3:]]
     assert ["contigs" in sample for sample in road["samples"]] == [True] * 4 + [False]
     assert road["samples"][4]["validation_contigs"] == ["three"]

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from clair3.util.parallel import in_order
+from clair3.util.parallel import ordered_map
 
 
 def test_results_come_in_order_and_not_too_far_ahead():
@@ -17,7 +17,7 @@ def test_results_come_in_order_and_not_too_far_ahead():
         time.sleep(0.001 * (i % 3))
         return i
 
-    with closing(in_order(work, range(60), 3, stop=lambda: None)) as results:
+    with closing(ordered_map(work, range(60), 3, stop=lambda: None)) as results:
         for expected, found in enumerate(results):
             assert found == expected
             most_ahead = max(most_ahead, len(started) - expected)
@@ -37,7 +37,7 @@ def test_an_end_before_the_end(leave):
             assert stopped.wait(5)
         return i
 
-    with closing(in_order(work, range(100), 2, stop=stopped.set)) as results:
+    with closing(ordered_map(work, range(100), 2, stop=stopped.set)) as results:
         if leave == "error":
             with pytest.raises(ValueError, match="second"):
                 list(results)
@@ -59,5 +59,5 @@ def test_an_end_while_the_first_tasks_are_handed_out():
         stopped.wait(1)
 
     with pytest.raises(KeyboardInterrupt):
-        list(in_order(work, tasks(), 3, stop=stopped.set))
+        list(ordered_map(work, tasks(), 3, stop=stopped.set))
     assert stopped.is_set() and len(started) <= 3

@@ -14,13 +14,13 @@ import pysam
 from clair3 import core
 from clair3.core.phasing import Haplotypes
 from clair3.errors import check_range
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.features.chunks import Chunk
-from clair3.features.full_alignment import RowRule, iter_full_alignment, iter_realigned
+from clair3.features.full_alignment import ReadFeatureOptions, iter_full_alignment, iter_realigned
 from clair3.features.pileup import iter_pileup
 from clair3.genotype import labels
 from clair3.io.bed import is_within, merge
-from clair3.records import BASES, PhasedSnps, TensorBatch, TrainingRows
+from clair3.records import BASES, PhasedSnps, TensorBatch, TrainingExamples
 from clair3.tensor_shapes import FLANK, FULL_ALIGNMENT_CHANNELS, WINDOW
 from clair3.training.data.truth import TruthSet
 
@@ -54,7 +54,7 @@ class Candidates:
     @classmethod
     def of(cls, batch: TensorBatch, fasta: pysam.FastaFile) -> "Candidates":
         """The candidates of a batch with the bases around them."""
-        windows = [window_of(fasta, batch.contig, pos) for pos in batch.pos.tolist()]
+        windows = [fetch_window(fasta, batch.contig, pos) for pos in batch.pos.tolist()]
         alt_info = [batch.support.text(i, chr(ref)) for i, ref in enumerate(batch.ref.tolist())]
         return cls(batch.contig, batch.pos, windows, batch.tensors, alt_info)
 
@@ -69,14 +69,14 @@ class Candidates:
         return np.frombuffer("".join(window[FLANK] for window in self.windows).encode("ascii", "replace"), np.uint8)
 
 
-def window_of(fasta: pysam.FastaFile, contig: str, pos: int) -> str:
+def fetch_window(fasta: pysam.FastaFile, contig: str, pos: int) -> str:
     """The bases around a 0-based position, upper case; A where the contig has none."""
     bases = fasta.fetch(contig, max(0, pos - FLANK), pos + FLANK + 1).upper()
     return ("A" * max(0, FLANK - pos) + bases).ljust(WINDOW, "A")
 
 
 def iter_pileup_candidates(
-    source: core.Source, fasta: pysam.FastaFile, chunks: Sequence[Chunk], rule: CandidateRule
+    source: core.Source, fasta: pysam.FastaFile, chunks: Sequence[Chunk], rule: CandidateOptions
 ) -> Iterator[Candidates]:
     """Candidates of chunks with pileup tensors, not scaled down however deep: that is done before the network only.
 
@@ -92,7 +92,7 @@ def iter_full_alignment_candidates(
     fasta: pysam.FastaFile,
     contig: str,
     pos: np.ndarray,
-    rule: RowRule,
+    rule: ReadFeatureOptions,
     snps: PhasedSnps | None,
     unphased_copies: bool = False,
 ) -> Iterator[Candidates]:
@@ -121,7 +121,7 @@ def iter_realigned_candidates(
     fasta: pysam.FastaFile,
     contig: str,
     pos: np.ndarray,
-    rule: RowRule,
+    rule: ReadFeatureOptions,
     haplotypes: Haplotypes | None,
     allowed: np.ndarray,
     unphased_copies: bool = False,
@@ -159,7 +159,7 @@ class Tally:
         return f"{self.variants} variants and {self.others} other candidates; {left_out}"
 
 
-def labelled(candidates: Candidates, truth: TruthSet, tally: Tally) -> TrainingRows:
+def labelled(candidates: Candidates, truth: TruthSet, tally: Tally) -> TrainingExamples:
     """The candidates that make examples, with labels, in order (spec/training.md B.4).
 
     Left out are those at other reference letters than A, C, G and T, at positions of unknown truth, and at variants
@@ -183,7 +183,7 @@ def labelled(candidates: Candidates, truth: TruthSet, tally: Tally) -> TrainingR
     tally.unknown += int((~known).sum())
     chosen = candidates.only(kept)
     places = zip(chosen.pos.tolist(), chosen.windows, strict=True)
-    return TrainingRows(
+    return TrainingExamples(
         chosen.tensors,
         labels.one_hot(classes[kept]),
         [f"{chosen.contig}:{pos + 1}:{window}".encode() for pos, window in places],
@@ -218,7 +218,7 @@ class RowPicker:
         check_range("seed", self.seed, 0)
         self.random = np.random.default_rng(self.seed)
 
-    def pick(self, parts: Sequence[TrainingRows]) -> np.ndarray:
+    def pick(self, parts: Sequence[TrainingExamples]) -> np.ndarray:
         """Numbers of the chosen rows, (k,) int64, counted through the parts. Calls of one bin know of each other's
         positions."""
         keys = [self._key(position) for part in parts for position in part.position]
@@ -245,12 +245,12 @@ class RowPicker:
         return COPIES[before - 1].encode() + place
 
 
-def gather(parts: Sequence[TrainingRows], rows: np.ndarray) -> TrainingRows:
+def gather(parts: Sequence[TrainingExamples], rows: np.ndarray) -> TrainingExamples:
     """Rows by their numbers, (k,) int64, counted through the parts; at least one part."""
     starts = np.cumsum([0, *(len(part) for part in parts)])
     which = np.searchsorted(starts, rows, side="right") - 1
     places = [(parts[part], row) for part, row in zip(which.tolist(), (rows - starts[which]).tolist(), strict=True)]
-    return TrainingRows(
+    return TrainingExamples(
         np.stack([part.position_matrix[row] for part, row in places]),
         np.stack([part.label[row] for part, row in places]),
         [part.position[row] for part, row in places],

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from clair3.genotype.classes import LONGEST
-from clair3.genotype.labels import HEADS, classes_of
-from clair3.io.bins import COLUMNS, Bin, contig_of
+from clair3.genotype.labels import HEADS, labels_to_classes
+from clair3.io.bins import COLUMNS, Bin, position_contig
 
 ZYGOSITIES = ("0/0", "1/1", "0/1 or 1/2")
 MOST_CONTIGS = 30
@@ -31,8 +31,8 @@ def describe(one: Bin, check: bool = False) -> list[str]:
     """Lines about a bin. check unpacks every row. Raises InputError when rows are damaged."""
     contigs, histograms = Counter(), [np.zeros(head.stop - head.start, np.int64) for head in HEADS]
     for piece in one.pieces(COLUMNS if check else ("label", "position")):
-        contigs.update(map(contig_of, piece["position"].tolist()))
-        for histogram, classes in zip(histograms, classes_of(piece["label"]).T, strict=True):
+        contigs.update(map(position_contig, piece["position"].tolist()))
+        for histogram, classes in zip(histograms, labels_to_classes(piece["label"]).T, strict=True):
             histogram += np.bincount(classes, minlength=len(histogram))
     fits = f"not said; the shape is that of {' and '.join(one.format.platforms)}"
     pairs, zygosity, shorter, longer = histograms

@@ -12,9 +12,9 @@ import pysam
 from clair3 import core
 from clair3.core.phasing import haplotypes
 from clair3.errors import ConfigError
-from clair3.features.candidates import CandidateRule
+from clair3.features.candidates import CandidateOptions
 from clair3.features.chunks import plan_chunks
-from clair3.features.full_alignment import RowRule
+from clair3.features.full_alignment import ReadFeatureOptions
 from clair3.features.pileup import iter_pileup
 from clair3.genotype.classes import PILEUP
 from clair3.io.atomic import write_lines
@@ -22,11 +22,11 @@ from clair3.io.bed import check_contig, clip, intersection, is_within, merge, re
 from clair3.io.bins import BinFormat, write_bin
 from clair3.io.candidate_files import Part, read_candidates
 from clair3.io.fasta import Contig, find_contig
-from clair3.io.inputs import check_header, check_moves, examine
+from clair3.io.inputs import check_header, check_inputs, check_moves
 from clair3.legacy.tensor_text import iter_lines
 from clair3.phasing.phasers import read_phased
 from clair3.platforms import PLATFORMS
-from clair3.records import PhasedSnps, TrainingRows
+from clair3.records import PhasedSnps, TrainingExamples
 from clair3.training.data.examples import (
     Candidates,
     RowPicker,
@@ -69,7 +69,7 @@ class TensorJob:
     contig: str
     platform: str
     kind: str
-    candidates: CandidateRule = field(default_factory=CandidateRule)
+    candidates: CandidateOptions = field(default_factory=CandidateOptions)
     part: Part = field(default_factory=Part)
     span: tuple[int, int] | None = None
     bed: Path | None = None
@@ -98,9 +98,11 @@ class TensorJob:
         return PLATFORMS[self.platform].short_reads
 
     @property
-    def rows(self) -> RowRule:
+    def rows(self) -> ReadFeatureOptions:
         """How reads become rows of a full-alignment tensor."""
-        return RowRule.of(self.candidates, self.platform, self.dwell, self.haplotype_tags and self.phased is None)
+        return ReadFeatureOptions.of(
+            self.candidates, self.platform, self.dwell, self.haplotype_tags and self.phased is None
+        )
 
 
 def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
@@ -108,7 +110,7 @@ def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
 
     Raises InputError or CoreError when files cannot be read or do not fit together.
     """
-    environment = examine(job.bam, job.reference, names=[job.contig])
+    environment = check_inputs(job.bam, job.reference, names=[job.contig])
     contig = find_contig(environment.reference, job.contig)
     check_header(environment.alignments, job.contig)
     if job.dwell:
@@ -211,7 +213,7 @@ def write_training_bin(job: TensorJob, truth: Path, output: Path, picker: RowPic
 
 
 def write_rows(
-    output: Path, rows: BinFormat, platform: str, blocks: Iterable[list[TrainingRows]], picker: RowPicker
+    output: Path, rows: BinFormat, platform: str, blocks: Iterable[list[TrainingExamples]], picker: RowPicker
 ) -> int:
     """Write a bin of the rows that a picker takes from blocks of parts, and return their number.
 
@@ -228,7 +230,7 @@ def write_rows(
     return writer.rows
 
 
-def label_text(found: Iterable[Candidates], truth: Path, bed: Path | None) -> Iterator[list[TrainingRows]]:
+def label_text(found: Iterable[Candidates], truth: Path, bed: Path | None) -> Iterator[list[TrainingExamples]]:
     """Candidates that come as text, labelled, in blocks of at least BLOCK_ROWS rows; in the last one fewer.
 
     Raises InputError when truth or BED cannot be read or do not fit the candidates.

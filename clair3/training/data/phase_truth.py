@@ -14,7 +14,7 @@ from clair3.io.atomic import require_folder, unfinished, write_lines
 from clair3.io.bed import check_contig
 from clair3.io.fasta import find_contig, read_reference
 from clair3.io.text import read_rows
-from clair3.io.vcf import header_of
+from clair3.io.vcf import reference_header
 from clair3.phasing.phasers import LONGEST_BAI, WhatsHap, find_whatshap, open_whatshap
 from clair3.training.data.truth import iter_records, simplify
 
@@ -67,7 +67,7 @@ def phase_truth(
         require_folder(path)
     genome = read_reference(reference)
     length = find_contig(genome, contig).length
-    header = header_of(genome, "SAMPLE", None).splitlines()
+    header = reference_header(genome, "SAMPLE", None).splitlines()
     try:
         with tempfile.TemporaryDirectory(prefix=".phasing_", dir=output.parent) as folder:
             plain = Path(folder) / "truth.vcf"

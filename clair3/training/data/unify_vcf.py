@@ -11,14 +11,14 @@ import pysam
 from clair3.errors import UsageError, check_range
 from clair3.io.atomic import write_lines
 from clair3.io.bed import read_intervals
-from clair3.io.candidate_files import Part, part_of
+from clair3.io.candidate_files import Part, parse_part
 from clair3.io.fasta import Contig, Reference, find_contig, read_reference
 from clair3.io.inputs import check_header, check_lengths, open_alignments, read_alignments
-from clair3.io.vcf import header_of
+from clair3.io.vcf import reference_header
 from clair3.training.data.truth import read_truth
 from clair3.training.data.unify import MARGIN, unify
 from clair3.training.data.unify.read_alleles import Site, details_files, iter_sites, read_details
-from clair3.training.data.unify.variants import UnifyRule, Variant
+from clair3.training.data.unify.variants import UnifyOptions, Variant
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def write_unified(args: argparse.Namespace) -> None:
     Raises UsageError for options that do not go together, ConfigError for values out of range, InputError for files
     that cannot be used; then no output is written.
     """
-    rule, part = rule_of(args), part_of(args)
+    rule, part = unify_options(args), parse_part(args)
     if args.bam_fn is None and args.candidate_details_fn is None:
         raise UsageError("--bam_fn or --candidate_details_fn is needed: without reads there is nothing to unify with")
     reference = read_reference(Path(args.ref_fn))
@@ -47,18 +47,18 @@ def write_unified(args: argparse.Namespace) -> None:
     if args.candidate_details_fn is not None:
         sites = list(read_details(details_files(Path(args.candidate_details_fn)), contig.name))
         whole = (min((site.pos for site in sites), default=0), max((site.pos + 1 for site in sites), default=0))
-        start, end = range_of(args, whole, part)
+        start, end = work_range(args, whole, part)
     else:
-        start, end = range_of(args, (0, contig.length), part)
+        start, end = work_range(args, (0, contig.length), part)
         sites = sites_in_reads(Path(args.bam_fn), reference, contig, sequence, (start, end))
     records = unify(sites, truths, sequence, start, end, rule, bed)
-    header = header_of(reference, args.sampleName, args.command_line).splitlines()
+    header = reference_header(reference, args.sampleName, args.command_line).splitlines()
     write_lines(Path(args.output_vcf_fn), [*header, *(f"{contig.name}\t{record.row}" for record in records)])
     wanted = sum(start <= pos < end for pos in truths)
     logger.info("%d truth variants of %s:%d-%d, %d records", wanted, contig.name, start + 1, end, len(records))
 
 
-def rule_of(args: argparse.Namespace) -> UnifyRule:
+def unify_options(args: argparse.Namespace) -> UnifyOptions:
     """The rule, with the platform's defaults where the user said nothing. Raises ConfigError."""
     distance, partition = GROUPING[args.platform]
     given = (args.max_candidates_distance, args.partition_size)
@@ -69,10 +69,10 @@ def rule_of(args: argparse.Namespace) -> UnifyRule:
     check_range("partition_size", partition, 1)
     check_range("max_calculate_count", args.max_calculate_count, 1)
     check_range("minimum_allele_gap", args.minimum_allele_gap, 0, 0.5)
-    return UnifyRule(distance, args.max_calculate_count, partition, args.minimum_allele_gap, args.platform == "ilmn")
+    return UnifyOptions(distance, args.max_calculate_count, partition, args.minimum_allele_gap, args.platform == "ilmn")
 
 
-def range_of(args: argparse.Namespace, whole: Range, part: Part) -> Range:
+def work_range(args: argparse.Namespace, whole: Range, part: Part) -> Range:
     """The 0-based [start, end) to work on: --ctgStart to --ctgEnd or else the whole, of that the part."""
     start = whole[0] if args.ctgStart is None else args.ctgStart - 1
     end = whole[1] if args.ctgEnd is None else args.ctgEnd

@@ -143,6 +143,6 @@ class TrainingConfig:
         return self.prefix.parent
 
 
-def kind_of(pileup: bool) -> str:
+def kind_from_flag(pileup: bool) -> str:
     """The kind of network that --pileup or its absence asks for."""
     return PILEUP if pileup else FULL_ALIGNMENT

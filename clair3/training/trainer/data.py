@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from clair3.errors import ClairError, ConfigError, InputError
 from clair3.genotype.classes import PILEUP
-from clair3.genotype.labels import classes_of
+from clair3.genotype.labels import labels_to_classes
 from clair3.io.bins import Bin, BinFormat, find_bins
 from clair3.training.trainer.config import UPSTREAM, TrainingConfig
 from clair3.training.trainer.losses import class_weights
@@ -27,7 +27,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class BinRule:
+class BinOptions:
     """Which bins of a folder are used (spec/training.md B.7); with reuse also those with one channel too many."""
 
     format: BinFormat
@@ -42,7 +42,7 @@ class BinRule:
         one.check(wider if self.reuse and one.format == wider else self.format, self.platform)
 
 
-def open_bins(folder: Path, rule: BinRule) -> list[Bin]:
+def open_bins(folder: Path, rule: BinOptions) -> list[Bin]:
     """The bins of a folder that the rule lets in, in order of their names; those without rows are left out.
 
     Raises InputError when a file is no such bin, or none is left.
@@ -84,7 +84,7 @@ class Rows(Dataset):
         """Rows of one bin. Raises InputError when they are damaged."""
         found = self.bins[index].rows(start, stop)
         tensors = np.ascontiguousarray(found["position_matrix"][..., : self.channels])
-        return torch.from_numpy(tensors), torch.from_numpy(classes_of(found["label"], self.heads))
+        return torch.from_numpy(tensors), torch.from_numpy(labels_to_classes(found["label"], self.heads))
 
     def __getitem__(self, spans: Sequence[Span]) -> Batch:
         """The rows of some spans, in their order."""
@@ -220,7 +220,7 @@ MOST_WORKERS = 4
 
 def open_all(config: TrainingConfig) -> tuple[list[Bin], list[Bin]]:
     """The bins that train, and those of --validation_fn, which may hold any contig. Raises InputError."""
-    rule = BinRule(config.format, config.platform, config.exclude_samples, config.exclude_contigs, config.reuse_bin)
+    rule = BinOptions(config.format, config.platform, config.exclude_samples, config.exclude_contigs, config.reuse_bin)
     bins = open_bins(config.bins, rule)
     held_out = (
         open_bins(config.validation, replace(rule, exclude_samples=(), exclude_contigs=())) if config.validation else []
@@ -228,7 +228,7 @@ def open_all(config: TrainingConfig) -> tuple[list[Bin], list[Bin]]:
     return bins, held_out
 
 
-def split_of(config: TrainingConfig, bins: list[Bin], held_out: list[Bin]) -> Split:
+def make_split(config: TrainingConfig, bins: list[Bin], held_out: list[Bin]) -> Split:
     """Rows that train and rows that validate; held_out come after bins.
 
     Raises InputError when none trains, or none validates though that was asked for.
@@ -252,7 +252,7 @@ def split_of(config: TrainingConfig, bins: list[Bin], held_out: list[Bin]) -> Sp
     return split
 
 
-def rows_of(config: TrainingConfig, bins: list[Bin], device: torch.device, ranks: int) -> tuple[Rows, int]:
+def load_rows(config: TrainingConfig, bins: list[Bin], device: torch.device, ranks: int) -> tuple[Rows, int]:
     """The rows of all bins, unpacked in memory where that fits (once per rank), and the workers that read them.
 
     Raises ConfigError for workers that would have to read the memory of a GPU.
@@ -276,7 +276,7 @@ def memory(device: torch.device) -> list[tuple[str, float]]:
     return [("device", torch.cuda.mem_get_info(device)[0]), *free] if device.type == "cuda" else free
 
 
-def weights_of(config: TrainingConfig, bins: list[Bin], device: torch.device) -> list[torch.Tensor] | None:
+def compute_class_weights(config: TrainingConfig, bins: list[Bin], device: torch.device) -> list[torch.Tensor] | None:
     """Class weights of each head from the rows of all bins, if asked for."""
     if not config.class_weights:
         return None

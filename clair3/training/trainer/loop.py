@@ -99,7 +99,7 @@ class Trainer:
         self.lost_steps = self.lost_in_a_row = 0
         self.rows_per_step = config.batch * self.ranks.count
         self.parts = config.mini_epochs
-        batches = len(self.batches_of(0))
+        batches = len(self.plan_epoch(0))
         if batches < self.parts:
             rows, where = count_rows(self.split.train), f"of {self.rows_per_step} rows, for {self.parts} mini-epochs"
             raise InputError(
@@ -116,7 +116,7 @@ class Trainer:
         """Mini-epochs of the whole run, each with a checkpoint of its own."""
         return self.config.epochs * self.parts
 
-    def batches_of(self, epoch: int) -> list[list[Span]]:
+    def plan_epoch(self, epoch: int) -> list[list[Span]]:
         """The batches of a whole epoch (from 0), of all ranks together."""
         config = self.config
         batches = epoch_batches(self.split.train, config.chunk, self.rows_per_step, config.seed, epoch)
@@ -150,7 +150,7 @@ class Trainer:
         while self.progress.epoch < self.epochs and not self.is_stale():
             began = time.monotonic()
             epoch, part = divmod(self.progress.epoch, self.parts)
-            batches = part_of_epoch(self.batches_of(epoch), part, self.parts)
+            batches = part_of_epoch(self.plan_epoch(epoch), part, self.parts)
             seed_torch(self.config.seed, self.progress.epoch + 1, self.ranks.rank)
             figures = {"train": self.train(batches)}
             seconds = time.monotonic() - began

@@ -12,7 +12,14 @@ from clair3.cli.arguments import add_switch, make_parser, optional_text
 from clair3.cli.run import add_conv_padding
 from clair3.errors import ConfigError, InputError, UsageError, check_range
 from clair3.platforms import PLATFORMS
-from clair3.training.trainer.config import INITIALIZATIONS, PRECISIONS, PRELOADS, UPSTREAM, TrainingConfig, kind_of
+from clair3.training.trainer.config import (
+    INITIALIZATIONS,
+    PRECISIONS,
+    PRELOADS,
+    UPSTREAM,
+    TrainingConfig,
+    kind_from_flag,
+)
 from clair3.training.trainer.optimizers import OPTIMIZERS, PLATEAU_EPOCHS, PLATEAU_SHARE, SCHEDULES
 from clair3.training.trainer.plan import MODES
 
@@ -213,7 +220,7 @@ def config_from(args: argparse.Namespace) -> TrainingConfig:
     return TrainingConfig(
         bins=Path(args.bin_fn),
         prefix=Path(os.path.abspath(args.ochk_prefix)),
-        kind=kind_of(args.pileup),
+        kind=kind_from_flag(args.pileup),
         heads=4 if args.add_indel_length else 2,
         dwell=args.enable_dwell_time,
         start=Path(args.chkpnt_fn) if args.chkpnt_fn else None,

@@ -19,7 +19,7 @@ from clair3.io.bins import Bin
 from clair3.models.registry import ModelCard, write_card
 from clair3.training.trainer import network, plots
 from clair3.training.trainer.config import AMP, TrainingConfig
-from clair3.training.trainer.data import Batches, Rows, open_all, rows_of, split_of, weights_of
+from clair3.training.trainer.data import Batches, Rows, compute_class_weights, load_rows, make_split, open_all
 from clair3.training.trainer.distributed import Ranks, is_started, join, launch, leave, seed_torch
 from clair3.training.trainer.journal import Journal, read_epochs, require
 from clair3.training.trainer.loop import Trainer
@@ -54,13 +54,13 @@ def train(config: TrainingConfig, local_rank: int | None = None) -> Path:
 
     Raises ClairError; the checkpoints of finished epochs stay.
     """
-    kind, numbers = device_of(config.device)
+    kind, numbers = parse_training_device(config.device)
     ranks = join(kind, local_rank)
     try:
         device = device_of_rank(kind, numbers, ranks)
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        config = replace(config, precision=precision_of(config, device))
+        config = replace(config, precision=resolve_precision(config, device))
         set_up(config, ranks)
         if not ranks.writes:
             log.setup(logging.ERROR)
@@ -69,7 +69,7 @@ def train(config: TrainingConfig, local_rank: int | None = None) -> Path:
         leave(ranks)
 
 
-def device_of(text: str) -> tuple[str, tuple[int, ...]]:
+def parse_training_device(text: str) -> tuple[str, tuple[int, ...]]:
     """Kind of a device and the numbers of the GPUs that may be used. Raises ConfigError when it is not there."""
     kind, numbers = parse_device(text)
     kind = resolve(Compute(kind, numbers)).device
@@ -85,7 +85,7 @@ def device_of_rank(kind: str, numbers: tuple[int, ...], ranks: Ranks) -> torch.d
     return torch.device(kind, numbers[ranks.local])
 
 
-def precision_of(config: TrainingConfig, device: torch.device) -> str:
+def resolve_precision(config: TrainingConfig, device: torch.device) -> str:
     """The precision with "amp" decided. Raises ConfigError where the device cannot compute it."""
     if config.precision == "fp16" and device.type == "cpu":
         raise ConfigError("--mixed-precision fp16 is for GPUs; a CPU has bf16")
@@ -114,13 +114,13 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
     if ranks.writes:
         log.append_to(config.folder / "train.log")
     bins, held_out = open_all(config)
-    split = split_of(config, bins, held_out)
+    split = make_split(config, bins, held_out)
     recipe = made_with(config, split, ranks)
     state = network.read_state(config.prefix, recipe) if config.resume else None
     if config.resume and not state:
         logger.info("%s: not there, so this run starts from the beginning", network.state_path(config.prefix))
     everything = [*bins, *held_out]
-    rows, workers = rows_of(config, everything, device, ranks.count)
+    rows, workers = load_rows(config, everything, device, ranks.count)
     network = make_network(config)
     if ranks.count > 1 and device.type == "cuda":  # gloo has no such layer: there each rank has means of its own
         network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -133,7 +133,15 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
     with closing(Batches(rows, workers, config.prefetch, device)) as training:
         validation = Batches(rows, min(workers, 1), config.prefetch, device) if split.validation else None
         trainer = Trainer(
-            config, network, form, device, split, training, validation, ranks, weights_of(config, bins, device)
+            config,
+            network,
+            form,
+            device,
+            split,
+            training,
+            validation,
+            ranks,
+            compute_class_weights(config, bins, device),
         )
         if state:
             trainer.load_state(state)

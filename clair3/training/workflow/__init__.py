@@ -9,7 +9,7 @@ from clair3.calling.output_folder import alone_in
 from clair3.cli.arguments import add_switch, required_text
 from clair3.errors import UsageError
 from clair3.io.atomic import make_folder, write_lines
-from clair3.training.workflow.config import RoadConfig, read_config
+from clair3.training.workflow.config import WorkflowConfig, read_config
 from clair3.training.workflow.plan import CONTIGS, MODEL, STAGES, plan
 from clair3.training.workflow.steps import DONE, Road
 from clair3.util import log
@@ -65,7 +65,7 @@ def overview(road: Road) -> list[str]:
     return lines
 
 
-def write_contigs(config: RoadConfig) -> None:
+def write_contigs(config: WorkflowConfig) -> None:
     """The names of all contigs, for SortVcf, which takes of the files what it finds of these."""
     contigs = [contig.name for sample in config.samples for contig in (*sample.contigs, *sample.validation_contigs)]
     write_lines(config.output / CONTIGS, dict.fromkeys(contigs))

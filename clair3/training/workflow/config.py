@@ -16,7 +16,7 @@ from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.inference.checkpoint import load_model
 from clair3.io.bed import read_bed
 from clair3.io.fasta import Contig, other_spelling, read_reference
-from clair3.io.inputs import Environment, check_moves, examine, open_alignments
+from clair3.io.inputs import RunInputs, check_inputs, check_moves, open_alignments
 from clair3.legacy import options
 from clair3.models.assemble import CARD_OPTIONS
 from clair3.models.registry import NAME
@@ -54,8 +54,8 @@ class Depth:
     fraction: float
 
 
-def depths_of(
-    environment: Environment,
+def select_depths(
+    environment: RunInputs,
     contigs: Sequence[Contig],
     fractions: Sequence[float] | None,
     coverages: Sequence[float] | None,
@@ -77,7 +77,7 @@ def depths_of(
     return tuple(Depth(f"{one:g}x", min(1.0, float(f"{one / depth:.3g}"))) for one in coverages)
 
 
-def mean_depth(environment: Environment, contigs: Sequence[Contig]) -> float:
+def mean_depth(environment: RunInputs, contigs: Sequence[Contig]) -> float:
     """The mean depth of the contigs, from the counts of the index and the lengths of some alignments.
 
     Raises InputError when the index has no counts.
@@ -132,7 +132,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class RoadConfig:
+class WorkflowConfig:
     """A training road.
 
     chunk_size        bases of a contig that one step makes tensors of
@@ -167,7 +167,7 @@ class RoadConfig:
         return all(any(kind in networks for networks in held_back) for kind in KINDS)
 
 
-def read_config(path: Path) -> RoadConfig:
+def read_config(path: Path) -> WorkflowConfig:
     """The checked content of a file. Paths in it are relative to the current folder.
 
     Raises ConfigError or InputError with a line that says what and where.
@@ -187,7 +187,7 @@ def read_config(path: Path) -> RoadConfig:
     full.finish()
     if candidate_model is not None:
         load_model(candidate_model, PILEUP)
-    config = RoadConfig(
+    config = WorkflowConfig(
         output=Path(os.path.abspath(top.take("output", text))),
         threads=top.take("threads", whole(1), 1),
         seed=top.take("seed", whole(0), 1),
@@ -245,7 +245,7 @@ def read_sample(section: Section, excluded: Sequence[str], dwell: bool) -> Sampl
     wanted = (*train, *validate)
     known = {contig.name: contig for contig in read_reference(reference).contigs}
     check_contigs(wanted, known, reference)
-    environment = examine(bam, reference, names=wanted)
+    environment = check_inputs(bam, reference, names=wanted)
     check_contigs(wanted, [contig.name for contig in environment.contigs], bam)
     if dwell:
         check_moves(environment.alignments, environment.reference)
@@ -283,13 +283,13 @@ def read_contig_names(section: Section, sample: str, excluded: Sequence[str]) ->
     return train, validate
 
 
-def read_depths(section: Section, environment: Environment, contigs: Sequence[Contig]) -> tuple[Depth, ...]:
+def read_depths(section: Section, environment: RunInputs, contigs: Sequence[Contig]) -> tuple[Depth, ...]:
     """The depths of a sample, as shares of its reads or as coverages. Raises ConfigError or InputError."""
     fractions = section.take("fractions", numbers(1), None)
     coverages = section.take("coverages", numbers(math.inf), None)
     if len(own := {"fractions", "coverages"} & section.values.keys()) == 1:  # overrules either of them at the top
         fractions, coverages = (fractions, None) if own == {"fractions"} else (None, coverages)
-    return depths_of(environment, contigs, fractions, coverages, section.where)
+    return select_depths(environment, contigs, fractions, coverages, section.where)
 
 
 def read_networks(section: Section) -> tuple[str, ...]:

@@ -176,7 +176,7 @@ def read_network(section: Section, kind: str, platform: str, dwell: bool) -> Net
     words += ["--add_indel_length"] if kind == FULL_ALIGNMENT else []
     words += ["--enable_dwell_time"] if dwell else []
     check_training(f"{section.where}, train", train, words)
-    return Network(words_of(tensors), words_of(train))
+    return Network(command_line_words(tensors), command_line_words(train))
 
 
 def check_tensors(where: str, given: dict[str, Any], kind: str, words: Sequence[str]) -> None:
@@ -187,9 +187,9 @@ def check_tensors(where: str, given: dict[str, Any], kind: str, words: Sequence[
     tensors.add_arguments(parser, tensors.DIRECT)
     files = [f"--{name}=x" for name in ("bam_fn", "ref_fn", "ctgName", "bin_fn", "var_fn")]
     with named(where):
-        args = parser.parse_args([*files, *words, *words_of(given)])
-        tensors.job_of(args, kind)
-        tensors.picker_of(args)
+        args = parser.parse_args([*files, *words, *command_line_words(given)])
+        tensors.tensor_job(args, kind)
+        tensors.make_row_picker(args)
 
 
 def check_training(where: str, given: dict[str, Any], words: Sequence[str]) -> None:
@@ -204,7 +204,9 @@ def check_training(where: str, given: dict[str, Any], words: Sequence[str]) -> N
     if unknown := sorted(set(given) - {action.dest for action in parser._actions}):
         raise ConfigError(f"{where}: unknown name {unknown[0]}; clair3 Train --help has the names")
     with named(where):
-        args = parser.parse_args(["--bin_fn=x", "--ochk_prefix=x", "--random_validation", *words, *words_of(given)])
+        args = parser.parse_args(
+            ["--bin_fn=x", "--ochk_prefix=x", "--random_validation", *words, *command_line_words(given)]
+        )
         args.command_line = None
         config = training.config_from(args)
         for name in LOGS:
@@ -233,7 +235,7 @@ def named(where: str) -> Iterator[None]:
         raise ConfigError(f"{where}: {error}") from None
 
 
-def words_of(values: dict[str, Any]) -> tuple[str, ...]:
+def command_line_words(values: dict[str, Any]) -> tuple[str, ...]:
     """Options by name as words of a command line."""
     return tuple(
         f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}"

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from clair3.calling.tasks import digest_of, file_name
+from clair3.calling.tasks import digest_values, file_name
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.io.fasta import Contig
 from clair3.models.registry import CARD_FILE, NETWORK_FILES
 from clair3.training.trainer.network import BEST
-from clair3.training.workflow.config import Depth, RoadConfig, Sample
+from clair3.training.workflow.config import Depth, Sample, WorkflowConfig
 from clair3.training.workflow.steps import Step
 
 READS, PHASING, TRUTH, UNIFICATION, UNIFIED = "reads", "phasing", "truth", "unification", "unified_truth"
@@ -48,7 +48,7 @@ class Unit:
         return f"--ctgName={self.contig.name}", f"--ref_fn={self.sample.reference}"
 
 
-def plan(config: RoadConfig) -> list[Step]:
+def plan(config: WorkflowConfig) -> list[Step]:
     """Every step of the road."""
     planner = Planner(config)
     return [
@@ -67,7 +67,7 @@ def plan(config: RoadConfig) -> list[Step]:
 class Planner:
     """Makes the steps of a configuration; the methods named after files say where these lie."""
 
-    def __init__(self, config: RoadConfig):
+    def __init__(self, config: WorkflowConfig):
         self.config, self.output = config, config.output
         self.units = [
             Unit(sample, depth, contig, contig in sample.contigs)
@@ -76,7 +76,7 @@ class Planner:
             for contig in (*sample.contigs, *sample.validation_contigs)
         ]
 
-    def units_of(self, kind: str) -> list[Unit]:
+    def network_units(self, kind: str) -> list[Unit]:
         """The units that a network is trained or validated with."""
         return [unit for unit in self.units if kind in unit.sample.networks]
 
@@ -110,10 +110,10 @@ class Planner:
         """SortVcf takes all of a folder, so parts of another cut lie elsewhere."""
         return self.unified(unit) / f"parts_{len(self.parts(unit))}" / f"{unit.name}_{part}.vcf"
 
-    def calls_of(self, unit: Unit) -> Path:
+    def calls_path(self, unit: Unit) -> Path:
         return self.output / "calls" / f"{unit.name}.vcf"
 
-    def candidates_of(self, unit: Unit) -> list[Path]:
+    def candidate_paths(self, unit: Unit) -> list[Path]:
         """As SelectHetSnp names them."""
         name = f"{unit.sample.name}_{unit.depth.label}_{unit.contig.name}"
         return [self.output / "candidates" / f"{name}_{part}" for part in self.parts(unit)]
@@ -150,7 +150,7 @@ class Planner:
                 yield Step(READS, f"{READS}_{unit.name}", (command,), inputs, (bam, Path(f"{bam}.bai")))
 
     def phasing(self) -> Iterator[Step]:
-        for unit in self.units if self.config.unify else self.units_of(FULL_ALIGNMENT):
+        for unit in self.units if self.config.unify else self.network_units(FULL_ALIGNMENT):
             files = (f"--bam_fn={self.bam(unit)}", f"--vcf_fn={unit.sample.truth}", f"--output_fn={self.phased(unit)}")
             outputs = [self.phased(unit)]
             if self.config.unify:
@@ -173,10 +173,10 @@ class Planner:
             made = self.unified_part(unit, part)
             options = (
                 *(f"--platform={self.config.platform}", f"--bam_fn={self.tagged(unit)}", *unit.options),
-                *(f"--var_fn={self.known(unit)}", f"--output_vcf_fn={made}", *bed_of(unit)),
+                *(f"--var_fn={self.known(unit)}", f"--output_vcf_fn={made}", *bed_files(unit)),
                 *(f"--chunk_id={part}", f"--chunk_num={len(self.parts(unit))}"),
             )
-            inputs = (self.tagged(unit), self.known(unit), *files_of(unit))
+            inputs = (self.tagged(unit), self.known(unit), *user_files(unit))
             yield Step(UNIFICATION, f"{UNIFICATION}_{made.stem}", (("UnifyRepresentation", *options),), inputs, (made,))
         for unit in self.units:
             parts = [self.unified_part(unit, part) for part in self.parts(unit)]
@@ -192,21 +192,21 @@ class Planner:
     def calls(self) -> Iterator[Step]:
         """What the pileup network says, reference calls too (spec/training.md A.6)."""
         network = self.config.candidate_model or self.checkpoint(PILEUP)
-        for unit in self.units_of(FULL_ALIGNMENT):
+        for unit in self.network_units(FULL_ALIGNMENT):
             options = (
                 *("--pileup", f"--platform={self.config.platform}", f"--chkpnt_fn={network}"),
-                *(f"--bam_fn={self.bam(unit)}", *unit.options, *bed_of(unit), f"--call_fn={self.calls_of(unit)}"),
+                *(f"--bam_fn={self.bam(unit)}", *unit.options, *bed_files(unit), f"--call_fn={self.calls_path(unit)}"),
             )
-            inputs = (network, self.bam(unit), *files_of(unit))
-            outputs = (self.calls_of(unit),)
+            inputs = (network, self.bam(unit), *user_files(unit))
+            outputs = (self.calls_path(unit),)
             yield Step(CALLS, f"{CALLS}_{unit.name}", (("CallVariantsFromCffi", *options),), inputs, outputs)
 
     def candidates(self) -> Iterator[Step]:
         reference, variants = self.config.lowest
-        for unit in self.units_of(FULL_ALIGNMENT):
-            paths = self.candidates_of(unit)
+        for unit in self.network_units(FULL_ALIGNMENT):
+            paths = self.candidate_paths(unit)
             options = (
-                *(f"--alt_fn={self.calls_of(unit)}", "--phase", f"--ctgName={unit.contig.name}"),
+                *(f"--alt_fn={self.calls_path(unit)}", "--phase", f"--ctgName={unit.contig.name}"),
                 *(
                     f"--split_folder={paths[0].parent}",
                     f"--sampleName={unit.sample.name}",
@@ -216,14 +216,14 @@ class Planner:
                 "--chr_prefix=",
             )
             command = ("SelectHetSnp", *options)
-            yield Step(CANDIDATES, f"{CANDIDATES}_{unit.name}", (command,), (self.calls_of(unit),), tuple(paths))
+            yield Step(CANDIDATES, f"{CANDIDATES}_{unit.name}", (command,), (self.calls_path(unit),), tuple(paths))
 
     def network(self, kind: str) -> Iterator[Step]:
         """Tensors of parts of contigs, bins of contigs, and the training."""
-        for unit in self.units_of(kind):
+        for unit in self.network_units(kind):
             for part, made in enumerate(self.tensors(kind, unit), 1):
                 yield self.make_tensors(kind, unit, part, made)
-        for unit in self.units_of(kind):
+        for unit in self.network_units(kind):
             made, parts = self.bin(kind, unit), self.tensors(kind, unit)
             if parts != [made]:
                 options = (f"--platform={self.config.platform}", f"--out_fn={made}", *self.kind_options(kind))
@@ -245,17 +245,17 @@ class Planner:
 
     def make_tensors(self, kind: str, unit: Unit, part: int, made: Path) -> Step:
         """The labelled tensors of one part of a contig, drawn and shuffled with a seed of its own."""
-        seed = int(digest_of({"seed": self.config.seed, "kind": kind, "part": made.name}), 16) % 2**31
+        seed = int(digest_values({"seed": self.config.seed, "kind": kind, "part": made.name}), 16) % 2**31
         options = [
-            *(f"--platform={self.config.platform}", f"--bam_fn={self.bam(unit)}", *unit.options, *bed_of(unit)),
+            *(f"--platform={self.config.platform}", f"--bam_fn={self.bam(unit)}", *unit.options, *bed_files(unit)),
             *(f"--var_fn={self.var(unit)}", f"--bin_fn={made}", *self.kind_options(kind)),
             *("--shuffle", "--allow_duplicate_chr_pos", f"--seed={seed}", *self.config.networks[kind].tensors),
         ]
-        inputs = [self.bam(unit), self.var(unit), *files_of(unit)]
+        inputs = [self.bam(unit), self.var(unit), *user_files(unit)]
         if kind == PILEUP:
             options += [f"--chunk_id={part}", f"--chunk_num={len(self.parts(unit))}"]
         else:
-            regions, phased = self.candidates_of(unit)[part - 1], self.phased(unit)
+            regions, phased = self.candidate_paths(unit)[part - 1], self.phased(unit)
             options += [f"--full_aln_regions={regions}", f"--phased_vcf_fn={phased}", "--add_no_phasing_data_training"]
             inputs += [regions, phased]
         stage, command = f"{kind}_{TENSORS}", ("CreateTrainingTensorDirect", *options)
@@ -280,7 +280,7 @@ class Planner:
             stage,
             stage,
             (("Train", *options),),
-            (*(self.bin(kind, unit) for unit in self.units_of(kind)), *start),
+            (*(self.bin(kind, unit) for unit in self.network_units(kind)), *start),
             (checkpoint,),
             extra=(f"--torch_num_threads={config.threads}",),
             resumable=True,
@@ -298,10 +298,10 @@ class Planner:
         return Step(MODEL, MODEL, (command,), networks, outputs)
 
 
-def bed_of(unit: Unit) -> tuple[str, ...]:
+def bed_files(unit: Unit) -> tuple[str, ...]:
     return (f"--bed_fn={unit.sample.bed}",) if unit.sample.bed else ()
 
 
-def files_of(unit: Unit) -> tuple[Path, ...]:
+def user_files(unit: Unit) -> tuple[Path, ...]:
     """Files of the user beside the reads that most steps look at."""
     return (unit.sample.reference, *([unit.sample.bed] if unit.sample.bed else []))

@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
     with alone_in(recipe.output):
         log.append_to(recipe.output / workflow.LOG_FILE)
         simulation.run(usable_threads(recipe.threads))
-        write_whole({road: f"{json.dumps(road_of(recipe), indent=1)}\n".encode()})
+        write_whole({road: f"{json.dumps(workflow_file(recipe), indent=1)}\n".encode()})
     workflow.run(argparse.Namespace(config=str(road), dry_run=False, until=args.until))
 
 
@@ -328,7 +328,7 @@ def genome_step(place: Place) -> Step:
     return Step(GENOMES, f"{GENOMES}_{place.folder.name}", (("simulate", "genome", *options),), inputs, outputs)
 
 
-def road_of(recipe: Recipe) -> dict[str, Any]:
+def workflow_file(recipe: Recipe) -> dict[str, Any]:
     """The file of the road: a sample for each BAM. Nothing is held out by its name, for what is held out was not
     simulated."""
     samples = []

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from clair3.calling.tasks import digest_of, file_identity
+from clair3.calling.tasks import digest_values, file_identity
 from clair3.errors import ClairError, InputError, unwritable
 from clair3.io.atomic import make_folder, write_whole
-from clair3.util.parallel import in_order
+from clair3.util.parallel import ordered_map
 from clair3.util.process import run_program
 from clair3.version import VERSION
 
@@ -83,7 +83,7 @@ class Road:
         self.digests: dict[str, str] = {}
         for step in steps:
             read = [self.digests[self.maker[path]] if path in self.maker else identity(path) for path in step.inputs]
-            self.digests[step.name] = digest_of({"commands": step.commands, "inputs": read, "version": VERSION})
+            self.digests[step.name] = digest_values({"commands": step.commands, "inputs": read, "version": VERSION})
 
     def state(self, step: Step) -> str:
         """DONE, CHANGED, BEGUN or TO_DO."""
@@ -120,7 +120,7 @@ class Road:
             where = f", told in {self.log(steps[0])}" if len(steps) == 1 else ""
             logger.info("%s: %d of %d steps to do%s", stage, len(steps), total, where)
             began = time.monotonic()
-            with closing(in_order(lambda step: self.do(step, stop), steps, threads, stop.set)) as results:  # noqa: B023
+            with closing(ordered_map(lambda step: self.do(step, stop), steps, threads, stop.set)) as results:  # noqa: B023
                 for _ in results:
                     pass
             logger.info("%s: %.0f s", stage, time.monotonic() - began)

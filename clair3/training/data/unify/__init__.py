@@ -17,7 +17,7 @@ from clair3.training.data.truth import trim
 from clair3.training.data.unify import matching
 from clair3.training.data.unify.matching import HOMOZYGOUS_REFERENCE, Segment, Slice, iter_groups
 from clair3.training.data.unify.read_alleles import GAP, REFERENCE, Site
-from clair3.training.data.unify.variants import Genotype, UnifyRule, Variant, allele_of, candidate, lock
+from clair3.training.data.unify.variants import Genotype, UnifyOptions, Variant, candidate, lock, site_allele
 
 WINDOW = 50_000
 """Bases whose groups are made together."""
@@ -53,7 +53,7 @@ def unify(
     sequence: str,
     start: int,
     end: int,
-    rule: UnifyRule,
+    rule: UnifyOptions,
     bed: np.ndarray | None = None,
 ) -> list[Unified]:
     """The truth of [start, end), 0-based, in the alignments' way of writing: records by position, one at each.
@@ -96,14 +96,14 @@ class Unification:
         sites: dict[int, Site],
         truths: dict[int, Variant],
         sequence: str,
-        rule: UnifyRule,
+        rule: UnifyOptions,
         bed: np.ndarray | None = None,
     ):
         self.sites, self.original, self.sequence, self.rule = sites, truths, sequence, rule
         shown = {pos: candidate(site, sequence[pos], rule.gap) for pos, site in sites.items()}
         found = {pos: item for pos, item in shown.items() if item is not None}
         self.truths, self.found = lock(truths, found, sites, rule)
-        self.segments = segments_of(sites.values(), sequence)
+        self.segments = read_segments(sites.values(), sequence)
         items = inside([*self.found.values(), *self.truths.values()], bed)
         self.items = sorted(items, key=lambda item: (item.pos, item.is_truth))
         self.written: dict[int, Unified] = {}
@@ -164,7 +164,7 @@ class Unification:
         """Keep truths as they are where any read shows one of their alleles (KEEP, F5)."""
         for truth in truths:
             known, site = self.original[truth.pos], self.sites.get(truth.pos)
-            if site is not None and any(allele_of(*pair) in site.alleles for pair in known.trimmed):
+            if site is not None and any(site_allele(*pair) in site.alleles for pair in known.trimmed):
                 self.rescued.append(self.original_record(truth))
 
     def original_record(self, truth: Variant) -> Unified:
@@ -172,7 +172,7 @@ class Unification:
         return Unified(known.pos, known.ref, known.alts, known.genotype)
 
 
-def segments_of(sites: Iterable[Site], sequence: str) -> dict[str, list[Segment]]:
+def read_segments(sites: Iterable[Site], sequence: str) -> dict[str, list[Segment]]:
     """What each read has in place of the reference, in the order of the sites (A.5.2)."""
     segments: dict[str, list[Segment]] = {}
     for site in sites:

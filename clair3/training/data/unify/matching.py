@@ -7,14 +7,14 @@ from functools import cache
 from itertools import product
 from math import prod
 
-from clair3.training.data.unify.variants import Genotype, UnifyRule, Variant
+from clair3.training.data.unify.variants import Genotype, UnifyOptions, Variant
 
 NEAR = 100
 """Most bases from one member of a group to the next, whatever the distance between all members."""
 
 
 def iter_groups(
-    items: Sequence[Variant], truths: dict[int, Variant], found: dict[int, Variant], rule: UnifyRule
+    items: Sequence[Variant], truths: dict[int, Variant], found: dict[int, Variant], rule: UnifyOptions
 ) -> Iterator[list[Variant]]:
     """Groups of items, which come by position, candidates before truths.
 
@@ -52,7 +52,7 @@ def choices(item: Variant, truths: dict[int, Variant], found: dict[int, Variant]
     return 2 if item.locked else len(item.alts) * (len(item.alts) + 1) // 2
 
 
-def fits(item: Variant, group: Sequence[Variant], count: int, rule: UnifyRule) -> bool:
+def fits(item: Variant, group: Sequence[Variant], count: int, rule: UnifyOptions) -> bool:
     """Whether an item may join a group, which then has this many combinations."""
     alike = sum(member.is_truth == item.is_truth for member in group)
     near = all(item.pos - member.end + 1 <= rule.distance for member in group) and item.pos - group[-1].end + 1 <= NEAR
@@ -139,7 +139,7 @@ def candidate_options(
 
 
 def group_options(
-    candidates: Sequence[Variant], truths: Sequence[Variant], known: dict[int, Variant], rule: UnifyRule
+    candidates: Sequence[Variant], truths: Sequence[Variant], known: dict[int, Variant], rule: UnifyOptions
 ) -> list[list[Genotype]]:
     """The genotypes of each candidate; fewer where the combinations would be too many."""
     options = [candidate_options(found, known.get(found.pos)) for found in candidates]
@@ -179,7 +179,7 @@ def match(
     known: dict[int, Variant],
     reference: Slice,
     reads: Iterable[Sequence[Segment]],
-    rule: UnifyRule,
+    rule: UnifyOptions,
 ) -> Match | None:
     """The best genotypes of a group; None when there are too many to try, or none fits.
 

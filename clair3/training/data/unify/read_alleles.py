@@ -175,10 +175,10 @@ def iter_sites(alignments: pysam.AlignmentFile, contig: str, sequence: str, star
             reads = [aligned_read(read) for read in alignments.fetch(contig, first, last)]
         except (OSError, ValueError) as error:
             raise InputError(f"{alignments.filename.decode()} {contig}:{first + 1}-{last}: {error}") from None
-        yield from sites_of([read for read in reads if read is not None], sequence, first, last)
+        yield from collect_sites([read for read in reads if read is not None], sequence, first, last)
 
 
-def sites_of(reads: list[AlignedRead], sequence: str, start: int, end: int) -> Iterator[Site]:
+def collect_sites(reads: list[AlignedRead], sequence: str, start: int, end: int) -> Iterator[Site]:
     """Candidate sites of [start, end) with what these reads show."""
     counts = np.zeros((len(BASES) + 2, end - start), np.int32)
     inserted, deleted = counts[-2:]

@@ -50,7 +50,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class UnifyRule:
+class UnifyOptions:
     """How truth and candidates are matched (spec/training.md A.5).
 
     distance    most bases between members of a group
@@ -85,7 +85,7 @@ def same_alleles(truth: Variant, found: Variant) -> bool:
     return len(truth.alts) == len(found.alts) and set(truth.trimmed) <= set(found.trimmed)
 
 
-def phased_genotype(site: Site, found: Variant, truth: Variant | None, rule: UnifyRule) -> Genotype | None:
+def phased_genotype(site: Site, found: Variant, truth: Variant | None, rule: UnifyOptions) -> Genotype | None:
     """The genotype of a candidate that its reads' haplotypes show; None when they leave doubt (A.5.4).
 
     truth is the variant that the candidate is locked to, if any.
@@ -119,7 +119,7 @@ def haplotype_counts(reads: Iterable[tuple[str, int]]) -> list[int]:
     return [count if count > FEW_READS else 0 for count in counts]
 
 
-def allele_of(ref: str, alt: str) -> str:
+def site_allele(ref: str, alt: str) -> str:
     """The name that a site has for a trimmed allele."""
     if len(alt) > len(ref):
         return f"I{alt}"
@@ -127,7 +127,7 @@ def allele_of(ref: str, alt: str) -> str:
 
 
 def lock(
-    truths: dict[int, Variant], candidates: dict[int, Variant], sites: dict[int, Site], rule: UnifyRule
+    truths: dict[int, Variant], candidates: dict[int, Variant], sites: dict[int, Site], rule: UnifyOptions
 ) -> tuple[dict[int, Variant], dict[int, Variant]]:
     """Truths and candidates by position, locked to each other where they agree, with phased genotypes (A.5.4).
 

@@ -3,6 +3,6 @@
 from clair3.core import _check, lib
 
 
-def end_with(pipe: int) -> None:
+def exit_with_parent(pipe: int) -> None:
     """End this process as soon as the other end of a pipe closes, whatever the process does then."""
     _check(lib.c3_end_with(pipe), "waiting for the end of the run")
