@@ -15,16 +15,21 @@ from pathlib import Path
 from cffi import FFI
 
 CSRC = Path(__file__).resolve().parent / "csrc"
-HEADERS = tuple(
-    f"{name}.h"
-    for name in (
-        *("codes", "alignments", "stretch", "alleles", "support", "mpileup", "columns", "pileup", "shuffle"),
-        *("haplotag", "full_alignment", "gvcf", "phase_alleles", "haplotypes", "lifeline"),
-        *("sim_read", "sim_align", "sim_bam"),
-        *("realign_cigar", "realign_local", "realign_graph", "realign_read", "realign_evidence", "realign_window"),
-        *("realign", "full_reads", "full_tally", "ilmn_columns", "ilmn_tally", "ilmn_alignment"),
-    )
-)
+FOLDERS = {
+    "": ("codes", "parent_watchdog"),
+    "reads/": (
+        *("alignments", "reference_window", "alleles", "support", "columns", "pileup", "shuffle", "haplotag"),
+        *("full_alignment", "full_reads", "full_tally", "gvcf", "phase_alleles", "haplotypes"),
+    ),
+    "short_reads/": (
+        *("mpileup", "cigar", "local_alignment", "assembly", "realigned_read", "window_selector", "realign_window"),
+        *("realigner", "candidates", "tally", "full_alignment"),
+    ),
+    "simulate/": ("read", "align", "bam"),
+}
+"""Headers of csrc by folder, each behind those whose declarations it uses."""
+
+HEADERS = tuple(f"{folder}{name}.h" for folder, names in FOLDERS.items() for name in names)
 SOURCES = tuple(f"{name.removesuffix('.h')}.c" for name in HEADERS if name != "codes.h")
 
 

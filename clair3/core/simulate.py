@@ -27,7 +27,7 @@ SEGMENT = np.dtype(
     ],
     align=True,
 )
-"""A row of a plan of reads: c3_sim_segment of csrc/sim_read.h, where the fields are explained."""
+"""A row of a plan of reads: c3_sim_segment of csrc/simulate/read.h, where the fields are explained."""
 assert SEGMENT.itemsize == ffi.sizeof("c3_sim_segment"), "SEGMENT is not c3_sim_segment"
 
 TABLES = {
@@ -41,7 +41,7 @@ TABLES = {
     "site": (np.float32, (SITES,)),
     "run_factor": (np.float32, (len(RUN_GROUPS), FACTORS)),
 }
-"""dtype and shape of the tables of an error process: c3_sim_profile of csrc/sim_read.h."""
+"""dtype and shape of the tables of an error process: c3_sim_profile of csrc/simulate/read.h."""
 
 NUMBERS = (
     *("mismatch", "insertion", "deletion", "read_share", "smoothness", "rise", "decline", "dwell", "stride"),

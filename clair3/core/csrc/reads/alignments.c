@@ -1,0 +1,107 @@
+#define _GNU_SOURCE /* dladdr */
+#include "reads/alignments.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include <htslib/hts_log.h>
+
+int c3_source_open(const char *alignments, const char *index, const char *fasta, const char *fai, const char *gzi,
+                   c3_source **out)
+{
+    int code = C3_OK;
+    c3_source *source = calloc(1, sizeof *source);
+    *out = NULL;
+    if (!source) return C3_NO_MEMORY;
+    hts_set_log_level(HTS_LOG_OFF); /* the codes say it; htslib's own lines would stand between ours */
+
+    source->file = hts_open(alignments, "r");
+    if (!source->file) { code = C3_CANNOT_OPEN; goto out; }
+    if (hts_set_fai_filename(source->file, fasta) != 0) { code = C3_NO_FASTA; goto out; }
+    source->header = sam_hdr_read(source->file);
+    if (!source->header) { code = C3_BAD_HEADER; goto out; }
+    if (hts_check_EOF(source->file) == 0) { code = C3_TRUNCATED; goto out; }
+    source->index = index ? sam_index_load2(source->file, alignments, index) : sam_index_load(source->file, alignments);
+    if (!source->index) { code = C3_NO_INDEX; goto out; }
+    source->fasta = fai_load3(fasta, fai, gzi, 0); /* 0: never write an index into the user's folder */
+    if (!source->fasta) { code = C3_NO_FASTA; goto out; }
+    source->record = bam_init1();
+    if (!source->record) { code = C3_NO_MEMORY; goto out; }
+
+out:
+    if (code != C3_OK) {
+        c3_source_close(source);
+        return code;
+    }
+    *out = source;
+    return C3_OK;
+}
+
+void c3_source_close(c3_source *source)
+{
+    if (!source) return;
+    if (source->record) bam_destroy1(source->record);
+    if (source->fasta) fai_destroy(source->fasta);
+    if (source->index) hts_idx_destroy(source->index);
+    if (source->header) sam_hdr_destroy(source->header);
+    if (source->file) hts_close(source->file);
+    free(source);
+}
+
+int c3_reads_of(c3_source *source, const char *contig, int64_t start, int64_t end, hts_itr_t **out)
+{
+    int tid = sam_hdr_name2tid(source->header, contig);
+    *out = NULL;
+    if (tid < 0) return C3_NO_CONTIG;
+    *out = sam_itr_queryi(source->index, tid, start, end);
+    return *out ? C3_OK : C3_BAD_RECORD;
+}
+
+int c3_next_read(c3_source *source, hts_itr_t *reads)
+{
+    int got = sam_itr_next(source->file, reads, source->record);
+    if (got >= 0) return 1;
+    return got == -1 ? 0 : C3_BAD_RECORD;
+}
+
+int c3_is_used(const bam1_t *read, int reads, int min_mapq)
+{
+    static const int dropped[] = {
+        [C3_PILEUP_READS] = BAM_FUNMAP | BAM_FSECONDARY | BAM_FQCFAIL | BAM_FDUP | BAM_FSUPPLEMENTARY,
+        [C3_FULL_READS] = BAM_FUNMAP | BAM_FMUNMAP | BAM_FSECONDARY | BAM_FSUPPLEMENTARY,
+        [C3_SCRIPTED_READS] = BAM_FUNMAP | BAM_FMUNMAP | BAM_FSECONDARY | BAM_FSUPPLEMENTARY,
+    };
+    const bam1_core_t *core = &read->core;
+    if (core->flag & dropped[reads] || core->qual < min_mapq) return 0;
+    if (reads == C3_SCRIPTED_READS && core->flag & BAM_FPAIRED && !(core->flag & BAM_FPROPER_PAIR)) return 0;
+    return bam_cigar2qlen(core->n_cigar, bam_get_cigar(read)) == core->l_qseq;
+}
+
+int c3_reference(c3_source *source, const char *contig, int64_t start, int64_t end, char **out, int64_t *length)
+{
+    const int64_t contig_length = faidx_seq_len(source->fasta, contig);
+    *out = NULL;
+    *length = 0;
+    if (contig_length < 0) return C3_NO_CONTIG;
+    if (start < 0) start = 0;
+    if (end > contig_length) end = contig_length;
+    if (start >= end) { /* htslib would give the last letter, or the one at `start` */
+        *out = calloc(1, 1);
+        return *out ? C3_OK : C3_NO_MEMORY;
+    }
+    hts_pos_t got = 0;
+    *out = faidx_fetch_seq64(source->fasta, contig, start, end - 1, &got);
+    if (*out && got == end - start) {
+        *length = got;
+        return C3_OK;
+    }
+    free(*out);
+    *out = NULL;
+    return C3_NO_SEQUENCE;
+}
+
+const char *c3_htslib_path(void)
+{
+    Dl_info where;
+    return dladdr((void *)(uintptr_t)&hts_open, &where) && where.dli_fname ? where.dli_fname : "";
+}

@@ -1,0 +1,261 @@
+#define _POSIX_C_SOURCE 200809L /* strdup */
+#include "reads/full_alignment.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <htslib/khash.h>
+
+#include "reads/full_reads.h"
+#include "reads/full_tally.h"
+#include "short_reads/tally.h"
+
+KHASH_SET_INIT_STR(names)
+
+enum { BEHIND = 19, CHANNELS = 8 };
+enum { CH_REF, CH_ALT, CH_STRAND, CH_MAPQ, CH_QUAL, CH_AF, CH_INSERTED, CH_HAPLOTYPE, CH_DWELL };
+enum { INSERTION_CODE = -50, DELETION_CODE = -100 };
+static const int8_t haplotype_code[3] = {60, 30, 90};
+
+/* ---- rows -> tensor ------------------------------------------------------------------------------------------- */
+
+/* Scripted rules know A, C, G, T and N only; letters that would end v2.0.2 there are 0 (E-B11). */
+static int8_t code_of(char letter, int scripted)
+{
+    switch (letter) {
+    case 'A': return 100;
+    case 'C': return 25;
+    case 'G': return 75;
+    case 'T': return 50;
+    case 'N': return 100;
+    case 'D': return scripted ? 0 : -100;
+    default: return 0;
+    }
+}
+
+static int8_t reference_code(char letter, int scripted)
+{
+    int8_t code = code_of(letter, scripted);
+    return scripted && !code ? 100 : code;
+}
+
+/* Inside a skip a read shows no letter (E-B4). With scripted rules the letter N is no alternative. */
+static int8_t alternative_code(uint8_t shown, char reference, int64_t ins, int64_t del, int scripted)
+{
+    if (ins >= 0) return INSERTION_CODE;
+    if (del >= 0) return DELETION_CODE;
+    if (shown == C3_NOTHING) return 0;
+    char letter = seq_nt16_str[shown - C3_LETTER];
+    return letter == reference || (scripted && letter == 'N') ? 0 : code_of(letter, scripted);
+}
+
+/* One row of a tensor: 33 columns of `channels`. Columns the read does not cover, or deletes, stay zero. */
+static void fill_row(const c3_full_state *s, const c3_kept_read *read, int64_t candidate, int64_t place,
+                     int8_t fraction, int8_t *row)
+{
+    const int channels = s->channels, scripted = s->rule.scripted;
+    for (int column = 0; column < C3_WINDOW; column++) {
+        int64_t pos = candidate - C3_FLANK + column, at = place - C3_FLANK + column, ins, del;
+        if (pos < read->start || pos >= read->end || (scripted && s->blank[at])) continue;
+        int64_t index = read->cell + at - read->place;
+        uint8_t shown = s->shown[index];
+        if (shown == C3_GONE) continue;
+        int8_t *cell = row + column * channels;
+        char reference = c3_upper(c3_letter_at(s, pos));
+        c3_indels_at(s, read, at, &ins, &del);
+        cell[CH_REF] = reference_code(reference, scripted);
+        cell[CH_STRAND] = scripted && seq_nt16_str[shown - C3_LETTER] == 'N' ? C3_REVERSE_CODE : read->strand;
+        cell[CH_MAPQ] = read->mapq;
+        cell[CH_QUAL] = (int8_t)s->quality[index];
+        cell[CH_HAPLOTYPE] = haplotype_code[read->haplotype];
+        if (channels > CHANNELS) cell[CH_DWELL] = (int8_t)s->signal[index];
+        cell[CH_ALT] = alternative_code(shown, reference, ins, del, scripted);
+        if (ins < 0 || column >= C3_WINDOW - 1) continue;
+        const c3_event *it = &s->events[ins]; /* its first base on the anchor column: kept (E-K20) */
+        for (int k = 0; k < it->length && column + k < C3_WINDOW; k++)
+            cell[k * channels + CH_INSERTED] = code_of(s->pool[it->bases + k], scripted);
+    }
+    const int where = scripted ? CH_STRAND : CH_REF;
+    for (int column = 0; fraction > 0 && column < C3_WINDOW; column++)
+        if (row[column * channels + where]) row[column * channels + CH_AF] = fraction;
+}
+
+/* f32 arithmetic with the multiplication first, as an integer: 29 of 100 gives 29; scripted rules divide first, in
+ * double precision: 28 (E-K12). */
+static int8_t allele_fraction(int32_t count, int32_t depth, int scripted)
+{
+    if (count <= 0) return 0;
+    if (depth <= 0 || (float)count / (float)depth >= 1) return 100;
+    if (scripted) return (int8_t)(100 * ((double)count / depth));
+    return (int8_t)((float)(100 * (int64_t)count) / (float)depth);
+}
+
+/* The rows of candidate i, by haplotype; of more than fit, with scripted rules only, the drawn ones. */
+static void fill_rows(const c3_full_state *s, int64_t i, int32_t depth, const int32_t *drawn, int8_t *out)
+{
+    const int64_t first = s->row_start[i], place = c3_place_of(s, s->candidates[i]);
+    int64_t n = s->row_start[i + 1] - first;
+    if (n > s->rule.rows) n = s->rule.rows;
+    out += ((s->rule.rows - n) >> 1) * C3_WINDOW * s->channels;
+    for (int haplotype = 0; haplotype < 3; haplotype++)
+        for (int64_t k = 0; k < n; k++) {
+            int64_t row = first + (drawn ? drawn[k] : k);
+            const c3_kept_read *read = &s->reads[s->row[row]];
+            if (read->haplotype != haplotype) continue;
+            int8_t fraction = allele_fraction(s->alternative[row], depth, s->rule.scripted);
+            fill_row(s, read, s->candidates[i], place, fraction, out);
+            out += C3_WINDOW * s->channels;
+        }
+}
+
+void c3_full_tensors(const c3_full *full, int64_t from, int64_t to, const int32_t *drawn, int8_t *out)
+{
+    const c3_full_state *s = full->state;
+    const int64_t size = (int64_t)s->rule.rows * C3_WINDOW * s->channels;
+    memset(out, 0, (to - from) * size);
+    for (int64_t i = from; i < to; i++, out += size) {
+        int draws = s->row_start[i + 1] - s->row_start[i] > s->rule.rows;
+        fill_rows(s, i, full->depth[i], draws ? drawn : NULL, out);
+        if (draws) drawn += s->rule.rows;
+    }
+}
+
+/* ---- the reads ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    c3_source *source;
+    hts_itr_t *reads;
+    khash_t(names) *names;
+    int min_mapq;
+    const volatile int32_t *cancel;
+} file_reads;
+
+/* Was a read of this name met before? One record per name counts (E-K6), even where the first covers no candidate. */
+static int is_new_name(khash_t(names) *names, const char *name, int *code)
+{
+    int absent;
+    khint_t slot = kh_put(names, names, name, &absent);
+    if (absent < 0) {
+        *code = C3_NO_MEMORY;
+        return 0;
+    }
+    if (absent == 0) return 0;
+    char *own = strdup(name);
+    if (own) kh_key(names, slot) = own;
+    else {
+        kh_del(names, names, slot);
+        *code = C3_NO_MEMORY;
+    }
+    return own != NULL;
+}
+
+static int next_of_file(void *from, const bam1_t **read)
+{
+    file_reads *f = from;
+    int got, code = C3_OK;
+    *read = f->source->record;
+    while ((got = c3_next_read(f->source, f->reads)) > 0) {
+        if (f->cancel && *f->cancel) return C3_CANCELLED;
+        if (c3_is_used(*read, C3_FULL_READS, f->min_mapq) && is_new_name(f->names, bam_get_qname(*read), &code)) return 1;
+        if (code != C3_OK) return code;
+    }
+    return got;
+}
+
+static int take_from_file(c3_full_state *s, c3_source *source, const char *contig, const c3_phased_snps *snps,
+                          const volatile int32_t *cancel)
+{
+    file_reads f = {source, NULL, kh_init(names), s->rule.min_mapq, cancel};
+    int64_t end = s->candidates[s->n_candidates - 1] + BEHIND;
+    int code = f.names ? c3_reads_of(source, contig, s->runs[0].start, end, &f.reads) : C3_NO_MEMORY;
+    if (code == C3_OK) code = c3_full_take(s, source, contig, snps, next_of_file, &f);
+    if (f.reads) hts_itr_destroy(f.reads);
+    if (f.names)
+        for (khint_t slot = kh_begin(f.names); slot != kh_end(f.names); slot++)
+            if (kh_exist(f.names, slot)) free((char *)kh_key(f.names, slot));
+    kh_destroy(names, f.names);
+    return code;
+}
+
+typedef struct {
+    bam1_t *const *next, *const *end;
+} memory_reads;
+
+static int next_of_memory(void *from, const bam1_t **read)
+{
+    memory_reads *m = from;
+    if (m->next == m->end) return 0;
+    *read = *m->next++;
+    return 1;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------ */
+
+static int start(const int64_t *candidates, int64_t n, const c3_full_rule *rule, c3_full **out)
+{
+    c3_full *full = *out = calloc(1, sizeof *full);
+    if (!full || !(full->state = calloc(1, sizeof *full->state))) return C3_NO_MEMORY;
+    c3_full_state *s = full->state;
+    s->rule = *rule;
+    s->channels = rule->dwell ? CHANNELS + 1 : CHANNELS;
+    full->n = n;
+    full->pos = malloc((n + 1) * sizeof *full->pos);
+    full->ref = malloc(n + 1);
+    full->depth = malloc((n + 1) * sizeof *full->depth);
+    full->window_reads = calloc(n + 1, sizeof *full->window_reads);
+    s->row_start = calloc(n + 1, sizeof *s->row_start);
+    if (!full->pos || !full->ref || !full->depth || !full->window_reads || !s->row_start) return C3_NO_MEMORY;
+    if (n) memcpy(full->pos, candidates, n * sizeof *candidates);
+    return n ? c3_full_watch(s, candidates, n) : C3_OK;
+}
+
+static int finish(c3_full *full)
+{
+    c3_full_state *s = full->state;
+    for (int64_t i = 0; i < full->n; i++) full->ref[i] = (uint8_t)c3_upper(c3_letter_at(s, s->candidates[i]));
+    int code = s->rule.scripted ? c3_ilmn_tally(full) : c3_full_tally(full);
+    if (code != C3_OK) return code;
+    full->reads = s->n_reads;
+    full->haplotype = malloc(s->n_reads + 1);
+    if (!full->haplotype) return C3_NO_MEMORY;
+    for (int64_t i = 0; i < s->n_reads; i++) full->haplotype[i] = s->reads[i].haplotype;
+    return C3_OK;
+}
+
+int c3_full_run(c3_source *source, const char *contig, const int64_t *candidates, int64_t n, const c3_full_rule *rule,
+                const c3_phased_snps *snps, const volatile int32_t *cancel, c3_full **out)
+{
+    int code = start(candidates, n, rule, out);
+    if (code == C3_OK && n) code = take_from_file((*out)->state, source, contig, snps, cancel);
+    if (code == C3_OK && n) code = finish(*out);
+    if (code == C3_OK) return C3_OK;
+    c3_full_free(*out);
+    *out = NULL;
+    return code;
+}
+
+int c3_full_of_reads(c3_source *source, const char *contig, bam1_t *const *reads, int64_t n_reads,
+                     const int64_t *candidates, int64_t n, const c3_full_rule *rule, c3_full **out)
+{
+    memory_reads m = {reads, reads + n_reads};
+    int code = start(candidates, n, rule, out);
+    if (code == C3_OK && n) code = c3_full_take((*out)->state, source, contig, NULL, next_of_memory, &m);
+    if (code == C3_OK && n) code = finish(*out);
+    if (code == C3_OK) return C3_OK;
+    c3_full_free(*out);
+    *out = NULL;
+    return code;
+}
+
+void c3_full_free(c3_full *full)
+{
+    if (!full) return;
+    c3_full_state_free(full->state);
+    c3_support_free(&full->support);
+    free(full->pos);
+    free(full->ref);
+    free(full->depth);
+    free(full->window_reads);
+    free(full->haplotype);
+    free(full);
+}

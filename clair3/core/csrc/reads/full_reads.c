@@ -1,0 +1,358 @@
+#include "reads/full_reads.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "short_reads/candidates.h"
+#include "short_reads/mpileup.h"
+
+enum { REFERENCE_STEP = 100000, BEHIND = 19 };
+
+/* ---- watched positions ---------------------------------------------------------------------------------------- */
+
+int c3_full_watch(c3_full_state *s, const int64_t *candidates, int64_t n)
+{
+    s->n_candidates = n;
+    s->runs = malloc((n + 1) * sizeof *s->runs);
+    s->candidates = malloc((n + 1) * sizeof *s->candidates);
+    if (!s->runs || !s->candidates) return C3_NO_MEMORY;
+    memcpy(s->candidates, candidates, n * sizeof *candidates);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t start = candidates[i] > C3_FLANK ? candidates[i] - C3_FLANK : 0, end = candidates[i] + C3_FLANK + 1;
+        c3_watched *last = s->runs + s->n_runs - 1;
+        if (s->n_runs && start <= last->end) last->end = end;
+        else s->runs[s->n_runs++] = (c3_watched){.start = start, .end = end};
+    }
+    for (int64_t i = 1; i < s->n_runs; i++) {
+        const c3_watched *before = &s->runs[i - 1];
+        s->runs[i].base = before->base + before->end - before->start;
+    }
+    if (!s->rule.scripted) return C3_OK;
+    s->blank = calloc(c3_place_of(s, candidates[n - 1] + C3_FLANK + 1) + 1, 1);
+    return s->blank ? C3_OK : C3_NO_MEMORY;
+}
+
+/* The first run that ends behind pos. */
+static int64_t run_behind(const c3_full_state *s, int64_t pos)
+{
+    int64_t low = 0, high = s->n_runs;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (s->runs[middle].end <= pos) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+int64_t c3_place_of(const c3_full_state *s, int64_t pos)
+{
+    int64_t i = run_behind(s, pos);
+    if (i == s->n_runs) {
+        const c3_watched *last = &s->runs[i - 1];
+        return last->base + last->end - last->start;
+    }
+    const c3_watched *at = &s->runs[i];
+    return pos > at->start ? at->base + pos - at->start : at->base;
+}
+
+/* ---- one read -> cells ---------------------------------------------------------------------------------------- */
+
+static int8_t percent(int value, int full)
+{
+    return value >= full ? 100 : (int8_t)(100 * value / full);
+}
+
+/* Blocks of signal per base of the stored sequence, low 8 bits; all 0 without a move table (C.10). */
+static void read_moves(const bam1_t *read, uint8_t *moves)
+{
+    const uint8_t *tag = bam_aux_get(read, "mv");
+    int64_t length = read->core.l_qseq, base = -1;
+    memset(moves, 0, length);
+    if (!tag || *tag != 'B') return;
+    uint32_t n = bam_auxB_len(tag);
+    for (uint32_t i = 1; i < n; i++) { /* the first element is the stride */
+        if (bam_auxB2i(tag, i) != 0 && ++base >= length) break;
+        if (base >= 0) moves[bam_is_rev(read) ? length - 1 - base : base]++;
+    }
+}
+
+typedef struct {
+    c3_full_state *s;
+    const bam1_t *read;
+    c3_kept_read *kept;
+    const uint8_t *moves; /* or NULL */
+    int64_t at;           /* the run that is being walked */
+} reader;
+
+/* The watched part of [x, x + length), cell by cell. */
+static void each_watched(reader *r, int64_t x, int64_t length, int64_t query, int op)
+{
+    c3_full_state *s = r->s;
+    const uint8_t *seq = bam_get_seq(r->read), *qual = bam_get_qual(r->read);
+    while (r->at < s->n_runs && s->runs[r->at].end <= x) r->at++;
+    for (int64_t i = r->at; i < s->n_runs && s->runs[i].start < x + length; i++) {
+        const c3_watched *w = &s->runs[i];
+        int64_t from = w->start > x ? w->start : x, to = w->end < x + length ? w->end : x + length;
+        int64_t place = w->base + from - w->start, cell = r->kept->cell + place - r->kept->place;
+        for (int64_t p = from; p < to; p++, cell++, place++) {
+            if (op == BAM_CDEL) {
+                s->shown[cell] = C3_GONE;
+                continue;
+            }
+            if (op == BAM_CREF_SKIP) { /* only scripted rules ask about skips */
+                s->blank[place] = 1;
+                continue;
+            }
+            int64_t q = query + p - x;
+            s->shown[cell] = C3_LETTER + bam_seqi(seq, q);
+            s->quality[cell] = (uint8_t)percent(qual[q], 40);
+            if (r->moves) s->signal[cell] += r->moves[q];
+            if (s->blank && !c3_is_token(bam_seqi(seq, q))) s->blank[place] = 1;
+        }
+    }
+}
+
+/* Where an indel that starts after x belongs: the place of x, -1 if that is no watched position of the read. */
+static int64_t place_of_event(reader *r, int64_t x)
+{
+    const c3_full_state *s = r->s;
+    while (r->at > 0 && s->runs[r->at - 1].end > x) r->at--;
+    int64_t i = r->at;
+    while (i < s->n_runs && s->runs[i].end <= x) i++;
+    if (x < r->kept->start || i == s->n_runs || s->runs[i].start > x) return -1;
+    return s->runs[i].base + x - s->runs[i].start;
+}
+
+/* An indel that starts after x, if x is watched: `symbols` of an insertion that the caller writes to *bases, or with NULL
+ * a deletion. */
+static int add_event(reader *r, int64_t x, int32_t length, char **bases, int64_t *place)
+{
+    c3_full_state *s = r->s;
+    if (bases) *bases = NULL;
+    if ((*place = place_of_event(r, x)) < 0) return C3_OK;
+    int code = c3_grow(&s->events, &s->event_room, s->n_events + 1, sizeof *s->events);
+    if (code == C3_OK && bases) code = c3_grow(&s->pool, &s->pool_room, s->n_pool + length, 1);
+    if (code != C3_OK) return code;
+    s->events[s->n_events++] = (c3_event){.place = *place, .bases = bases ? s->n_pool : -1, .length = length};
+    if (!bases) return C3_OK;
+    *bases = s->pool + s->n_pool;
+    s->n_pool += length;
+    return C3_OK;
+}
+
+static int add_deletion(reader *r, int64_t x, int32_t length)
+{
+    int64_t place;
+    return add_event(r, x, length, NULL, &place);
+}
+
+static int add_insertion(reader *r, int64_t x, int32_t length, int64_t query)
+{
+    c3_full_state *s = r->s;
+    int64_t place;
+    char *bases;
+    int code = add_event(r, x, length, &bases, &place);
+    for (int32_t k = 0; code == C3_OK && bases && k < length; k++) {
+        bases[k] = seq_nt16_str[bam_seqi(bam_get_seq(r->read), query + k)];
+        if (r->moves) s->signal[r->kept->cell + place - r->kept->place] += r->moves[query + k];
+    }
+    return code;
+}
+
+/* The indel that mpileup attaches to the last column of an operation, x: a deletion, else an insertion with pads. */
+static int add_attached(reader *r, uint32_t operation, int64_t x, int64_t query)
+{
+    c3_attached attached = c3_attached_to(r->read, operation);
+    int64_t place;
+    char *bases;
+    if (attached.deleted) return add_deletion(r, x, attached.deleted);
+    if (!attached.inserted) return C3_OK;
+    int code = add_event(r, x, attached.inserted, &bases, &place);
+    if (code == C3_OK && bases) c3_write_inserted(r->read, operation, query, attached.inserted, bases);
+    return code;
+}
+
+static int walk_read(reader *r)
+{
+    const uint32_t *cigar = bam_get_cigar(r->read);
+    const int scripted = r->s->rule.scripted;
+    int64_t x = r->read->core.pos, query = 0;
+    int code = C3_OK;
+    for (uint32_t i = 0; i < r->read->core.n_cigar && code == C3_OK; i++) {
+        int op = bam_cigar_op(cigar[i]), consumes = bam_cigar_type(op);
+        int64_t length = bam_cigar_oplen(cigar[i]);
+        if (!scripted && op == BAM_CDEL && length) code = add_deletion(r, x - 1, (int32_t)length);
+        if (!scripted && op == BAM_CINS && length) code = add_insertion(r, x - 1, (int32_t)length, query);
+        if (consumes & 2 && (op != BAM_CREF_SKIP || scripted)) each_watched(r, x, length, query, op);
+        if (consumes & 1) query += length;
+        if (consumes & 2) x += length;
+        if (scripted && consumes & 2 && length && code == C3_OK) code = add_attached(r, i, x - 1, query);
+    }
+    return code;
+}
+
+/* ---- the reads ------------------------------------------------------------------------------------------------ */
+
+/* Reference letters up to `end`, as far as the contig goes; fetched in steps as reads reach further. */
+static int reach(c3_full_state *s, c3_source *source, const char *contig, int64_t end)
+{
+    int64_t have = s->reference_start + s->reference_length, got = 0;
+    char *more = NULL;
+    if (end <= have) return C3_OK;
+    int code = c3_reference(source, contig, have, end + REFERENCE_STEP, &more, &got);
+    if (code == C3_OK) code = c3_grow(&s->reference, &s->reference_room, s->reference_length + got + 1, 1);
+    if (code == C3_OK) memcpy(s->reference + s->reference_length, more, got);
+    if (code == C3_OK) s->reference_length += got; /* nothing when the contig ended before */
+    free(more);
+    return code;
+}
+
+/* 1 or 2 as the HP tag says, 0 without one or with another value (C.13). */
+static uint8_t tagged_haplotype(const bam1_t *read)
+{
+    const uint8_t *tag = bam_aux_get(read, "HP");
+    int64_t haplotype = tag ? bam_aux2i(tag) : 0;
+    return haplotype == 1 || haplotype == 2 ? (uint8_t)haplotype : 0;
+}
+
+static int add_cells(c3_full_state *s, int64_t cells)
+{
+    int64_t wanted = s->n_cells + cells;
+    if (c3_grow(&s->shown, &s->shown_room, wanted, 1) || c3_grow(&s->quality, &s->quality_room, wanted, 1)
+        || c3_grow(&s->signal, &s->signal_room, s->rule.dwell ? wanted : 1, 1))
+        return C3_NO_MEMORY;
+    memset(s->shown + s->n_cells, C3_NOTHING, cells);
+    memset(s->quality + s->n_cells, 0, cells);
+    if (s->rule.dwell) memset(s->signal + s->n_cells, 0, cells);
+    s->n_cells = wanted;
+    return C3_OK;
+}
+
+static int keep_read(c3_full_state *s, c3_source *source, const char *contig, const c3_phased_snps *snps,
+                     const bam1_t *read, uint8_t **moves, int64_t *move_room)
+{
+    c3_kept_read kept = {
+        .start = read->core.pos,
+        .end = read->core.pos + bam_cigar2rlen(read->core.n_cigar, bam_get_cigar(read)),
+        .cell = s->n_cells,
+        .event = s->n_events,
+        .strand = bam_is_rev(read) ? C3_REVERSE_CODE : C3_FORWARD_CODE,
+        .mapq = percent(read->core.qual, 60),
+    };
+    kept.place = c3_place_of(s, kept.start);
+    kept.cells = c3_place_of(s, kept.end) - kept.place;
+    if (kept.cells <= 0) return C3_OK;
+    int code = reach(s, source, contig, kept.end + C3_FLANK);
+    if (code != C3_OK || (code = add_cells(s, kept.cells)) != C3_OK) return code;
+    if (s->rule.haplotype_tags) {
+        kept.haplotype = tagged_haplotype(read);
+    } else if (snps) {
+        c3_stretch letters = {s->reference_start, s->reference_length, s->reference};
+        kept.haplotype = (uint8_t)c3_haplotype(read, snps, &letters);
+    }
+    if (s->rule.dwell) {
+        if ((code = c3_grow(moves, move_room, read->core.l_qseq + 1, 1)) != C3_OK) return code;
+        read_moves(read, *moves);
+    }
+    reader r = {s, read, &kept, s->rule.dwell ? *moves : NULL, run_behind(s, kept.start)};
+    if ((code = walk_read(&r)) != C3_OK) return code;
+    kept.events = s->n_events - kept.event;
+    if ((code = c3_grow(&s->reads, &s->read_room, s->n_reads + 1, sizeof *s->reads)) != C3_OK) return code;
+    s->reads[s->n_reads++] = kept;
+    return C3_OK;
+}
+
+int c3_full_take(c3_full_state *s, c3_source *source, const char *contig, const c3_phased_snps *snps,
+                 c3_next_kept *next, void *from)
+{
+    int64_t first = s->runs[0].start, move_room = 0;
+    uint8_t *moves = NULL;
+    int is_first = 1, code = C3_OK;
+    s->reference_start = first;
+    while (code == C3_OK) {
+        const bam1_t *read;
+        int got = next(from, &read);
+        if (got <= 0) { code = got; break; }
+        if (is_first) { /* reads come in order of their start; haplotagging looks a little before it */
+            int64_t start = read->core.pos < first ? read->core.pos : first;
+            s->reference_start = start > C3_FLANK ? start - C3_FLANK : 0;
+            is_first = 0;
+        }
+        code = keep_read(s, source, contig, snps, read, &moves, &move_room);
+    }
+    if (code == C3_OK) code = reach(s, source, contig, s->candidates[s->n_candidates - 1] + BEHIND);
+    free(moves);
+    return code;
+}
+
+void c3_full_state_free(c3_full_state *s)
+{
+    if (!s) return;
+    void *owned[] = {s->candidates, s->runs, s->blank, s->reads, s->shown, s->quality, s->signal, s->events, s->pool,
+                     s->reference, s->row_start, s->row, s->alternative};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
+    free(s);
+}
+
+/* ---- looking ---------------------------------------------------------------------------------------------------- */
+
+uint8_t c3_shown_at(const c3_full_state *s, const c3_kept_read *read, int64_t place)
+{
+    if (place < read->place || place >= read->place + read->cells || (s->blank && s->blank[place])) return C3_NOTHING;
+    return s->shown[read->cell + place - read->place];
+}
+
+int64_t c3_event_at(const c3_full_state *s, const c3_kept_read *read, int64_t place)
+{
+    int64_t low = read->event, high = read->event + read->events;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (s->events[middle].place < place) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+void c3_indels_at(const c3_full_state *s, const c3_kept_read *read, int64_t place, int64_t *ins, int64_t *del)
+{
+    int64_t stop = read->event + read->events;
+    *ins = *del = -1;
+    for (int64_t e = c3_event_at(s, read, place); e < stop && s->events[e].place == place; e++) {
+        if (s->events[e].bases < 0) *del = e;
+        else *ins = e;
+    }
+}
+
+char c3_letter_at(const c3_full_state *s, int64_t pos)
+{
+    int64_t at = pos - s->reference_start;
+    return at >= 0 && at < s->reference_length ? s->reference[at] : 'N';
+}
+
+char c3_upper(char letter)
+{
+    return letter >= 'a' && letter <= 'z' ? (char)(letter - 'a' + 'A') : letter;
+}
+
+int c3_slide(const c3_full_state *s, c3_active_reads *a, int64_t candidate)
+{
+    int64_t kept = 0;
+    for (; a->next < s->n_reads && s->reads[a->next].start < candidate + C3_FLANK + 1; a->next++) {
+        if (c3_grow(&a->items, &a->room, a->n + 1, sizeof *a->items)) return C3_NO_MEMORY;
+        a->items[a->n++] = (int32_t)a->next;
+    }
+    for (int64_t k = 0; k < a->n; k++)
+        if (s->reads[a->items[k]].end > candidate - C3_FLANK) a->items[kept++] = a->items[k];
+    a->n = kept;
+    return C3_OK;
+}
+
+int c3_add_rows(c3_full_state *s, const int32_t *reads, int64_t n)
+{
+    if (c3_grow(&s->row, &s->row_room, s->n_rows + n + 1, sizeof *s->row)
+        || c3_grow(&s->alternative, &s->alternative_room, s->n_rows + n + 1, sizeof *s->alternative))
+        return C3_NO_MEMORY;
+    memcpy(s->row + s->n_rows, reads, n * sizeof *reads);
+    s->n_rows += n;
+    return C3_OK;
+}

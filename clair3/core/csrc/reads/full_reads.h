@@ -1,0 +1,97 @@
+/* Full-alignment features, first part: the reads around candidates as cells, one per read and watched position
+ * (spec/features.md C.2-C.4, for realigned short reads C.13). What is made of them: reads/full_alignment.h. */
+#ifndef C3_READS_FULL_READS_H
+#define C3_READS_FULL_READS_H
+
+#include "reads/alignments.h"
+#include "reads/full_alignment.h"
+#include "reads/pileup.h" /* C3_FLANK, C3_WINDOW */
+
+/* What a read shows at a position: nothing (a skip), a deleted base, or C3_LETTER + its 4-bit code. */
+enum { C3_NOTHING, C3_GONE, C3_LETTER };
+
+/* An insertion (with bases) or deletion that starts after a position of the read; `place` counts watched positions. */
+typedef struct {
+    int64_t place, bases; /* bases: offset into the pool, -1 for a deletion */
+    int32_t length;
+} c3_event;
+
+/* Strands as the tensor has them. */
+enum { C3_FORWARD_CODE = 100, C3_REVERSE_CODE = 50 };
+
+typedef struct {
+    int64_t start, end;   /* on the reference */
+    int64_t place, cells; /* the watched positions it covers: place .. place + cells */
+    int64_t cell;         /* of the first one in shown, quality, signal */
+    int64_t event, events;
+    int8_t strand, mapq;
+    uint8_t haplotype;
+} c3_kept_read;
+
+/* Watched positions: those in a window of a candidate. Position p of such a run is place base + p - start. */
+typedef struct {
+    int64_t start, end, base;
+} c3_watched;
+
+struct c3_full_state {
+    c3_full_rule rule;
+    int channels;
+    int64_t n_candidates;
+    int64_t *candidates;
+    c3_watched *runs;
+    int64_t n_runs;
+    uint8_t *blank; /* per watched position: scripted rules leave this column out for all reads; else NULL */
+    c3_kept_read *reads;
+    int64_t n_reads, read_room;
+    uint8_t *shown, *quality, *signal; /* one cell per read and watched position */
+    int64_t n_cells, shown_room, quality_room, signal_room;
+    c3_event *events;
+    int64_t n_events, event_room;
+    char *pool;
+    int64_t n_pool, pool_room;
+    char *reference;
+    int64_t reference_start, reference_length, reference_room;
+    int64_t *row_start; /* n + 1: rows of candidate i are row[row_start[i]] .. */
+    int32_t *row;       /* read indices: in row order, with scripted rules in file order and more than fit */
+    int64_t n_rows, row_room;
+    int32_t *alternative; /* per row: reads that show the row's centre allele, 0 when it shows the reference */
+    int64_t alternative_room;
+};
+
+/* The next read to be kept: 1, at the end 0, else a negative code. */
+typedef int c3_next_kept(void *from, const bam1_t **read);
+
+/* Watch the windows of candidates (ascending), then take in all reads that `next` gives, sorted by start. */
+int c3_full_watch(c3_full_state *s, const int64_t *candidates, int64_t n);
+int c3_full_take(c3_full_state *s, c3_source *source, const char *contig, const c3_phased_snps *snps,
+                 c3_next_kept *next, void *from);
+void c3_full_state_free(c3_full_state *s);
+
+/* How many watched positions lie before pos: the place of pos, if it is watched. */
+int64_t c3_place_of(const c3_full_state *s, int64_t pos);
+
+/* What the read shows at a place; C3_NOTHING where it does not lie, or where the column is blank. */
+uint8_t c3_shown_at(const c3_full_state *s, const c3_kept_read *read, int64_t place);
+
+/* The first event of a read at or behind a place. */
+int64_t c3_event_at(const c3_full_state *s, const c3_kept_read *read, int64_t place);
+
+/* The insertion and the deletion that a read shows after a place; of several the last counts. -1: none. */
+void c3_indels_at(const c3_full_state *s, const c3_kept_read *read, int64_t place, int64_t *ins, int64_t *del);
+
+/* Reference letter as it stands, N where the contig has none. */
+char c3_letter_at(const c3_full_state *s, int64_t pos);
+char c3_upper(char letter);
+
+/* Indices of the reads that reach the window of a candidate, ascending; slides from candidate to candidate. */
+typedef struct {
+    int32_t *items;
+    int64_t n, room;
+    int64_t next; /* the first read not yet looked at */
+} c3_active_reads;
+int c3_slide(const c3_full_state *s, c3_active_reads *active, int64_t candidate);
+
+/* Add reads as rows of the candidate that is being written. */
+int c3_add_rows(c3_full_state *s, const int32_t *reads, int64_t n);
+
+#endif

@@ -1,0 +1,107 @@
+#include "reads/phase_alleles.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "reads/haplotag.h"
+#include "reads/support.h"
+
+enum {
+    MARGIN = 16,           /* reference bases beside a read that a comparison may reach */
+    LEFT_OUT = BAM_FUNMAP | BAM_FSECONDARY | BAM_FSUPPLEMENTARY
+};
+
+typedef struct {
+    c3_phase_alleles *out;
+    int code;
+} collecting;
+
+static void collect(void *into, int64_t j, int allele)
+{
+    collecting *c = into;
+    c3_phase_alleles *out = c->out;
+    if (c->code) return;
+    if (c3_grow(&out->snp, &out->snp_room, out->n + 1, sizeof *out->snp)
+        || c3_grow(&out->allele, &out->allele_room, out->n + 1, 1)) {
+        c->code = C3_NO_MEMORY;
+        return;
+    }
+    out->snp[out->n] = (int32_t)j;
+    out->allele[out->n++] = allele == 2;
+}
+
+/* Keep the read whose alleles were collected, if there are any. */
+static int close_read(c3_phase_alleles *out, const bam1_t *read)
+{
+    int64_t r = out->reads, length = (int64_t)strlen(bam_get_qname(read));
+    if (out->n == (r ? out->first[r] : 0)) return C3_OK;
+    if (c3_grow(&out->first, &out->first_room, r + 2, sizeof *out->first)
+        || c3_grow(&out->name_start, &out->name_room, r + 2, sizeof *out->name_start)
+        || c3_grow(&out->pos, &out->pos_room, r + 1, sizeof *out->pos)
+        || c3_grow(&out->mapq, &out->mapq_room, r + 1, 1)
+        || c3_grow(&out->names, &out->names_room, out->n_names + length, 1))
+        return C3_NO_MEMORY;
+    if (!r) out->first[0] = out->name_start[0] = 0;
+    memcpy(out->names + out->n_names, bam_get_qname(read), length);
+    out->n_names += length;
+    out->pos[r] = read->core.pos;
+    out->mapq[r] = read->core.qual;
+    out->first[r + 1] = out->n;
+    out->name_start[r + 1] = out->n_names;
+    out->reads++;
+    return C3_OK;
+}
+
+static int read_all(c3_source *source, const char *contig, const c3_snps *snps, int duplicates,
+                    const volatile int32_t *cancel, c3_phase_alleles *out)
+{
+    hts_itr_t *reads = NULL;
+    c3_moving_stretch reference;
+    const bam1_t *read = source->record;
+    int64_t before = snps->pos[0] ? snps->pos[0] - 1 : 0; /* an insertion at a read's end shows the SNP behind it */
+    int64_t last = 0;
+    int left_out = duplicates ? LEFT_OUT : LEFT_OUT | BAM_FDUP;
+    int code = c3_stretch_begin(&reference, source, contig, 0, HTS_POS_MAX), got = 0;
+    if (code != C3_OK || (code = c3_reads_of(source, contig, before, snps->pos[snps->n - 1] + 1, &reads)) != C3_OK)
+        return code;
+    while (code == C3_OK && (got = c3_next_read(source, reads)) > 0) {
+        collecting c = {out, C3_OK};
+        if (cancel && *cancel) { code = C3_CANCELLED; break; }
+        if (read->core.pos < last) { code = C3_UNSORTED; break; }
+        last = read->core.pos;
+        if (read->core.flag & left_out || read->core.qual < C3_PHASING_MAPQ || !read->core.l_qseq) continue;
+        code = c3_stretch_move(&reference, last - MARGIN, bam_endpos(read) + MARGIN);
+        if (code != C3_OK) break;
+        c3_alleles_shown(read, snps, &reference.held, 1, collect, &c);
+        if ((code = c.code) == C3_OK) code = close_read(out, read);
+    }
+    c3_stretch_free(&reference);
+    hts_itr_destroy(reads);
+    return code ? code : got;
+}
+
+int c3_phase_alleles_read(c3_source *source, const char *contig, const int64_t *pos, const uint8_t *alt, int64_t n,
+                          int duplicates, const volatile int32_t *cancel, c3_phase_alleles **out)
+{
+    const c3_snps snps = {n, pos, alt};
+    c3_phase_alleles *alleles = calloc(1, sizeof *alleles);
+    *out = NULL;
+    if (!alleles) return C3_NO_MEMORY;
+    int code = n ? read_all(source, contig, &snps, duplicates, cancel, alleles) : C3_OK;
+    if (code == C3_OK) *out = alleles;
+    else c3_phase_alleles_free(alleles);
+    return code;
+}
+
+void c3_phase_alleles_free(c3_phase_alleles *alleles)
+{
+    if (!alleles) return;
+    free(alleles->first);
+    free(alleles->name_start);
+    free(alleles->pos);
+    free(alleles->mapq);
+    free(alleles->snp);
+    free(alleles->allele);
+    free(alleles->names);
+    free(alleles);
+}

@@ -1,0 +1,264 @@
+#include "short_reads/realigner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "short_reads/window_selector.h"
+#include "short_reads/realign_window.h"
+#include "reads/support.h"
+
+enum { REFERENCE_MARGIN = 5000, SPLIT = 1000, SPLITS = C3_CHUNK / SPLIT, LONGEST_WINDOW = 1000 };
+enum {
+    FORGOTTEN = 1020,   /* bases before a chunk from which on reads and evidence are done with */
+    HELD = 5000,        /* bases before these that may still get reads, which windows behind them move there */
+    LONGEST_READ = 3000 /* on the reference; longer ones stay as they are */
+};
+
+typedef struct {
+    c3_short_read **items;
+    int64_t n, room;
+} read_list;
+
+struct c3_realigner {
+    c3_source *source;
+    hts_itr_t *records;
+    const int64_t *intervals;
+    int64_t n_intervals, next_interval;
+    const c3_haplotypes *haplotypes; /* or NULL: HP tags */
+    const volatile int32_t *cancel;
+    c3_moving_stretch reference;
+    c3_evidence evidence;
+    int64_t chunk, last_pos, n_records;
+    int has_chunk, is_at_end;
+    read_list waiting; /* in file order, open to windows to come */
+    read_list done;    /* from `given` on to be handed out, sorted */
+    int64_t given, settled; /* no read is put before `settled` any more */
+    int32_t *owner;    /* of each waiting read: its window of the split, -1: none */
+    int64_t owner_room;
+    read_list assigned;
+    c3_intervals windows;
+    c3_window_room room;
+    bam1_t *record;
+};
+
+static int append(read_list *list, c3_short_read *read)
+{
+    int code = c3_grow(&list->items, &list->room, list->n + 1, sizeof *list->items);
+    if (code == C3_OK) list->items[list->n++] = read;
+    return code;
+}
+
+/* ---- one chunk --------------------------------------------------------------------------------------------------- */
+
+/* The window that a read overlaps most, of equal ones the first; -1: it overlaps none. */
+static int32_t window_of(const c3_intervals *windows, const c3_short_read *read)
+{
+    int64_t most = 0;
+    int32_t found = -1;
+    if (read->end - read->start > LONGEST_READ) return -1;
+    for (int32_t w = 0; w < windows->n; w++) {
+        const c3_interval *window = &windows->items[w];
+        int64_t from = read->start > window->start ? read->start : window->start;
+        int64_t to = read->end < window->end ? read->end : window->end;
+        if (to - from > most) {
+            most = to - from;
+            found = w;
+        }
+    }
+    return found;
+}
+
+static int realign_split(c3_realigner *r)
+{
+    int code = c3_grow(&r->owner, &r->owner_room, r->waiting.n, sizeof *r->owner);
+    for (int64_t i = 0; i < r->waiting.n && code == C3_OK; i++)
+        r->owner[i] = window_of(&r->windows, r->waiting.items[i]);
+    for (int64_t w = 0; w < r->windows.n && code == C3_OK; w++) {
+        const c3_interval window = r->windows.items[w];
+        if (window.end - window.start > LONGEST_WINDOW) continue;
+        if (r->cancel && *r->cancel) return C3_CANCELLED;
+        r->assigned.n = 0;
+        for (int64_t i = 0; i < r->waiting.n && code == C3_OK; i++)
+            if (r->owner[i] == w) code = append(&r->assigned, r->waiting.items[i]);
+        if (code == C3_OK)
+            code = c3_window_realign(&r->room, &r->reference, window, r->assigned.items, r->assigned.n,
+                                     r->waiting.items, r->waiting.n, r->settled, r->cancel);
+    }
+    return code;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const c3_short_read *x = *(c3_short_read *const *)a, *y = *(c3_short_read *const *)b;
+    if (x->best_start != y->best_start) return x->best_start < y->best_start ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* Give up the waiting reads that were put before `limit` and, if `unseen`, end there too. */
+static int finish_reads(c3_realigner *r, int64_t limit, int unseen)
+{
+    int64_t kept = 0;
+    int code = C3_OK;
+    r->done.n -= r->given;
+    if (r->done.n) memmove(r->done.items, r->done.items + r->given, r->done.n * sizeof *r->done.items);
+    r->given = 0;
+    for (int64_t i = 0; i < r->waiting.n; i++) {
+        c3_short_read *read = r->waiting.items[i];
+        int is_done = code == C3_OK && read->best_start < limit && (!unseen || read->end < limit);
+        if (!is_done || (code = append(&r->done, read)) != C3_OK) r->waiting.items[kept++] = read;
+    }
+    r->waiting.n = kept;
+    if (r->done.n) qsort(r->done.items, r->done.n, sizeof *r->done.items, by_place);
+    return code;
+}
+
+/* From now on no read is put before pos, nor before what it was put by now. */
+static void settle(c3_realigner *r, int64_t pos)
+{
+    for (int64_t i = 0; i < r->waiting.n; i++)
+        if (r->waiting.items[i]->best_start < pos) pos = r->waiting.items[i]->best_start;
+    if (pos > r->settled) r->settled = pos;
+}
+
+/* Realign the reads of the current chunk, and finish those that lie before it. Without candidates v2.0.2 finishes none;
+ * here those go that no window can reach any more, which changes no result. */
+static int realign_chunk(c3_realigner *r)
+{
+    const int64_t limit = r->chunk - FORGOTTEN;
+    int code = c3_evidence_find(&r->evidence, r->chunk - C3_CHUNK_EDGE - 1, r->chunk + C3_CHUNK + C3_CHUNK_EDGE);
+    for (int k = 0; k < SPLITS && code == C3_OK; k++) {
+        int64_t start = r->chunk + k * SPLIT, end = start + SPLIT;
+        code = c3_windows_of(&r->evidence, start - C3_CHUNK_EDGE - 1, end + C3_CHUNK_EDGE, &r->windows);
+        if (code == C3_OK && r->windows.n) code = realign_split(r);
+    }
+    if (code == C3_OK) code = finish_reads(r, limit, !r->evidence.n_found);
+    if (code == C3_OK) settle(r, limit - HELD);
+    c3_evidence_forget(&r->evidence, limit);
+    return code;
+}
+
+/* ---- the records ------------------------------------------------------------------------------------------------- */
+
+/* Does [start, end) overlap an interval? Reads come in order, so the intervals before them are left behind. */
+static int is_inside(c3_realigner *r, int64_t start, int64_t end)
+{
+    const int64_t *intervals = r->intervals;
+    if (!intervals) return 1;
+    while (r->next_interval < r->n_intervals && intervals[2 * r->next_interval + 1] <= start) r->next_interval++;
+    return r->next_interval < r->n_intervals && intervals[2 * r->next_interval] < end;
+}
+
+/* Take in the next record, after realigning the chunk that it leaves. */
+static int take_record(c3_realigner *r)
+{
+    const bam1_t *record = r->source->record;
+    const int64_t pos = record->core.pos;
+    c3_short_read *read = NULL;
+    int code = C3_OK;
+    if (pos < r->last_pos) return C3_UNSORTED;
+    r->last_pos = pos;
+    if (record->core.qual < C3_REALIGN_MAPQ || !is_inside(r, pos, bam_endpos(record))) return C3_OK;
+    if ((code = c3_short_read_of(record, r->n_records++, &read)) != C3_OK || !read) return code;
+    if (r->haplotypes) read->haplotype = (int8_t)c3_haplotype_of(r->haplotypes, record);
+    if (!r->has_chunk) r->chunk = pos;
+    r->has_chunk = 1;
+    if (pos >= r->chunk + C3_CHUNK + C3_CHUNK_EDGE) {
+        code = realign_chunk(r);
+        r->chunk += C3_CHUNK;
+    }
+    if (code == C3_OK) code = c3_evidence_add(&r->evidence, &r->reference, read, r->chunk);
+    if (code == C3_OK) code = append(&r->waiting, read);
+    if (code != C3_OK) c3_short_read_free(read);
+    return code;
+}
+
+/* Read on until some reads are done, or all. */
+static int read_on(c3_realigner *r)
+{
+    int got = c3_next_read(r->source, r->records);
+    if (got < 0) return got;
+    if (r->cancel && *r->cancel) return C3_CANCELLED;
+    if (got) return take_record(r);
+    r->is_at_end = 1;
+    int code = r->has_chunk ? realign_chunk(r) : C3_OK;
+    if (code == C3_OK) code = finish_reads(r, INT64_MAX, 0);
+    r->settled = INT64_MAX;
+    return code;
+}
+
+int c3_realign_next(c3_realigner *r, const bam1_t **read)
+{
+    int code = C3_OK;
+    while (r->given == r->done.n || r->done.items[r->given]->best_start >= r->settled) {
+        if (r->is_at_end) return 0;
+        if ((code = read_on(r)) != C3_OK) return code;
+    }
+    c3_short_read *next = r->done.items[r->given++];
+    code = c3_short_read_record(next, r->record);
+    c3_short_read_free(next);
+    *read = r->record;
+    return code == C3_OK ? 1 : code;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+static int start_on(c3_realigner *r, const char *contig, int64_t start, int64_t end)
+{
+    int code = c3_stretch_begin(&r->reference, r->source, contig, start - REFERENCE_MARGIN, end + REFERENCE_MARGIN);
+    if (code != C3_OK || (code = c3_evidence_start(&r->evidence, &r->reference)) != C3_OK) return code;
+    if (!(r->record = bam_init1())) return C3_NO_MEMORY;
+    int64_t first = start > C3_REALIGN_MARGIN ? start - C3_REALIGN_MARGIN : 0;
+    return c3_reads_of(r->source, contig, first, end + C3_REALIGN_MARGIN, &r->records);
+}
+
+int c3_realign_start(c3_source *source, const char *contig, int64_t start, int64_t end, const int64_t *intervals,
+                     int64_t n, const c3_haplotypes *haplotypes, const volatile int32_t *cancel, c3_realigner **out)
+{
+    c3_realigner *r = calloc(1, sizeof *r);
+    *out = NULL;
+    if (!r) return C3_NO_MEMORY;
+    r->source = source;
+    r->intervals = intervals;
+    r->n_intervals = n;
+    r->haplotypes = haplotypes;
+    r->cancel = cancel;
+    int code = start_on(r, contig, start, end);
+    if (code == C3_OK) *out = r;
+    else c3_realign_end(r);
+    return code;
+}
+
+static void free_list(read_list *list, int64_t from)
+{
+    for (int64_t i = from; i < list->n; i++) c3_short_read_free(list->items[i]);
+    free(list->items);
+}
+
+void c3_realign_end(c3_realigner *r)
+{
+    if (!r) return;
+    free_list(&r->waiting, 0);
+    free_list(&r->done, r->given);
+    free(r->assigned.items);
+    free(r->owner);
+    free(r->windows.items);
+    c3_stretch_free(&r->reference);
+    c3_window_free(&r->room);
+    c3_evidence_end(&r->evidence);
+    if (r->record) bam_destroy1(r->record);
+    if (r->records) hts_itr_destroy(r->records);
+    free(r);
+}
+
+int c3_realign_write(c3_realigner *r, const char *path, int sam)
+{
+    const bam1_t *read;
+    int code = C3_OK, got = 0;
+    htsFile *file = hts_open(path, sam ? "w" : "wb");
+    if (!file) return C3_CANNOT_OPEN;
+    if (sam_hdr_write(file, r->source->header) != 0) code = C3_CANNOT_OPEN;
+    while (code == C3_OK && (got = c3_realign_next(r, &read)) > 0)
+        if (sam_write1(file, r->source->header, read) < 0) code = C3_CANNOT_OPEN;
+    if (hts_close(file) != 0 && code == C3_OK) code = C3_CANNOT_OPEN;
+    return code == C3_OK ? got : code;
+}

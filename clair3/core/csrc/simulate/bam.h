@@ -1,0 +1,47 @@
+/* Simulated reads as BAM records, and the file they go into. */
+#ifndef C3_SIMULATE_BAM_H
+#define C3_SIMULATE_BAM_H
+
+#include <stdint.h>
+
+#include "simulate/read.h"
+
+/* cdef: begin */
+/* What the alignments of a batch share. */
+typedef struct {
+    const c3_sim_haplotype *haplotypes;
+    int32_t n_haplotypes;
+    const uint8_t *reference; /* bases 0 .. 3, N: 4 */
+    int64_t n_reference;
+    int32_t contig;           /* its number in the header */
+    const char *contig_name;
+    const char *read_group;
+    int32_t paired;           /* segments of one read are mates */
+    int32_t end_bonus;        /* score that an unclipped end is worth */
+} c3_sim_run;
+
+/* BAM records in one pool: record i is bytes[first[i]] .. bytes[first[i + 1]], and starts at pos[i]. */
+typedef struct {
+    uint8_t *bytes;
+    int64_t n_bytes, bytes_capacity;
+    int64_t *first, *pos;
+    int64_t n, capacity;
+    int64_t n_bases;
+} c3_sim_records;
+
+/* Make, align and write down the reads of n segments; reads of which nothing aligns are left out. C3_OK,
+ * C3_NO_MEMORY, or C3_TOO_LARGE for a read of more operations than a BAM record holds. */
+int c3_sim_records_of(const c3_sim_profile *profile, const c3_sim_run *run, const c3_sim_segment *segments, int64_t n,
+                      c3_sim_records **out);
+void c3_sim_records_free(c3_sim_records *records);
+
+typedef struct c3_bgzf c3_bgzf;
+
+/* A file in blocks of gzip, compressed by `threads` threads; the bytes do not depend on their number. C3_CANNOT_OPEN
+ * also stands for what the disk refuses, when writing and when closing. */
+int c3_bgzf_create(const char *path, int threads, c3_bgzf **out);
+int c3_bgzf_add(c3_bgzf *file, const uint8_t *bytes, int64_t n);
+int c3_bgzf_finish(c3_bgzf *file);
+/* cdef: end */
+
+#endif
