@@ -48,20 +48,44 @@ void c3_source_close(c3_source *source)
     free(source);
 }
 
-int c3_reads_of(c3_source *source, const char *contig, int64_t start, int64_t end, hts_itr_t **out)
+int c3_reads_open(c3_reads *reads, c3_source *source, const char *contig, int64_t start, int64_t end,
+                  const volatile int32_t *cancel)
 {
-    int tid = sam_hdr_name2tid(source->header, contig);
-    *out = NULL;
+    const int tid = sam_hdr_name2tid(source->header, contig);
+    *reads = (c3_reads){.source = source, .cancel = cancel, .last = -1};
     if (tid < 0) return C3_NO_CONTIG;
-    *out = sam_itr_queryi(source->index, tid, start, end);
-    return *out ? C3_OK : C3_BAD_RECORD;
+    reads->iterator = sam_itr_queryi(source->index, tid, start, end);
+    return reads->iterator ? C3_OK : C3_BAD_RECORD;
 }
 
-int c3_next_read(c3_source *source, hts_itr_t *reads)
+int c3_reads_continue(c3_reads *reads, c3_take_read *take, void *context)
 {
-    int got = sam_itr_next(source->file, reads, source->record);
-    if (got >= 0) return 1;
-    return got == -1 ? 0 : C3_BAD_RECORD;
+    const bam1_t *read = reads->source->record;
+    int code = C3_OK, got;
+    while (code == C3_OK && (got = sam_itr_next(reads->source->file, reads->iterator, reads->source->record)) != -1) {
+        if (got < -1) return C3_BAD_RECORD;
+        if (read->core.pos < reads->last) return C3_UNSORTED;
+        reads->last = read->core.pos;
+        if (reads->cancel && *reads->cancel) return C3_CANCELLED;
+        code = take(context, read);
+    }
+    return code;
+}
+
+void c3_reads_close(c3_reads *reads)
+{
+    if (reads->iterator) hts_itr_destroy(reads->iterator);
+    reads->iterator = NULL;
+}
+
+int c3_for_each_read(c3_source *source, const char *contig, int64_t start, int64_t end, const volatile int32_t *cancel,
+                     c3_take_read *take, void *context)
+{
+    c3_reads reads;
+    int code = c3_reads_open(&reads, source, contig, start, end, cancel);
+    if (code == C3_OK) code = c3_reads_continue(&reads, take, context);
+    c3_reads_close(&reads);
+    return code == C3_STOP ? C3_OK : code;
 }
 
 int c3_is_used(const bam1_t *read, int reads, int min_mapq)

@@ -170,30 +170,30 @@ static int count_read(c3_columns *p, const bam1_t *read, const c3_pileup_rule *r
     return C3_OK;
 }
 
+/* What reads are counted into. */
+typedef struct {
+    c3_columns *columns;
+    const c3_pileup_rule *rule;
+    c3_held_reads held; /* scripted rules only */
+} counting;
+
+static int take_read(void *context, const bam1_t *read)
+{
+    counting *c = context;
+    int taken = is_used(read, c->rule);
+    if (taken && c->rule->scripted) taken = c3_mpileup_takes(&c->held, read);
+    if (taken <= 0) return taken;
+    c->columns->reads++;
+    return count_read(c->columns, read, c->rule);
+}
+
 static int count_reads(c3_columns *p, c3_source *source, const char *contig, const c3_pileup_rule *rule,
                        const volatile int32_t *cancel)
 {
-    hts_itr_t *reads;
-    const bam1_t *read = source->record;
-    c3_held_reads held = {.last = -1};
-    int64_t last = -1, from = !rule->scripted ? p->start : p->start > LEAD ? p->start - LEAD : 0;
-    int code = c3_reads_of(source, contig, from, p->end, &reads), taken = 1;
-    while (code == C3_OK) {
-        int got = c3_next_read(source, reads);
-        if (got <= 0) { code = got; break; }
-        if (read->core.pos < last) { code = C3_UNSORTED; break; }
-        last = read->core.pos;
-        if (cancel && *cancel) { code = C3_CANCELLED; break; }
-        if (!is_used(read, rule)) continue;
-        if (rule->scripted && (taken = c3_mpileup_takes(&held, read)) <= 0) {
-            code = taken;
-            continue;
-        }
-        p->reads++;
-        code = count_read(p, read, rule);
-    }
-    c3_held_free(&held);
-    if (reads) hts_itr_destroy(reads);
+    counting c = {p, rule, {.last = -1}};
+    int64_t from = !rule->scripted ? p->start : p->start > LEAD ? p->start - LEAD : 0;
+    int code = c3_for_each_read(source, contig, from, p->end, cancel, take_read, &c);
+    c3_held_free(&c.held);
     return code;
 }
 
@@ -243,24 +243,28 @@ static int64_t reference_length(const bam1_t *read)
     return bam_cigar2rlen(read->core.n_cigar, bam_get_cigar(read));
 }
 
+typedef struct {
+    const c3_pileup_rule *rule;
+    int64_t first; /* start of the first read, -1: none yet */
+    int32_t letters;
+} first_column;
+
+static int add_first_letter(void *context, const bam1_t *read)
+{
+    first_column *c = context;
+    if (!is_used(read, c->rule) || !reference_length(read)) return C3_OK;
+    if (c->first >= 0 && read->core.pos != c->first) return C3_STOP;
+    c->first = read->core.pos;
+    c->letters += starts_with_other(read);
+    return C3_OK;
+}
+
 int c3_letters_beyond(c3_source *source, const char *contig, int64_t end, const c3_pileup_rule *rule,
                       const volatile int32_t *cancel, int32_t *letters)
 {
-    hts_itr_t *reads;
-    const bam1_t *read = source->record;
-    int64_t first = -1;
-    int code = c3_reads_of(source, contig, end, HTS_POS_MAX, &reads);
-    *letters = 0;
-    while (code == C3_OK) {
-        int got = c3_next_read(source, reads);
-        if (got <= 0) { code = got; break; }
-        if (cancel && *cancel) { code = C3_CANCELLED; break; }
-        if (!is_used(read, rule) || !reference_length(read)) continue;
-        if (first >= 0 && read->core.pos != first) break;
-        first = read->core.pos;
-        *letters += starts_with_other(read);
-    }
-    if (reads) hts_itr_destroy(reads);
+    first_column c = {rule, -1, 0};
+    int code = c3_for_each_read(source, contig, end, HTS_POS_MAX, cancel, add_first_letter, &c);
+    *letters = c.letters;
     return code;
 }
 
@@ -271,23 +275,30 @@ static int overlaps(int64_t start, int64_t end, const int64_t *intervals, int64_
     return *at < n && intervals[2 * *at] < end;
 }
 
+typedef struct {
+    const c3_pileup_rule *rule;
+    int64_t end;
+    const int64_t *targets;
+    int64_t n, at;
+    int found;
+} column_search;
+
+static int look_for_columns(void *context, const bam1_t *read)
+{
+    column_search *s = context;
+    if (!is_used(read, s->rule) || !reference_length(read)) return C3_OK;
+    int64_t first = read->core.pos < s->end ? s->end : read->core.pos, last = bam_endpos(read);
+    s->found = !s->targets
+               || overlaps(first - C3_TARGET_REACH, last + C3_TARGET_REACH, s->targets, s->n, &s->at);
+    int none_left = s->targets && s->at == s->n; /* all targets lie before the reads to come */
+    return s->found || none_left ? C3_STOP : C3_OK;
+}
+
 int c3_has_columns_beyond(c3_source *source, const char *contig, int64_t end, const c3_pileup_rule *rule,
                           const volatile int32_t *cancel, const int64_t *targets, int64_t n, int *found)
 {
-    hts_itr_t *reads;
-    const bam1_t *read = source->record;
-    int64_t at = 0;
-    int code = c3_reads_of(source, contig, end, HTS_POS_MAX, &reads);
-    *found = 0;
-    while (code == C3_OK && !*found) {
-        int got = c3_next_read(source, reads);
-        if (got <= 0) { code = got; break; }
-        if (cancel && *cancel) { code = C3_CANCELLED; break; }
-        if (!is_used(read, rule) || !reference_length(read)) continue;
-        int64_t first = read->core.pos < end ? end : read->core.pos;
-        *found = !targets || overlaps(first - C3_TARGET_REACH, bam_endpos(read) + C3_TARGET_REACH, targets, n, &at);
-        if (targets && at == n) break; /* all targets lie before the reads to come */
-    }
-    if (reads) hts_itr_destroy(reads);
+    column_search s = {rule, end, targets, n, 0, 0};
+    int code = c3_for_each_read(source, contig, end, HTS_POS_MAX, cancel, look_for_columns, &s);
+    *found = s.found;
     return code;
 }

@@ -123,11 +123,8 @@ void c3_full_tensors(const c3_full *full, int64_t from, int64_t to, const int32_
 /* ---- the reads ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-    c3_source *source;
-    hts_itr_t *reads;
+    c3_full_reader reader;
     khash_t(names) *names;
-    int min_mapq;
-    const volatile int32_t *cancel;
 } file_reads;
 
 /* Was a read of this name met before? One record per name counts (E-K6), even where the first covers no candidate. */
@@ -149,27 +146,26 @@ static int is_new_name(khash_t(names) *names, const char *name, int *code)
     return own != NULL;
 }
 
-static int next_of_file(void *from, const bam1_t **read)
+static int take_read(void *context, const bam1_t *read)
 {
-    file_reads *f = from;
-    int got, code = C3_OK;
-    *read = f->source->record;
-    while ((got = c3_next_read(f->source, f->reads)) > 0) {
-        if (f->cancel && *f->cancel) return C3_CANCELLED;
-        if (c3_is_used(*read, C3_FULL_READS, f->min_mapq) && is_new_name(f->names, bam_get_qname(*read), &code)) return 1;
-        if (code != C3_OK) return code;
-    }
-    return got;
+    file_reads *f = context;
+    int code = C3_OK;
+    if (!c3_is_used(read, C3_FULL_READS, f->reader.state->rule.min_mapq)) return C3_OK;
+    return is_new_name(f->names, bam_get_qname(read), &code) ? c3_full_keep(&f->reader, read) : code;
 }
 
 static int take_from_file(c3_full_state *s, c3_source *source, const char *contig, const c3_phased_snps *snps,
                           const volatile int32_t *cancel)
 {
-    file_reads f = {source, NULL, kh_init(names), s->rule.min_mapq, cancel};
-    int64_t end = s->candidates[s->n_candidates - 1] + BEHIND;
-    int code = f.names ? c3_reads_of(source, contig, s->runs[0].start, end, &f.reads) : C3_NO_MEMORY;
-    if (code == C3_OK) code = c3_full_take(s, source, contig, snps, next_of_file, &f);
-    if (f.reads) hts_itr_destroy(f.reads);
+    file_reads f = {{.state = s, .source = source, .contig = contig, .snps = snps}, kh_init(names)};
+    const int64_t start = s->runs[0].start, end = s->candidates[s->n_candidates - 1] + BEHIND;
+    int code = C3_NO_MEMORY;
+    if (!f.names) goto out;
+    code = c3_for_each_read(source, contig, start, end, cancel, take_read, &f);
+    if (code == C3_OK) code = c3_full_finish(&f.reader);
+
+out:
+    c3_full_reader_free(&f.reader);
     if (f.names)
         for (khint_t slot = kh_begin(f.names); slot != kh_end(f.names); slot++)
             if (kh_exist(f.names, slot)) free((char *)kh_key(f.names, slot));
@@ -177,16 +173,14 @@ static int take_from_file(c3_full_state *s, c3_source *source, const char *conti
     return code;
 }
 
-typedef struct {
-    bam1_t *const *next, *const *end;
-} memory_reads;
-
-static int next_of_memory(void *from, const bam1_t **read)
+static int take_from_memory(c3_full_state *s, c3_source *source, const char *contig, bam1_t *const *reads, int64_t n)
 {
-    memory_reads *m = from;
-    if (m->next == m->end) return 0;
-    *read = *m->next++;
-    return 1;
+    c3_full_reader reader = {.state = s, .source = source, .contig = contig};
+    int code = C3_OK;
+    for (int64_t i = 0; i < n && code == C3_OK; i++) code = c3_full_keep(&reader, reads[i]);
+    if (code == C3_OK) code = c3_full_finish(&reader);
+    c3_full_reader_free(&reader);
+    return code;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------ */
@@ -237,9 +231,8 @@ int c3_full_run(c3_source *source, const char *contig, const int64_t *candidates
 int c3_full_of_reads(c3_source *source, const char *contig, bam1_t *const *reads, int64_t n_reads,
                      const int64_t *candidates, int64_t n, const c3_full_rule *rule, c3_full **out)
 {
-    memory_reads m = {reads, reads + n_reads};
     int code = start(candidates, n, rule, out);
-    if (code == C3_OK && n) code = c3_full_take((*out)->state, source, contig, NULL, next_of_memory, &m);
+    if (code == C3_OK && n) code = take_from_memory((*out)->state, source, contig, reads, n_reads);
     if (code == C3_OK && n) code = finish(*out);
     if (code == C3_OK) return C3_OK;
     c3_full_free(*out);

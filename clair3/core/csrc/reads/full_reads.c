@@ -27,6 +27,7 @@ int c3_full_watch(c3_full_state *s, const int64_t *candidates, int64_t n)
         const c3_watched *before = &s->runs[i - 1];
         s->runs[i].base = before->base + before->end - before->start;
     }
+    s->reference_start = s->runs[0].start; /* until the first read says better */
     if (!s->rule.scripted) return C3_OK;
     s->blank = calloc(c3_place_of(s, candidates[n - 1] + C3_FLANK + 1) + 1, 1);
     return s->blank ? C3_OK : C3_NO_MEMORY;
@@ -82,18 +83,18 @@ typedef struct {
     c3_kept_read *kept;
     const uint8_t *moves; /* or NULL */
     int64_t at;           /* the run that is being walked */
-} reader;
+} walker;
 
 /* The watched part of [x, x + length), cell by cell. */
-static void each_watched(reader *r, int64_t x, int64_t length, int64_t query, int op)
+static void each_watched(walker *w, int64_t x, int64_t length, int64_t query, int op)
 {
-    c3_full_state *s = r->s;
-    const uint8_t *seq = bam_get_seq(r->read), *qual = bam_get_qual(r->read);
-    while (r->at < s->n_runs && s->runs[r->at].end <= x) r->at++;
-    for (int64_t i = r->at; i < s->n_runs && s->runs[i].start < x + length; i++) {
-        const c3_watched *w = &s->runs[i];
-        int64_t from = w->start > x ? w->start : x, to = w->end < x + length ? w->end : x + length;
-        int64_t place = w->base + from - w->start, cell = r->kept->cell + place - r->kept->place;
+    c3_full_state *s = w->s;
+    const uint8_t *seq = bam_get_seq(w->read), *qual = bam_get_qual(w->read);
+    while (w->at < s->n_runs && s->runs[w->at].end <= x) w->at++;
+    for (int64_t i = w->at; i < s->n_runs && s->runs[i].start < x + length; i++) {
+        const c3_watched *run = &s->runs[i];
+        int64_t from = run->start > x ? run->start : x, to = run->end < x + length ? run->end : x + length;
+        int64_t place = run->base + from - run->start, cell = w->kept->cell + place - w->kept->place;
         for (int64_t p = from; p < to; p++, cell++, place++) {
             if (op == BAM_CDEL) {
                 s->shown[cell] = C3_GONE;
@@ -106,30 +107,30 @@ static void each_watched(reader *r, int64_t x, int64_t length, int64_t query, in
             int64_t q = query + p - x;
             s->shown[cell] = C3_LETTER + bam_seqi(seq, q);
             s->quality[cell] = (uint8_t)percent(qual[q], 40);
-            if (r->moves) s->signal[cell] += r->moves[q];
+            if (w->moves) s->signal[cell] += w->moves[q];
             if (s->blank && !c3_is_token(bam_seqi(seq, q))) s->blank[place] = 1;
         }
     }
 }
 
 /* Where an indel that starts after x belongs: the place of x, -1 if that is no watched position of the read. */
-static int64_t place_of_event(reader *r, int64_t x)
+static int64_t place_of_event(walker *w, int64_t x)
 {
-    const c3_full_state *s = r->s;
-    while (r->at > 0 && s->runs[r->at - 1].end > x) r->at--;
-    int64_t i = r->at;
+    const c3_full_state *s = w->s;
+    while (w->at > 0 && s->runs[w->at - 1].end > x) w->at--;
+    int64_t i = w->at;
     while (i < s->n_runs && s->runs[i].end <= x) i++;
-    if (x < r->kept->start || i == s->n_runs || s->runs[i].start > x) return -1;
+    if (x < w->kept->start || i == s->n_runs || s->runs[i].start > x) return -1;
     return s->runs[i].base + x - s->runs[i].start;
 }
 
 /* An indel that starts after x, if x is watched: `symbols` of an insertion that the caller writes to *bases, or with NULL
  * a deletion. */
-static int add_event(reader *r, int64_t x, int32_t length, char **bases, int64_t *place)
+static int add_event(walker *w, int64_t x, int32_t length, char **bases, int64_t *place)
 {
-    c3_full_state *s = r->s;
+    c3_full_state *s = w->s;
     if (bases) *bases = NULL;
-    if ((*place = place_of_event(r, x)) < 0) return C3_OK;
+    if ((*place = place_of_event(w, x)) < 0) return C3_OK;
     int code = c3_grow(&s->events, &s->event_room, s->n_events + 1, sizeof *s->events);
     if (code == C3_OK && bases) code = c3_grow(&s->pool, &s->pool_room, s->n_pool + length, 1);
     if (code != C3_OK) return code;
@@ -140,53 +141,53 @@ static int add_event(reader *r, int64_t x, int32_t length, char **bases, int64_t
     return C3_OK;
 }
 
-static int add_deletion(reader *r, int64_t x, int32_t length)
+static int add_deletion(walker *w, int64_t x, int32_t length)
 {
     int64_t place;
-    return add_event(r, x, length, NULL, &place);
+    return add_event(w, x, length, NULL, &place);
 }
 
-static int add_insertion(reader *r, int64_t x, int32_t length, int64_t query)
+static int add_insertion(walker *w, int64_t x, int32_t length, int64_t query)
 {
-    c3_full_state *s = r->s;
+    c3_full_state *s = w->s;
     int64_t place;
     char *bases;
-    int code = add_event(r, x, length, &bases, &place);
+    int code = add_event(w, x, length, &bases, &place);
     for (int32_t k = 0; code == C3_OK && bases && k < length; k++) {
-        bases[k] = seq_nt16_str[bam_seqi(bam_get_seq(r->read), query + k)];
-        if (r->moves) s->signal[r->kept->cell + place - r->kept->place] += r->moves[query + k];
+        bases[k] = seq_nt16_str[bam_seqi(bam_get_seq(w->read), query + k)];
+        if (w->moves) s->signal[w->kept->cell + place - w->kept->place] += w->moves[query + k];
     }
     return code;
 }
 
 /* The indel that mpileup attaches to the last column of an operation, x: a deletion, else an insertion with pads. */
-static int add_attached(reader *r, uint32_t operation, int64_t x, int64_t query)
+static int add_attached(walker *w, uint32_t operation, int64_t x, int64_t query)
 {
-    c3_attached attached = c3_attached_to(r->read, operation);
+    c3_attached attached = c3_attached_to(w->read, operation);
     int64_t place;
     char *bases;
-    if (attached.deleted) return add_deletion(r, x, attached.deleted);
+    if (attached.deleted) return add_deletion(w, x, attached.deleted);
     if (!attached.inserted) return C3_OK;
-    int code = add_event(r, x, attached.inserted, &bases, &place);
-    if (code == C3_OK && bases) c3_write_inserted(r->read, operation, query, attached.inserted, bases);
+    int code = add_event(w, x, attached.inserted, &bases, &place);
+    if (code == C3_OK && bases) c3_write_inserted(w->read, operation, query, attached.inserted, bases);
     return code;
 }
 
-static int walk_read(reader *r)
+static int walk_read(walker *w)
 {
-    const uint32_t *cigar = bam_get_cigar(r->read);
-    const int scripted = r->s->rule.scripted;
-    int64_t x = r->read->core.pos, query = 0;
+    const uint32_t *cigar = bam_get_cigar(w->read);
+    const int scripted = w->s->rule.scripted;
+    int64_t x = w->read->core.pos, query = 0;
     int code = C3_OK;
-    for (uint32_t i = 0; i < r->read->core.n_cigar && code == C3_OK; i++) {
+    for (uint32_t i = 0; i < w->read->core.n_cigar && code == C3_OK; i++) {
         int op = bam_cigar_op(cigar[i]), consumes = bam_cigar_type(op);
         int64_t length = bam_cigar_oplen(cigar[i]);
-        if (!scripted && op == BAM_CDEL && length) code = add_deletion(r, x - 1, (int32_t)length);
-        if (!scripted && op == BAM_CINS && length) code = add_insertion(r, x - 1, (int32_t)length, query);
-        if (consumes & 2 && (op != BAM_CREF_SKIP || scripted)) each_watched(r, x, length, query, op);
+        if (!scripted && op == BAM_CDEL && length) code = add_deletion(w, x - 1, (int32_t)length);
+        if (!scripted && op == BAM_CINS && length) code = add_insertion(w, x - 1, (int32_t)length, query);
+        if (consumes & 2 && (op != BAM_CREF_SKIP || scripted)) each_watched(w, x, length, query, op);
         if (consumes & 1) query += length;
         if (consumes & 2) x += length;
-        if (scripted && consumes & 2 && length && code == C3_OK) code = add_attached(r, i, x - 1, query);
+        if (scripted && consumes & 2 && length && code == C3_OK) code = add_attached(w, i, x - 1, query);
     }
     return code;
 }
@@ -194,12 +195,13 @@ static int walk_read(reader *r)
 /* ---- the reads ------------------------------------------------------------------------------------------------ */
 
 /* Reference letters up to `end`, as far as the contig goes; fetched in steps as reads reach further. */
-static int reach(c3_full_state *s, c3_source *source, const char *contig, int64_t end)
+static int reach(c3_full_reader *r, int64_t end)
 {
+    c3_full_state *s = r->state;
     int64_t have = s->reference_start + s->reference_length, got = 0;
     char *more = NULL;
     if (end <= have) return C3_OK;
-    int code = c3_reference(source, contig, have, end + REFERENCE_STEP, &more, &got);
+    int code = c3_reference(r->source, r->contig, have, end + REFERENCE_STEP, &more, &got);
     if (code == C3_OK) code = c3_grow(&s->reference, &s->reference_room, s->reference_length + got + 1, 1);
     if (code == C3_OK) memcpy(s->reference + s->reference_length, more, got);
     if (code == C3_OK) s->reference_length += got; /* nothing when the contig ended before */
@@ -228,9 +230,14 @@ static int add_cells(c3_full_state *s, int64_t cells)
     return C3_OK;
 }
 
-static int keep_read(c3_full_state *s, c3_source *source, const char *contig, const c3_phased_snps *snps,
-                     const bam1_t *read, uint8_t **moves, int64_t *move_room)
+int c3_full_keep(c3_full_reader *r, const bam1_t *read)
 {
+    c3_full_state *s = r->state;
+    if (!r->has_reads) { /* reads come in order of their start; haplotagging looks a little before it */
+        int64_t start = read->core.pos < s->runs[0].start ? read->core.pos : s->runs[0].start;
+        s->reference_start = start > C3_FLANK ? start - C3_FLANK : 0;
+        r->has_reads = 1;
+    }
     c3_kept_read kept = {
         .start = read->core.pos,
         .end = read->core.pos + bam_cigar2rlen(read->core.n_cigar, bam_get_cigar(read)),
@@ -242,47 +249,34 @@ static int keep_read(c3_full_state *s, c3_source *source, const char *contig, co
     kept.place = c3_place_of(s, kept.start);
     kept.cells = c3_place_of(s, kept.end) - kept.place;
     if (kept.cells <= 0) return C3_OK;
-    int code = reach(s, source, contig, kept.end + C3_FLANK);
+    int code = reach(r, kept.end + C3_FLANK);
     if (code != C3_OK || (code = add_cells(s, kept.cells)) != C3_OK) return code;
     if (s->rule.haplotype_tags) {
         kept.haplotype = tagged_haplotype(read);
-    } else if (snps) {
+    } else if (r->snps) {
         c3_stretch letters = {s->reference_start, s->reference_length, s->reference};
-        kept.haplotype = (uint8_t)c3_haplotype(read, snps, &letters);
+        kept.haplotype = (uint8_t)c3_haplotype(read, r->snps, &letters);
     }
     if (s->rule.dwell) {
-        if ((code = c3_grow(moves, move_room, read->core.l_qseq + 1, 1)) != C3_OK) return code;
-        read_moves(read, *moves);
+        if ((code = c3_grow(&r->moves, &r->move_room, read->core.l_qseq + 1, 1)) != C3_OK) return code;
+        read_moves(read, r->moves);
     }
-    reader r = {s, read, &kept, s->rule.dwell ? *moves : NULL, run_behind(s, kept.start)};
-    if ((code = walk_read(&r)) != C3_OK) return code;
+    walker w = {s, read, &kept, s->rule.dwell ? r->moves : NULL, run_behind(s, kept.start)};
+    if ((code = walk_read(&w)) != C3_OK) return code;
     kept.events = s->n_events - kept.event;
     if ((code = c3_grow(&s->reads, &s->read_room, s->n_reads + 1, sizeof *s->reads)) != C3_OK) return code;
     s->reads[s->n_reads++] = kept;
     return C3_OK;
 }
 
-int c3_full_take(c3_full_state *s, c3_source *source, const char *contig, const c3_phased_snps *snps,
-                 c3_next_kept *next, void *from)
+int c3_full_finish(c3_full_reader *r)
 {
-    int64_t first = s->runs[0].start, move_room = 0;
-    uint8_t *moves = NULL;
-    int is_first = 1, code = C3_OK;
-    s->reference_start = first;
-    while (code == C3_OK) {
-        const bam1_t *read;
-        int got = next(from, &read);
-        if (got <= 0) { code = got; break; }
-        if (is_first) { /* reads come in order of their start; haplotagging looks a little before it */
-            int64_t start = read->core.pos < first ? read->core.pos : first;
-            s->reference_start = start > C3_FLANK ? start - C3_FLANK : 0;
-            is_first = 0;
-        }
-        code = keep_read(s, source, contig, snps, read, &moves, &move_room);
-    }
-    if (code == C3_OK) code = reach(s, source, contig, s->candidates[s->n_candidates - 1] + BEHIND);
-    free(moves);
-    return code;
+    return reach(r, r->state->candidates[r->state->n_candidates - 1] + BEHIND);
+}
+
+void c3_full_reader_free(c3_full_reader *r)
+{
+    free(r->moves);
 }
 
 void c3_full_state_free(c3_full_state *s)

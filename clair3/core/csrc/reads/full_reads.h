@@ -58,14 +58,27 @@ struct c3_full_state {
     int64_t alternative_room;
 };
 
-/* The next read to be kept: 1, at the end 0, else a negative code. */
-typedef int c3_next_kept(void *from, const bam1_t **read);
-
-/* Watch the windows of candidates (ascending), then take in all reads that `next` gives, sorted by start. */
+/* Watch the windows of candidates (ascending, at least one). */
 int c3_full_watch(c3_full_state *s, const int64_t *candidates, int64_t n);
-int c3_full_take(c3_full_state *s, c3_source *source, const char *contig, const c3_phased_snps *snps,
-                 c3_next_kept *next, void *from);
 void c3_full_state_free(c3_full_state *s);
+
+/* What takes in reads; all that is not named is zero at first. `snps` (or NULL) give haplotypes. */
+typedef struct {
+    c3_full_state *state;
+    c3_source *source;
+    const char *contig;
+    const c3_phased_snps *snps;
+    int has_reads;
+    uint8_t *moves; /* scratch */
+    int64_t move_room;
+} c3_full_reader;
+
+/* Keep a read, if it covers a watched position; reads come sorted by start. */
+int c3_full_keep(c3_full_reader *reader, const bam1_t *read);
+
+/* End of the reads: fetch what else is needed of the reference. */
+int c3_full_finish(c3_full_reader *reader);
+void c3_full_reader_free(c3_full_reader *reader);
 
 /* How many watched positions lie before pos: the place of pos, if it is watched. */
 int64_t c3_place_of(const c3_full_state *s, int64_t pos);

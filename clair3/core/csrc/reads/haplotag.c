@@ -143,36 +143,38 @@ typedef struct {
     const c3_snps *snps;
     const c3_stretch *reference;
     int partial;
-    c3_shown *shown;
-    void *into;
+    c3_take_allele *take;
+    void *context;
 } looking;
 
-static void look(const looking *l, int64_t j, int64_t i, int64_t consumed, int64_t anchor)
+static int look(const looking *l, int64_t j, int64_t i, int64_t consumed, int64_t anchor)
 {
     char alt = (char)l->snps->alt[j];
     int allele = allele_of(l->read, i, consumed, anchor, l->snps->pos[j], alt, l->reference, l->partial);
-    if (allele) l->shown(l->into, j, allele);
+    return allele ? l->take(l->context, j, allele) : C3_OK;
 }
 
-void c3_alleles_shown(const bam1_t *read, const c3_snps *snps, const c3_stretch *reference, int partial,
-                      c3_shown *shown, void *into)
+int c3_for_each_allele(const bam1_t *read, const c3_snps *snps, const c3_stretch *reference, int partial,
+                       c3_take_allele *take, void *context)
 {
-    const looking l = {read, snps, reference, partial, shown, into};
+    const looking l = {read, snps, reference, partial, take, context};
     const uint32_t *cigar = bam_get_cigar(read);
     int64_t x = read->core.pos, y = 0, j = first_at_or_after(snps, x);
-    for (int64_t i = 0; i < read->core.n_cigar && j < snps->n; i++) {
+    int code = C3_OK;
+    for (int64_t i = 0; i < read->core.n_cigar && j < snps->n && code == C3_OK; i++) {
         int op = bam_cigar_op(cigar[i]), consumes = bam_cigar_type(op);
         int64_t length = bam_cigar_oplen(cigar[i]);
         if (consumes & 2) {
-            for (; j < snps->n && snps->pos[j] < x + length; j++)
-                if (op != BAM_CREF_SKIP) look(&l, j, i, snps->pos[j] - x, consumes == 3 ? y + snps->pos[j] - x : y);
+            for (; j < snps->n && snps->pos[j] < x + length && code == C3_OK; j++)
+                if (op != BAM_CREF_SKIP)
+                    code = look(&l, j, i, snps->pos[j] - x, consumes == 3 ? y + snps->pos[j] - x : y);
             x += length;
         } else if (op == BAM_CINS && snps->pos[j] == x) {
-            look(&l, j, i, 0, y);
-            j++;
+            code = look(&l, j++, i, 0, y);
         }
         if (consumes & 1) y += length;
     }
+    return code;
 }
 
 typedef struct {
@@ -180,10 +182,11 @@ typedef struct {
     votes votes;
 } voting;
 
-static void vote_of(void *into, int64_t j, int allele)
+static int take_allele(void *context, int64_t j, int allele)
 {
-    voting *v = into;
+    voting *v = context;
     vote(&v->votes, v->snps->phase_set[j], allele == v->snps->haplotype[j] ? 1 : -1);
+    return C3_OK;
 }
 
 int c3_haplotype(const bam1_t *read, const c3_phased_snps *snps, const c3_stretch *reference)
@@ -193,6 +196,7 @@ int c3_haplotype(const bam1_t *read, const c3_phased_snps *snps, const c3_stretc
     v.snps = snps;
     v.votes.n = 0;
     if (!snps->n || read->core.qual < C3_PHASING_MAPQ) return 0;
-    c3_alleles_shown(read, &sites, reference, 0, vote_of, &v); /* not partial, letters as they are: kept (E-K7, E-K4) */
+    /* not partial, letters as they are: kept (E-K7, E-K4) */
+    c3_for_each_allele(read, &sites, reference, 0, take_allele, &v);
     return decide(&v.votes);
 }

@@ -26,14 +26,14 @@ typedef struct {
     const uint8_t *alt;
 } c3_snps;
 
-/* What a read shows at SNP j: 1 REF, 2 ALT. */
-typedef void c3_shown(void *into, int64_t j, int allele);
+/* What is done with the allele that a read shows at SNP j, 1 REF or 2 ALT; a negative code ends the search. */
+typedef int c3_take_allele(void *context, int64_t j, int allele);
 
-/* Call shown(into, ...) for each SNP at which the read shows an allele: the one whose haplotype, 10 bases on both sides,
- * is nearer to the read. Reads that end sooner are compared as far as they go if `partial`. The stretch is as in
- * c3_haplotype. */
-void c3_alleles_shown(const bam1_t *read, const c3_snps *snps, const c3_stretch *reference, int partial,
-                      c3_shown *shown, void *into);
+/* Call take(context, ...) for each SNP at which the read shows an allele: the one whose haplotype, 10 bases on both
+ * sides, is nearer to the read. Reads that end sooner are compared as far as they go if `partial`. The stretch is as in
+ * c3_haplotype. C3_OK, or the code of `take`. */
+int c3_for_each_allele(const bam1_t *read, const c3_snps *snps, const c3_stretch *reference, int partial,
+                       c3_take_allele *take, void *context);
 
 /* 0 (unknown), 1 or 2. The stretch must cover the read and 11 bases behind it as far as the contig goes. */
 int c3_haplotype(const bam1_t *read, const c3_phased_snps *snps, const c3_stretch *reference);

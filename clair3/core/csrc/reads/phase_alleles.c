@@ -13,21 +13,20 @@ enum {
 
 typedef struct {
     c3_phase_alleles *out;
-    int code;
+    const c3_snps *snps;
+    int left_out; /* flags of reads that do not count */
+    c3_moving_stretch reference;
 } collecting;
 
-static void collect(void *into, int64_t j, int allele)
+static int take_allele(void *context, int64_t j, int allele)
 {
-    collecting *c = into;
-    c3_phase_alleles *out = c->out;
-    if (c->code) return;
+    c3_phase_alleles *out = ((collecting *)context)->out;
     if (c3_grow(&out->snp, &out->snp_room, out->n + 1, sizeof *out->snp)
-        || c3_grow(&out->allele, &out->allele_room, out->n + 1, 1)) {
-        c->code = C3_NO_MEMORY;
-        return;
-    }
+        || c3_grow(&out->allele, &out->allele_room, out->n + 1, 1))
+        return C3_NO_MEMORY;
     out->snp[out->n] = (int32_t)j;
     out->allele[out->n++] = allele == 2;
+    return C3_OK;
 }
 
 /* Keep the read whose alleles were collected, if there are any. */
@@ -52,32 +51,25 @@ static int close_read(c3_phase_alleles *out, const bam1_t *read)
     return C3_OK;
 }
 
+static int take_read(void *context, const bam1_t *read)
+{
+    collecting *c = context;
+    if (read->core.flag & c->left_out || read->core.qual < C3_PHASING_MAPQ || !read->core.l_qseq) return C3_OK;
+    int code = c3_stretch_move(&c->reference, read->core.pos - MARGIN, bam_endpos(read) + MARGIN);
+    if (code == C3_OK) code = c3_for_each_allele(read, c->snps, &c->reference.held, 1, take_allele, c);
+    return code == C3_OK ? close_read(c->out, read) : code;
+}
+
 static int read_all(c3_source *source, const char *contig, const c3_snps *snps, int duplicates,
                     const volatile int32_t *cancel, c3_phase_alleles *out)
 {
-    hts_itr_t *reads = NULL;
-    c3_moving_stretch reference;
-    const bam1_t *read = source->record;
+    collecting c = {.out = out, .snps = snps, .left_out = duplicates ? LEFT_OUT : LEFT_OUT | BAM_FDUP};
     int64_t before = snps->pos[0] ? snps->pos[0] - 1 : 0; /* an insertion at a read's end shows the SNP behind it */
-    int64_t last = 0;
-    int left_out = duplicates ? LEFT_OUT : LEFT_OUT | BAM_FDUP;
-    int code = c3_stretch_begin(&reference, source, contig, 0, HTS_POS_MAX), got = 0;
-    if (code != C3_OK || (code = c3_reads_of(source, contig, before, snps->pos[snps->n - 1] + 1, &reads)) != C3_OK)
-        return code;
-    while (code == C3_OK && (got = c3_next_read(source, reads)) > 0) {
-        collecting c = {out, C3_OK};
-        if (cancel && *cancel) { code = C3_CANCELLED; break; }
-        if (read->core.pos < last) { code = C3_UNSORTED; break; }
-        last = read->core.pos;
-        if (read->core.flag & left_out || read->core.qual < C3_PHASING_MAPQ || !read->core.l_qseq) continue;
-        code = c3_stretch_move(&reference, last - MARGIN, bam_endpos(read) + MARGIN);
-        if (code != C3_OK) break;
-        c3_alleles_shown(read, snps, &reference.held, 1, collect, &c);
-        if ((code = c.code) == C3_OK) code = close_read(out, read);
-    }
-    c3_stretch_free(&reference);
-    hts_itr_destroy(reads);
-    return code ? code : got;
+    int code = c3_stretch_begin(&c.reference, source, contig, 0, HTS_POS_MAX);
+    if (code == C3_OK)
+        code = c3_for_each_read(source, contig, before, snps->pos[snps->n - 1] + 1, cancel, take_read, &c);
+    c3_stretch_free(&c.reference);
+    return code;
 }
 
 int c3_phase_alleles_read(c3_source *source, const char *contig, const int64_t *pos, const uint8_t *alt, int64_t n,

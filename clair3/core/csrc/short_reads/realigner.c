@@ -21,14 +21,14 @@ typedef struct {
 
 struct c3_realigner {
     c3_source *source;
-    hts_itr_t *records;
+    c3_reads reads;
     const int64_t *intervals;
     int64_t n_intervals, next_interval;
     const c3_haplotypes *haplotypes; /* or NULL: HP tags */
     const volatile int32_t *cancel;
     c3_moving_stretch reference;
     c3_evidence evidence;
-    int64_t chunk, last_pos, n_records;
+    int64_t chunk, n_records;
     int has_chunk, is_at_end;
     read_list waiting; /* in file order, open to windows to come */
     read_list done;    /* from `given` on to be handed out, sorted */
@@ -148,15 +148,19 @@ static int is_inside(c3_realigner *r, int64_t start, int64_t end)
     return r->next_interval < r->n_intervals && intervals[2 * r->next_interval] < end;
 }
 
-/* Take in the next record, after realigning the chunk that it leaves. */
-static int take_record(c3_realigner *r)
+/* Is there a read to be handed out? */
+static int is_ready(const c3_realigner *r)
 {
-    const bam1_t *record = r->source->record;
+    return r->given < r->done.n && r->done.items[r->given]->best_start < r->settled;
+}
+
+/* Take in a record, after realigning the chunk that it leaves. */
+static int take_record(void *context, const bam1_t *record)
+{
+    c3_realigner *r = context;
     const int64_t pos = record->core.pos;
     c3_short_read *read = NULL;
     int code = C3_OK;
-    if (pos < r->last_pos) return C3_UNSORTED;
-    r->last_pos = pos;
     if (record->core.qual < C3_REALIGN_MAPQ || !is_inside(r, pos, bam_endpos(record))) return C3_OK;
     if ((code = c3_short_read_of(record, r->n_records++, &read)) != C3_OK || !read) return code;
     if (r->haplotypes) read->haplotype = (int8_t)c3_haplotype_of(r->haplotypes, record);
@@ -169,18 +173,16 @@ static int take_record(c3_realigner *r)
     if (code == C3_OK) code = c3_evidence_add(&r->evidence, &r->reference, read, r->chunk);
     if (code == C3_OK) code = append(&r->waiting, read);
     if (code != C3_OK) c3_short_read_free(read);
-    return code;
+    return code == C3_OK && is_ready(r) ? C3_STOP : code;
 }
 
 /* Read on until some reads are done, or all. */
 static int read_on(c3_realigner *r)
 {
-    int got = c3_next_read(r->source, r->records);
-    if (got < 0) return got;
-    if (r->cancel && *r->cancel) return C3_CANCELLED;
-    if (got) return take_record(r);
+    int code = c3_reads_continue(&r->reads, take_record, r);
+    if (code != C3_OK) return code == C3_STOP ? C3_OK : code;
     r->is_at_end = 1;
-    int code = r->has_chunk ? realign_chunk(r) : C3_OK;
+    if (r->has_chunk) code = realign_chunk(r);
     if (code == C3_OK) code = finish_reads(r, INT64_MAX, 0);
     r->settled = INT64_MAX;
     return code;
@@ -189,7 +191,7 @@ static int read_on(c3_realigner *r)
 int c3_realign_next(c3_realigner *r, const bam1_t **read)
 {
     int code = C3_OK;
-    while (r->given == r->done.n || r->done.items[r->given]->best_start >= r->settled) {
+    while (!is_ready(r)) {
         if (r->is_at_end) return 0;
         if ((code = read_on(r)) != C3_OK) return code;
     }
@@ -208,7 +210,7 @@ static int start_on(c3_realigner *r, const char *contig, int64_t start, int64_t 
     if (code != C3_OK || (code = c3_evidence_start(&r->evidence, &r->reference)) != C3_OK) return code;
     if (!(r->record = bam_init1())) return C3_NO_MEMORY;
     int64_t first = start > C3_REALIGN_MARGIN ? start - C3_REALIGN_MARGIN : 0;
-    return c3_reads_of(r->source, contig, first, end + C3_REALIGN_MARGIN, &r->records);
+    return c3_reads_open(&r->reads, r->source, contig, first, end + C3_REALIGN_MARGIN, r->cancel);
 }
 
 int c3_realign_start(c3_source *source, const char *contig, int64_t start, int64_t end, const int64_t *intervals,
@@ -246,7 +248,7 @@ void c3_realign_end(c3_realigner *r)
     c3_window_free(&r->room);
     c3_evidence_end(&r->evidence);
     if (r->record) bam_destroy1(r->record);
-    if (r->records) hts_itr_destroy(r->records);
+    c3_reads_close(&r->reads);
     free(r);
 }
 

@@ -29,10 +29,7 @@ int c3_realign_write(c3_realigner *realigner, const char *path, int sam);
 /* The next read into *read: 1, at the end 0, else a negative code. Reads come in order of their new start, those of
  * one start in file order; no flag is filtered. A read is a plain BAM record with its new position and CIGAR; its name
  * is new and its own, so mates and repeated names are independent; of the tags only HP is kept (one digit). The record
- * belongs to the realigner and lasts until the next call; source->record is used up by it. So instead of
- *     while ((got = c3_next_read(source, reads)) > 0) use(source->record);
- * it is
- *     while ((got = c3_realign_next(realigner, &read)) > 0) use(read); */
+ * belongs to the realigner and lasts until the next call; source->record is used up by it. */
 int c3_realign_next(c3_realigner *realigner, const bam1_t **read);
 
 #endif
