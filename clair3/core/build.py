@@ -16,21 +16,21 @@ from cffi import FFI
 
 CSRC = Path(__file__).resolve().parent / "csrc"
 FOLDERS = {
-    "": ("codes", "parent_watchdog"),
+    "": ("codes", "arrays", "letters", "parent_watchdog"),
     "reads/": (
-        *("alignments", "reference_window", "alleles", "support", "columns", "pileup", "shuffle", "haplotag"),
-        *("full_alignment", "full_reads", "full_tally", "gvcf", "phase_alleles", "haplotypes"),
+        *("alignments", "reference_window", "alleles", "support", "columns", "pileup", "long_read_pileup", "haplotag"),
+        *("full_alignment", "full_reads", "shuffle", "full_tally", "gvcf", "phase_alleles", "haplotypes"),
     ),
     "short_reads/": (
-        *("mpileup", "cigar", "local_alignment", "assembly", "realigned_read", "window_selector", "realign_window"),
-        *("realigner", "candidates", "tally", "full_alignment"),
+        *("mpileup", "pileup", "cigar", "local_alignment", "assembly", "realigned_read", "window_selector"),
+        *("realign_window", "realigner", "candidates", "tally", "full_alignment"),
     ),
     "simulate/": ("read", "align", "bam"),
 }
 """Headers of csrc by folder, each behind those whose declarations it uses."""
 
 HEADERS = tuple(f"{folder}{name}.h" for folder, names in FOLDERS.items() for name in names)
-SOURCES = tuple(f"{name.removesuffix('.h')}.c" for name in HEADERS if name != "codes.h")
+SOURCES = tuple(source for name in HEADERS if (CSRC / (source := f"{name.removesuffix('.h')}.c")).exists())
 
 
 def declarations() -> str:

@@ -93,11 +93,11 @@ int c3_is_used(const bam1_t *read, int reads, int min_mapq)
     static const int dropped[] = {
         [C3_PILEUP_READS] = BAM_FUNMAP | BAM_FSECONDARY | BAM_FQCFAIL | BAM_FDUP | BAM_FSUPPLEMENTARY,
         [C3_FULL_READS] = BAM_FUNMAP | BAM_FMUNMAP | BAM_FSECONDARY | BAM_FSUPPLEMENTARY,
-        [C3_SCRIPTED_READS] = BAM_FUNMAP | BAM_FMUNMAP | BAM_FSECONDARY | BAM_FSUPPLEMENTARY,
+        [C3_SHORT_READS] = BAM_FUNMAP | BAM_FMUNMAP | BAM_FSECONDARY | BAM_FSUPPLEMENTARY,
     };
     const bam1_core_t *core = &read->core;
     if (core->flag & dropped[reads] || core->qual < min_mapq) return 0;
-    if (reads == C3_SCRIPTED_READS && core->flag & BAM_FPAIRED && !(core->flag & BAM_FPROPER_PAIR)) return 0;
+    if (reads == C3_SHORT_READS && core->flag & BAM_FPAIRED && !(core->flag & BAM_FPROPER_PAIR)) return 0;
     return bam_cigar2qlen(core->n_cigar, bam_get_cigar(read)) == core->l_qseq;
 }
 

@@ -54,8 +54,8 @@ int c3_reads_open(c3_reads *reads, c3_source *source, const char *contig, int64_
 int c3_reads_continue(c3_reads *reads, c3_take_read *take, void *context);
 void c3_reads_close(c3_reads *reads);
 
-/* Which reads count (spec/features.md A.2): the columns of its table, the scripted one for Illumina. */
-enum { C3_PILEUP_READS, C3_FULL_READS, C3_SCRIPTED_READS };
+/* Which reads count (spec/features.md A.2): the columns of its table, for Illumina its scripted engine. */
+enum { C3_PILEUP_READS, C3_FULL_READS, C3_SHORT_READS };
 
 /* Does a read count? Never do those whose sequence is not in the file ("*"): their CIGAR speaks of bases that are not
  * there. */

@@ -6,6 +6,7 @@
 
 #include <htslib/khash.h>
 
+#include "letters.h"
 #include "reads/full_reads.h"
 #include "reads/full_tally.h"
 #include "short_reads/tally.h"

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
 #include "short_reads/candidates.h"
 #include "short_reads/mpileup.h"
 
@@ -321,11 +322,6 @@ char c3_letter_at(const c3_full_state *s, int64_t pos)
 {
     int64_t at = pos - s->reference_start;
     return at >= 0 && at < s->reference_length ? s->reference[at] : 'N';
-}
-
-char c3_upper(char letter)
-{
-    return letter >= 'a' && letter <= 'z' ? (char)(letter - 'a' + 'A') : letter;
 }
 
 int c3_slide(const c3_full_state *s, c3_active_reads *a, int64_t candidate)

@@ -94,7 +94,6 @@ void c3_indels_at(const c3_full_state *s, const c3_kept_read *read, int64_t plac
 
 /* Reference letter as it stands, N where the contig has none. */
 char c3_letter_at(const c3_full_state *s, int64_t pos);
-char c3_upper(char letter);
 
 /* Indices of the reads that reach the window of a candidate, ascending; slides from candidate to candidate. */
 typedef struct {

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
+#include "letters.h"
 #include "reads/shuffle.h"
 
 typedef struct {

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "letters.h"
+
 /* ---- text ------------------------------------------------------------------------------------------------------- */
 
 static char *put_text(char *at, const char *text)
@@ -42,11 +44,6 @@ static char *put_line(const c3_gvcf_block *b, const char *contig, int64_t end, c
 }
 
 /* ---- sites ------------------------------------------------------------------------------------------------------ */
-
-static char upper(char letter)
-{
-    return letter >= 'a' && letter <= 'z' ? letter - 'a' + 'A' : letter;
-}
 
 static int is_base(char letter)
 {
@@ -121,7 +118,7 @@ int64_t c3_gvcf_add(c3_gvcf_block *block, const char *contig, int bp_resolution,
     char *at = out;
     for (int64_t i = 0; i < n; i++) {
         int64_t pos = start + i;
-        char letter = upper(letters[i]);
+        char letter = c3_upper(letters[i]);
         c3_gvcf_site site = at_letter(sites[row[i]], letter);
         int joins = block->open && is_alike(block, &site, letter) && fits_depth(block, depth[i]);
         if (block->open && (!joins || block->line_per_site)) at = put_line(block, contig, block->last + 1, at);

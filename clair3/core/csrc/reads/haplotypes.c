@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
 #include "reads/phase_alleles.h"
-#include "reads/support.h"
 
 enum { MOST_ALIGNMENTS = 2 }; /* of one name, each with an allele; WhatsHap leaves out names with more */
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
 #include "reads/haplotag.h"
-#include "reads/support.h"
 
 enum {
     MARGIN = 16,           /* reference bases beside a read that a comparison may reach */

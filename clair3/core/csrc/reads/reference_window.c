@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "letters.h"
+
 enum { BEFORE = 10000, BEHIND = 200000 }; /* letters held beside those asked for: what is asked for next is near */
 
 int c3_stretch_begin(c3_moving_stretch *s, c3_source *source, const char *contig, int64_t start, int64_t end)
@@ -25,8 +27,7 @@ int c3_stretch_move(c3_moving_stretch *s, int64_t start, int64_t end)
     s->held = (c3_stretch){.start = start};
     int code = c3_reference(s->source, s->contig, start, end, &s->letters, &s->held.length);
     if (code != C3_OK) return code;
-    for (int64_t i = 0; i < s->held.length; i++)
-        if (s->letters[i] >= 'a' && s->letters[i] <= 'z') s->letters[i] -= 'a' - 'A';
+    for (int64_t i = 0; i < s->held.length; i++) s->letters[i] = c3_upper(s->letters[i]);
     s->held.letters = s->letters;
     return C3_OK;
 }

@@ -3,31 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
 #include "codes.h"
-
-int c3_grow(void *array, int64_t *room, int64_t wanted, size_t size)
-{
-    void **items = array;
-    if (wanted <= *room) return C3_OK;
-    int64_t now = *room ? *room : 1024;
-    while (now < wanted) now *= 2;
-    void *moved = realloc(*items, now * size);
-    if (!moved) return C3_NO_MEMORY;
-    *items = moved;
-    *room = now;
-    return C3_OK;
-}
-
-int c3_base_index(char letter)
-{
-    switch (letter) {
-    case 'A': case 'a': return 0;
-    case 'C': case 'c': return 1;
-    case 'G': case 'g': return 2;
-    case 'T': case 't': return 3;
-    default: return C3_OTHER;
-    }
-}
 
 int c3_support_add(c3_support *s, char kind, int32_t count, const char *bases, int64_t length)
 {

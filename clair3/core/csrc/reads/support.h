@@ -21,13 +21,6 @@ typedef struct {
 } c3_support;
 /* cdef: end */
 
-/* Make room for `wanted` elements of `size` bytes in *array (a pointer to a pointer); at least doubles. */
-int c3_grow(void *array, int64_t *room, int64_t wanted, size_t size);
-
-/* Channel (0 A, 1 C, 2 G, 3 T) of a reference letter of either case, or C3_OTHER. */
-#define C3_OTHER 4
-int c3_base_index(char letter);
-
 /* Add an item to the candidate that is being written; c3_support_close ends it. */
 int c3_support_add(c3_support *support, char kind, int32_t count, const char *bases, int64_t length);
 int c3_support_close(c3_support *support);

@@ -3,8 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
+#include "letters.h"
 #include "codes.h"
-#include "reads/support.h"
 
 enum { SMALLEST_K = 10, LARGEST_K = 101, GOOD_QUALITY = 15, LEAST_WEIGHT = 2, MOST_PATHS = 256 };
 enum { OTHER = C3_OTHER, EDGES = 5 }; /* by the letter that follows; one other than A, C, G, T only on the reference */

@@ -3,9 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
+#include "letters.h"
 #include "codes.h"
 #include "short_reads/mpileup.h"
-#include "reads/support.h"
 
 static const double SNP_FRACTION = 0.08, INDEL_FRACTION = 0.15; /* whatever the user says: v2.0.2 does not hand them on */
 

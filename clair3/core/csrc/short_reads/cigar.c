@@ -5,8 +5,8 @@
 
 #include <htslib/sam.h>
 
+#include "arrays.h"
 #include "codes.h"
-#include "reads/support.h"
 
 int c3_cigar_add(c3_cigar *cigar, int op, int64_t length)
 {

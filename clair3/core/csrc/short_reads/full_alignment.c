@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
 #include "short_reads/candidates.h"
 #include "short_reads/mpileup.h"
 #include "reads/pileup.h"
@@ -44,7 +45,7 @@ static int fill(c3_ilmn *s)
         int got = c3_realign_next(s->realigner, &read);
         if (got < 0) return got;
         s->ended = got == 0;
-        if (s->ended || !c3_is_used(read, C3_SCRIPTED_READS, s->rule.min_mapq)) continue;
+        if (s->ended || !c3_is_used(read, C3_SHORT_READS, s->rule.min_mapq)) continue;
         if (!bam_cigar2rlen(read->core.n_cigar, bam_get_cigar(read))) continue;
         if ((code = c3_mpileup_takes(&s->held, read)) < 0) return code;
         if (!code) continue;

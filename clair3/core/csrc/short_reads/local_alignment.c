@@ -5,8 +5,9 @@
 
 #include <htslib/sam.h>
 
+#include "arrays.h"
+#include "letters.h"
 #include "codes.h"
-#include "reads/support.h"
 
 enum { MATCH = C3_LOCAL_MATCH, MISMATCH = C3_LOCAL_MISMATCH, OPEN = C3_LOCAL_OPEN, EXTEND = C3_LOCAL_EXTEND };
 enum { QUERY_OTHER = 4, TARGET_OTHER = 5 }; /* two numbers, so that an N does not match an N */

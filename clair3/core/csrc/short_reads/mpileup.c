@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-#include "codes.h"
-#include "reads/support.h"
+#include "arrays.h"
+#include "reads/columns.h"
 
 enum { MOST_READS = 8000 };
 
@@ -46,18 +46,6 @@ void c3_held_free(c3_held_reads *held)
 }
 
 /* ---- indels ----------------------------------------------------------------------------------------------------- */
-
-int32_t c3_inserted_behind(const bam1_t *read, uint32_t operation)
-{
-    const uint32_t *cigar = bam_get_cigar(read), n = read->core.n_cigar;
-    int32_t length = 0;
-    if (operation + 1 >= n) return 0;
-    if (bam_cigar_op(cigar[operation + 1]) == BAM_CINS) return bam_cigar_oplen(cigar[operation + 1]);
-    if (bam_cigar_op(cigar[operation + 1]) != BAM_CPAD) return 0;
-    for (uint32_t j = operation + 2; j < n && !(bam_cigar_type(bam_cigar_op(cigar[j])) & 2); j++)
-        if (bam_cigar_op(cigar[j]) == BAM_CINS) length += bam_cigar_oplen(cigar[j]);
-    return length;
-}
 
 /* All insertions and pads that follow count, if there are bases among them; and the deletion behind. */
 c3_attached c3_attached_to(const bam1_t *read, uint32_t operation)

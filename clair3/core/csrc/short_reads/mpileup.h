@@ -33,7 +33,4 @@ c3_attached c3_attached_to(const bam1_t *read, uint32_t operation);
  * reverse strand. */
 void c3_write_inserted(const bam1_t *read, uint32_t operation, int64_t query, int32_t inserted, char *out);
 
-/* Bases inserted behind an operation by the one that follows; pads let the insertions behind them through as one. */
-int32_t c3_inserted_behind(const bam1_t *read, uint32_t operation);
-
 #endif

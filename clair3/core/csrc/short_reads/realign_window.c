@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
 #include "codes.h"
-#include "reads/support.h"
 
 enum { WORD = 32, MOST_MISMATCHES = 2, MARGIN = 20, ASSEMBLED_MAPQ = 14 };
 #define HASH_BASE 0x9E3779B97F4A7C15u

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
 #include "short_reads/window_selector.h"
 #include "short_reads/realign_window.h"
-#include "reads/support.h"
 
 enum { REFERENCE_MARGIN = 5000, SPLIT = 1000, SPLITS = C3_CHUNK / SPLIT, LONGEST_WINDOW = 1000 };
 enum {

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
+#include "letters.h"
+
 /* What one read shows at a candidate, as text: kind and bases. No letters: the reference alone, or a deleted base. */
 typedef struct {
     int64_t at; /* in the pool of keys */

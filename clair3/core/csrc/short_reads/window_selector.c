@@ -3,8 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrays.h"
+#include "letters.h"
 #include "codes.h"
-#include "reads/support.h"
 
 enum { PAGE = 4096, LEAST_MAPQ = 20, LEAST_QUALITY = 20, LEAST_READS = 2, GAP = 160, FLANK = 80 };
 
