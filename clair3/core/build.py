@@ -19,11 +19,11 @@ FOLDERS = {
     "": ("codes", "arrays", "letters", "parent_watchdog"),
     "reads/": (
         *("alignments", "reference_window", "alleles", "support", "columns", "pileup", "long_read_pileup", "haplotag"),
-        *("full_alignment", "full_reads", "shuffle", "full_tally", "gvcf", "phase_alleles", "haplotypes"),
+        *("full_alignment", "full_reads", "shuffle", "long_read_rows", "gvcf", "phase_alleles", "haplotypes"),
     ),
     "short_reads/": (
         *("mpileup", "pileup", "cigar", "local_alignment", "assembly", "realigned_read", "window_selector"),
-        *("realign_window", "realigner", "candidates", "tally", "full_alignment"),
+        *("realign_window", "realigner", "candidates", "rows", "full_alignment"),
     ),
     "simulate/": ("read", "align", "bam"),
 }

@@ -8,90 +8,30 @@
 
 #include "letters.h"
 #include "reads/full_reads.h"
-#include "reads/full_tally.h"
-#include "short_reads/tally.h"
+#include "reads/long_read_rows.h"
 
 KHASH_SET_INIT_STR(names)
 
-enum { BEHIND = 19, CHANNELS = 8 };
-enum { CH_REF, CH_ALT, CH_STRAND, CH_MAPQ, CH_QUAL, CH_AF, CH_INSERTED, CH_HAPLOTYPE, CH_DWELL };
-enum { INSERTION_CODE = -50, DELETION_CODE = -100 };
+enum { BEHIND = 19 };
 static const int8_t haplotype_code[3] = {60, 30, 90};
 
 /* ---- rows -> tensor ------------------------------------------------------------------------------------------- */
 
-/* Scripted rules know A, C, G, T and N only; letters that would end v2.0.2 there are 0 (E-B11). */
-static int8_t code_of(char letter, int scripted)
+void c3_fill_cell(const c3_full_state *s, const c3_kept_read *read, int64_t index, int8_t *cell)
 {
-    switch (letter) {
-    case 'A': return 100;
-    case 'C': return 25;
-    case 'G': return 75;
-    case 'T': return 50;
-    case 'N': return 100;
-    case 'D': return scripted ? 0 : -100;
-    default: return 0;
-    }
+    cell[CH_MAPQ] = read->mapq;
+    cell[CH_QUAL] = (int8_t)s->quality[index];
+    cell[CH_HAPLOTYPE] = haplotype_code[read->haplotype];
+    if (s->channels > C3_ROW_CHANNELS) cell[CH_DWELL] = (int8_t)s->signal[index];
 }
 
-static int8_t reference_code(char letter, int scripted)
+void c3_fill_fraction(const c3_full_state *s, int where, int8_t fraction, int8_t *row)
 {
-    int8_t code = code_of(letter, scripted);
-    return scripted && !code ? 100 : code;
-}
-
-/* Inside a skip a read shows no letter (E-B4). With scripted rules the letter N is no alternative. */
-static int8_t alternative_code(uint8_t shown, char reference, int64_t ins, int64_t del, int scripted)
-{
-    if (ins >= 0) return INSERTION_CODE;
-    if (del >= 0) return DELETION_CODE;
-    if (shown == C3_NOTHING) return 0;
-    char letter = seq_nt16_str[shown - C3_LETTER];
-    return letter == reference || (scripted && letter == 'N') ? 0 : code_of(letter, scripted);
-}
-
-/* One row of a tensor: 33 columns of `channels`. Columns the read does not cover, or deletes, stay zero. */
-static void fill_row(const c3_full_state *s, const c3_kept_read *read, int64_t candidate, int64_t place,
-                     int8_t fraction, int8_t *row)
-{
-    const int channels = s->channels, scripted = s->rule.scripted;
-    for (int column = 0; column < C3_WINDOW; column++) {
-        int64_t pos = candidate - C3_FLANK + column, at = place - C3_FLANK + column, ins, del;
-        if (pos < read->start || pos >= read->end || (scripted && s->blank[at])) continue;
-        int64_t index = read->cell + at - read->place;
-        uint8_t shown = s->shown[index];
-        if (shown == C3_GONE) continue;
-        int8_t *cell = row + column * channels;
-        char reference = c3_upper(c3_letter_at(s, pos));
-        c3_indels_at(s, read, at, &ins, &del);
-        cell[CH_REF] = reference_code(reference, scripted);
-        cell[CH_STRAND] = scripted && seq_nt16_str[shown - C3_LETTER] == 'N' ? C3_REVERSE_CODE : read->strand;
-        cell[CH_MAPQ] = read->mapq;
-        cell[CH_QUAL] = (int8_t)s->quality[index];
-        cell[CH_HAPLOTYPE] = haplotype_code[read->haplotype];
-        if (channels > CHANNELS) cell[CH_DWELL] = (int8_t)s->signal[index];
-        cell[CH_ALT] = alternative_code(shown, reference, ins, del, scripted);
-        if (ins < 0 || column >= C3_WINDOW - 1) continue;
-        const c3_event *it = &s->events[ins]; /* its first base on the anchor column: kept (E-K20) */
-        for (int k = 0; k < it->length && column + k < C3_WINDOW; k++)
-            cell[k * channels + CH_INSERTED] = code_of(s->pool[it->bases + k], scripted);
-    }
-    const int where = scripted ? CH_STRAND : CH_REF;
     for (int column = 0; fraction > 0 && column < C3_WINDOW; column++)
-        if (row[column * channels + where]) row[column * channels + CH_AF] = fraction;
+        if (row[column * s->channels + where]) row[column * s->channels + CH_AF] = fraction;
 }
 
-/* f32 arithmetic with the multiplication first, as an integer: 29 of 100 gives 29; scripted rules divide first, in
- * double precision: 28 (E-K12). */
-static int8_t allele_fraction(int32_t count, int32_t depth, int scripted)
-{
-    if (count <= 0) return 0;
-    if (depth <= 0 || (float)count / (float)depth >= 1) return 100;
-    if (scripted) return (int8_t)(100 * ((double)count / depth));
-    return (int8_t)((float)(100 * (int64_t)count) / (float)depth);
-}
-
-/* The rows of candidate i, by haplotype; of more than fit, with scripted rules only, the drawn ones. */
+/* The rows of candidate i, by haplotype; of more than fit (short reads only) the drawn ones. */
 static void fill_rows(const c3_full_state *s, int64_t i, int32_t depth, const int32_t *drawn, int8_t *out)
 {
     const int64_t first = s->row_start[i], place = c3_place_of(s, s->candidates[i]);
@@ -103,8 +43,7 @@ static void fill_rows(const c3_full_state *s, int64_t i, int32_t depth, const in
             int64_t row = first + (drawn ? drawn[k] : k);
             const c3_kept_read *read = &s->reads[s->row[row]];
             if (read->haplotype != haplotype) continue;
-            int8_t fraction = allele_fraction(s->alternative[row], depth, s->rule.scripted);
-            fill_row(s, read, s->candidates[i], place, fraction, out);
+            s->engine->fill_row(s, read, s->candidates[i], place, s->alternative[row], depth, out);
             out += C3_WINDOW * s->channels;
         }
 }
@@ -186,13 +125,15 @@ static int take_from_memory(c3_full_state *s, c3_source *source, const char *con
 
 /* ---- the whole ------------------------------------------------------------------------------------------------ */
 
-static int start(const int64_t *candidates, int64_t n, const c3_full_rule *rule, c3_full **out)
+static int start(const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
+                 c3_full **out)
 {
     c3_full *full = *out = calloc(1, sizeof *full);
     if (!full || !(full->state = calloc(1, sizeof *full->state))) return C3_NO_MEMORY;
     c3_full_state *s = full->state;
+    s->engine = engine;
     s->rule = *rule;
-    s->channels = rule->dwell ? CHANNELS + 1 : CHANNELS;
+    s->channels = rule->dwell ? C3_ROW_CHANNELS + 1 : C3_ROW_CHANNELS;
     full->n = n;
     full->pos = malloc((n + 1) * sizeof *full->pos);
     full->ref = malloc(n + 1);
@@ -208,7 +149,7 @@ static int finish(c3_full *full)
 {
     c3_full_state *s = full->state;
     for (int64_t i = 0; i < full->n; i++) full->ref[i] = (uint8_t)c3_upper(c3_letter_at(s, s->candidates[i]));
-    int code = s->rule.scripted ? c3_ilmn_tally(full) : c3_full_tally(full);
+    int code = s->engine->tally(full);
     if (code != C3_OK) return code;
     full->reads = s->n_reads;
     full->haplotype = malloc(s->n_reads + 1);
@@ -220,7 +161,7 @@ static int finish(c3_full *full)
 int c3_full_run(c3_source *source, const char *contig, const int64_t *candidates, int64_t n, const c3_full_rule *rule,
                 const c3_phased_snps *snps, const volatile int32_t *cancel, c3_full **out)
 {
-    int code = start(candidates, n, rule, out);
+    int code = start(candidates, n, rule, &c3_long_read_rows, out);
     if (code == C3_OK && n) code = take_from_file((*out)->state, source, contig, snps, cancel);
     if (code == C3_OK && n) code = finish(*out);
     if (code == C3_OK) return C3_OK;
@@ -230,9 +171,10 @@ int c3_full_run(c3_source *source, const char *contig, const int64_t *candidates
 }
 
 int c3_full_of_reads(c3_source *source, const char *contig, bam1_t *const *reads, int64_t n_reads,
-                     const int64_t *candidates, int64_t n, const c3_full_rule *rule, c3_full **out)
+                     const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
+                     c3_full **out)
 {
-    int code = start(candidates, n, rule, out);
+    int code = start(candidates, n, rule, engine, out);
     if (code == C3_OK && n) code = take_from_memory((*out)->state, source, contig, reads, n_reads);
     if (code == C3_OK && n) code = finish(*out);
     if (code == C3_OK) return C3_OK;

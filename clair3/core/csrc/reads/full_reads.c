@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "arrays.h"
-#include "short_reads/candidates.h"
-#include "short_reads/mpileup.h"
+#include "letters.h"
 
 enum { REFERENCE_STEP = 100000, BEHIND = 19 };
 
@@ -29,7 +28,7 @@ int c3_full_watch(c3_full_state *s, const int64_t *candidates, int64_t n)
         s->runs[i].base = before->base + before->end - before->start;
     }
     s->reference_start = s->runs[0].start; /* until the first read says better */
-    if (!s->rule.scripted) return C3_OK;
+    if (!s->engine->blanks) return C3_OK;
     s->blank = calloc(c3_place_of(s, candidates[n - 1] + C3_FLANK + 1) + 1, 1);
     return s->blank ? C3_OK : C3_NO_MEMORY;
 }
@@ -78,18 +77,9 @@ static void read_moves(const bam1_t *read, uint8_t *moves)
     }
 }
 
-typedef struct {
-    c3_full_state *s;
-    const bam1_t *read;
-    c3_kept_read *kept;
-    const uint8_t *moves; /* or NULL */
-    int64_t at;           /* the run that is being walked */
-} walker;
-
-/* The watched part of [x, x + length), cell by cell. */
-static void each_watched(walker *w, int64_t x, int64_t length, int64_t query, int op)
+void c3_walk_columns(c3_read_walk *w, int64_t x, int64_t length, int64_t query, int op)
 {
-    c3_full_state *s = w->s;
+    c3_full_state *s = w->state;
     const uint8_t *seq = bam_get_seq(w->read), *qual = bam_get_qual(w->read);
     while (w->at < s->n_runs && s->runs[w->at].end <= x) w->at++;
     for (int64_t i = w->at; i < s->n_runs && s->runs[i].start < x + length; i++) {
@@ -101,23 +91,23 @@ static void each_watched(walker *w, int64_t x, int64_t length, int64_t query, in
                 s->shown[cell] = C3_GONE;
                 continue;
             }
-            if (op == BAM_CREF_SKIP) { /* only scripted rules ask about skips */
-                s->blank[place] = 1;
+            if (op == BAM_CREF_SKIP) { /* shows nothing */
+                if (s->blank) s->blank[place] = 1;
                 continue;
             }
             int64_t q = query + p - x;
             s->shown[cell] = C3_LETTER + bam_seqi(seq, q);
             s->quality[cell] = (uint8_t)percent(qual[q], 40);
             if (w->moves) s->signal[cell] += w->moves[q];
-            if (s->blank && !c3_is_token(bam_seqi(seq, q))) s->blank[place] = 1;
+            if (s->blank && !c3_is_acgtn(bam_seqi(seq, q))) s->blank[place] = 1;
         }
     }
 }
 
 /* Where an indel that starts after x belongs: the place of x, -1 if that is no watched position of the read. */
-static int64_t place_of_event(walker *w, int64_t x)
+static int64_t place_of_event(c3_read_walk *w, int64_t x)
 {
-    const c3_full_state *s = w->s;
+    const c3_full_state *s = w->state;
     while (w->at > 0 && s->runs[w->at - 1].end > x) w->at--;
     int64_t i = w->at;
     while (i < s->n_runs && s->runs[i].end <= x) i++;
@@ -125,71 +115,31 @@ static int64_t place_of_event(walker *w, int64_t x)
     return s->runs[i].base + x - s->runs[i].start;
 }
 
-/* An indel that starts after x, if x is watched: `symbols` of an insertion that the caller writes to *bases, or with NULL
- * a deletion. */
-static int add_event(walker *w, int64_t x, int32_t length, char **bases, int64_t *place)
+/* Add an event at a watched place; its letters, if it has any, are at the end of the pool. */
+static int add_event(c3_full_state *s, int64_t place, int64_t length, int is_insertion)
 {
-    c3_full_state *s = w->s;
-    if (bases) *bases = NULL;
-    if ((*place = place_of_event(w, x)) < 0) return C3_OK;
     int code = c3_grow(&s->events, &s->event_room, s->n_events + 1, sizeof *s->events);
-    if (code == C3_OK && bases) code = c3_grow(&s->pool, &s->pool_room, s->n_pool + length, 1);
+    if (code == C3_OK && is_insertion) code = c3_grow(&s->pool, &s->pool_room, s->n_pool + length, 1);
     if (code != C3_OK) return code;
-    s->events[s->n_events++] = (c3_event){.place = *place, .bases = bases ? s->n_pool : -1, .length = length};
-    if (!bases) return C3_OK;
-    *bases = s->pool + s->n_pool;
-    s->n_pool += length;
+    s->events[s->n_events++] =
+        (c3_event){.place = place, .bases = is_insertion ? s->n_pool : -1, .length = (int32_t)length};
+    if (is_insertion) s->n_pool += length;
     return C3_OK;
 }
 
-static int add_deletion(walker *w, int64_t x, int32_t length)
+int c3_walk_deletion(c3_read_walk *w, int64_t x, int64_t length)
 {
-    int64_t place;
-    return add_event(w, x, length, NULL, &place);
+    const int64_t place = place_of_event(w, x);
+    return place < 0 ? C3_OK : add_event(w->state, place, length, 0);
 }
 
-static int add_insertion(walker *w, int64_t x, int32_t length, int64_t query)
+int c3_walk_insertion(c3_read_walk *w, int64_t x, int64_t length, char **letters, int64_t *place)
 {
-    c3_full_state *s = w->s;
-    int64_t place;
-    char *bases;
-    int code = add_event(w, x, length, &bases, &place);
-    for (int32_t k = 0; code == C3_OK && bases && k < length; k++) {
-        bases[k] = seq_nt16_str[bam_seqi(bam_get_seq(w->read), query + k)];
-        if (w->moves) s->signal[w->kept->cell + place - w->kept->place] += w->moves[query + k];
-    }
-    return code;
-}
-
-/* The indel that mpileup attaches to the last column of an operation, x: a deletion, else an insertion with pads. */
-static int add_attached(walker *w, uint32_t operation, int64_t x, int64_t query)
-{
-    c3_attached attached = c3_attached_to(w->read, operation);
-    int64_t place;
-    char *bases;
-    if (attached.deleted) return add_deletion(w, x, attached.deleted);
-    if (!attached.inserted) return C3_OK;
-    int code = add_event(w, x, attached.inserted, &bases, &place);
-    if (code == C3_OK && bases) c3_write_inserted(w->read, operation, query, attached.inserted, bases);
-    return code;
-}
-
-static int walk_read(walker *w)
-{
-    const uint32_t *cigar = bam_get_cigar(w->read);
-    const int scripted = w->s->rule.scripted;
-    int64_t x = w->read->core.pos, query = 0;
-    int code = C3_OK;
-    for (uint32_t i = 0; i < w->read->core.n_cigar && code == C3_OK; i++) {
-        int op = bam_cigar_op(cigar[i]), consumes = bam_cigar_type(op);
-        int64_t length = bam_cigar_oplen(cigar[i]);
-        if (!scripted && op == BAM_CDEL && length) code = add_deletion(w, x - 1, (int32_t)length);
-        if (!scripted && op == BAM_CINS && length) code = add_insertion(w, x - 1, (int32_t)length, query);
-        if (consumes & 2 && (op != BAM_CREF_SKIP || scripted)) each_watched(w, x, length, query, op);
-        if (consumes & 1) query += length;
-        if (consumes & 2) x += length;
-        if (scripted && consumes & 2 && length && code == C3_OK) code = add_attached(w, i, x - 1, query);
-    }
+    c3_full_state *s = w->state;
+    *letters = NULL;
+    if ((*place = place_of_event(w, x)) < 0) return C3_OK;
+    int code = add_event(s, *place, length, 1);
+    if (code == C3_OK) *letters = s->pool + s->n_pool - length;
     return code;
 }
 
@@ -262,8 +212,8 @@ int c3_full_keep(c3_full_reader *r, const bam1_t *read)
         if ((code = c3_grow(&r->moves, &r->move_room, read->core.l_qseq + 1, 1)) != C3_OK) return code;
         read_moves(read, r->moves);
     }
-    walker w = {s, read, &kept, s->rule.dwell ? r->moves : NULL, run_behind(s, kept.start)};
-    if ((code = walk_read(&w)) != C3_OK) return code;
+    c3_read_walk w = {s, read, &kept, s->rule.dwell ? r->moves : NULL, run_behind(s, kept.start)};
+    if ((code = s->engine->walk(&w)) != C3_OK) return code;
     kept.events = s->n_events - kept.event;
     if ((code = c3_grow(&s->reads, &s->read_room, s->n_reads + 1, sizeof *s->reads)) != C3_OK) return code;
     s->reads[s->n_reads++] = kept;

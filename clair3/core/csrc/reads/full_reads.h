@@ -34,13 +34,14 @@ typedef struct {
 } c3_watched;
 
 struct c3_full_state {
+    const c3_row_engine *engine;
     c3_full_rule rule;
     int channels;
     int64_t n_candidates;
     int64_t *candidates;
     c3_watched *runs;
     int64_t n_runs;
-    uint8_t *blank; /* per watched position: scripted rules leave this column out for all reads; else NULL */
+    uint8_t *blank; /* per watched position: is this column left out for all reads? NULL: none is */
     c3_kept_read *reads;
     int64_t n_reads, read_room;
     uint8_t *shown, *quality, *signal; /* one cell per read and watched position */
@@ -52,11 +53,54 @@ struct c3_full_state {
     char *reference;
     int64_t reference_start, reference_length, reference_room;
     int64_t *row_start; /* n + 1: rows of candidate i are row[row_start[i]] .. */
-    int32_t *row;       /* read indices: in row order, with scripted rules in file order and more than fit */
+    int32_t *row;       /* read indices: in row order, of short reads in file order and more than fit */
     int64_t n_rows, row_room;
     int32_t *alternative; /* per row: reads that show the row's centre allele, 0 when it shows the reference */
     int64_t alternative_room;
 };
+
+/* A read that is being walked, operation by operation. */
+typedef struct {
+    c3_full_state *state;
+    const bam1_t *read;
+    c3_kept_read *kept;
+    const uint8_t *moves; /* or NULL */
+    int64_t at;           /* the run that is being walked */
+} c3_read_walk;
+
+/* Note what a read shows on the watched part of [x, x + length) by an operation whose first base is `query`. */
+void c3_walk_columns(c3_read_walk *walk, int64_t x, int64_t length, int64_t query, int op);
+
+/* Note an indel that starts after x, if x is watched: *place is that of x, or -1. The caller writes the letters of an
+ * insertion to *letters, unless that is NULL. */
+int c3_walk_deletion(c3_read_walk *walk, int64_t x, int64_t length);
+int c3_walk_insertion(c3_read_walk *walk, int64_t x, int64_t length, char **letters, int64_t *place);
+
+/* What the engines for long reads and for short ones do differently. */
+struct c3_row_engine {
+    int blanks; /* a skip, or another letter than A, C, G, T, N, leaves its column out for all reads */
+
+    /* Walk the CIGAR of a read. */
+    int (*walk)(c3_read_walk *walk);
+
+    /* Depth, support and rows of all candidates into `out` and its state. */
+    int (*tally)(c3_full *out);
+
+    /* One row of a tensor, all zero before: 33 columns of `channels` from the one at `place` - 16 on. `alternative`:
+     * reads that show its centre allele, of `depth`. */
+    void (*fill_row)(const c3_full_state *s, const c3_kept_read *read, int64_t candidate, int64_t place,
+                     int32_t alternative, int32_t depth, int8_t *row);
+};
+
+/* Channels of a row. */
+enum { CH_REF, CH_ALT, CH_STRAND, CH_MAPQ, CH_QUAL, CH_AF, CH_INSERTED, CH_HAPLOTYPE, CH_DWELL, C3_ROW_CHANNELS = 8 };
+enum { C3_INSERTION_CODE = -50, C3_DELETION_CODE = -100 };
+
+/* Fill the channels of a cell that both engines fill alike: MAPQ, quality, haplotype and, if there is one, dwell time. */
+void c3_fill_cell(const c3_full_state *s, const c3_kept_read *read, int64_t index, int8_t *cell);
+
+/* Give the columns of a row that have anything in channel `where` its allele fraction. */
+void c3_fill_fraction(const c3_full_state *s, int where, int8_t fraction, int8_t *row);
 
 /* Watch the windows of candidates (ascending, at least one). */
 int c3_full_watch(c3_full_state *s, const int64_t *candidates, int64_t n);

@@ -10,11 +10,6 @@
 
 static const double SNP_FRACTION = 0.08, INDEL_FRACTION = 0.15; /* whatever the user says: v2.0.2 does not hand them on */
 
-int c3_is_token(uint8_t base)
-{
-    return base == 1 || base == 2 || base == 4 || base == 8 || base == 15; /* A C G T N */
-}
-
 typedef struct {
     int32_t base[4], insertions, deletions;
     int32_t blank;
@@ -36,7 +31,7 @@ static void count_read(const bam1_t *read, int64_t start, int64_t end, column *c
                 uint8_t base = bam_seqi(bam_get_seq(read), query + p - x);
                 int index = c3_base_index(seq_nt16_str[base]);
                 if (index != C3_OTHER) at->base[index]++;
-                else if (!c3_is_token(base)) at->blank = 1;
+                else if (!c3_is_acgtn(base)) at->blank = 1;
             }
             if (last >= start && last < end) {
                 c3_attached attached = c3_attached_to(read, i);

@@ -7,6 +7,7 @@
 #include "arrays.h"
 #include "short_reads/candidates.h"
 #include "short_reads/mpileup.h"
+#include "short_reads/rows.h"
 #include "reads/pileup.h"
 
 struct c3_ilmn {
@@ -98,7 +99,8 @@ int c3_ilmn_next(c3_ilmn *s, c3_full **out)
     int64_t from = s->next > s->first ? s->next : s->first, to = end < s->end ? end : s->end;
     code = find(s, from, to, &candidates, &n);
     if (code == C3_OK)
-        code = c3_full_of_reads(s->source, s->contig, s->reads, s->n_reads, candidates, n, &s->rule, out);
+        code = c3_full_of_reads(s->source, s->contig, s->reads, s->n_reads, candidates, n, &s->rule,
+                                &c3_short_read_rows, out);
     free(candidates);
     if (end > s->next) s->next = end;
     forget(s);
@@ -116,7 +118,6 @@ int c3_ilmn_start(c3_source *source, const char *contig, int64_t start, int64_t 
         s->source = source;
         s->stretch = stretch;
         s->rule = *rule;
-        s->rule.scripted = 1;
         s->rule.haplotype_tags = rule->haplotype_tags || haplotypes;
         s->first = before + C3_FLANK;
         s->end = end + C3_REALIGN_MARGIN - C3_FLANK + 1;

@@ -1,10 +1,45 @@
-#include "short_reads/tally.h"
+#include "short_reads/rows.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "arrays.h"
 #include "letters.h"
+#include "short_reads/mpileup.h"
+
+/* ---- reads -> cells ----------------------------------------------------------------------------------------------- */
+
+/* The indel that mpileup attaches to the last column of an operation, x: a deletion, else an insertion with pads. */
+static int take_attached(c3_read_walk *w, uint32_t operation, int64_t x, int64_t query)
+{
+    const c3_attached attached = c3_attached_to(w->read, operation);
+    int64_t place;
+    char *letters;
+    if (attached.deleted) return c3_walk_deletion(w, x, attached.deleted);
+    if (!attached.inserted) return C3_OK;
+    int code = c3_walk_insertion(w, x, attached.inserted, &letters, &place);
+    if (code == C3_OK && letters) c3_write_inserted(w->read, operation, query, attached.inserted, letters);
+    return code;
+}
+
+static int walk(c3_read_walk *w)
+{
+    const uint32_t *cigar = bam_get_cigar(w->read);
+    int64_t x = w->read->core.pos, query = 0;
+    int code = C3_OK;
+    for (uint32_t i = 0; i < w->read->core.n_cigar && code == C3_OK; i++) {
+        int op = bam_cigar_op(cigar[i]), consumes = bam_cigar_type(op);
+        int64_t length = bam_cigar_oplen(cigar[i]);
+        if (consumes & 2) c3_walk_columns(w, x, length, query, op);
+        if (consumes & 1) query += length;
+        if (!(consumes & 2) || !length) continue;
+        x += length;
+        code = take_attached(w, i, x - 1, query);
+    }
+    return code;
+}
+
+/* ---- what the reads show at each candidate, and which become its rows --------------------------------------------- */
 
 /* What one read shows at a candidate, as text: kind and bases. No letters: the reference alone, or a deleted base. */
 typedef struct {
@@ -109,7 +144,7 @@ static int list_rows(const tally *t, c3_full_state *s, const c3_active_reads *ac
     return code;
 }
 
-int c3_ilmn_tally(c3_full *out)
+static int tally_candidates(c3_full *out)
 {
     c3_full_state *s = out->state;
     c3_active_reads active = {0};
@@ -131,3 +166,61 @@ int c3_ilmn_tally(c3_full *out)
     free(t.pool);
     return code;
 }
+
+/* ---- rows -> tensor ----------------------------------------------------------------------------------------------- */
+
+/* Letters that would end v2.0.2 are 0 (E-B11). */
+static int8_t code_of(char letter)
+{
+    switch (letter) {
+    case 'A': return 100;
+    case 'C': return 25;
+    case 'G': return 75;
+    case 'T': return 50;
+    case 'N': return 100;
+    default: return 0;
+    }
+}
+
+/* The letter N is no alternative. */
+static int8_t alternative_code(char letter, char reference, int64_t ins, int64_t del)
+{
+    if (ins >= 0) return C3_INSERTION_CODE;
+    if (del >= 0) return C3_DELETION_CODE;
+    return letter == reference || letter == 'N' ? 0 : code_of(letter);
+}
+
+/* Division first, in double precision: 29 of 100 gives 28 (E-K12). */
+static int8_t allele_fraction(int32_t count, int32_t depth)
+{
+    if (count <= 0) return 0;
+    if (depth <= 0 || (float)count / (float)depth >= 1) return 100;
+    return (int8_t)(100 * ((double)count / depth));
+}
+
+/* Columns the read does not cover, or deletes, and blank ones stay zero. */
+static void fill_row(const c3_full_state *s, const c3_kept_read *read, int64_t candidate, int64_t place,
+                     int32_t alternative, int32_t depth, int8_t *row)
+{
+    for (int column = 0; column < C3_WINDOW; column++) {
+        int64_t pos = candidate - C3_FLANK + column, at = place - C3_FLANK + column, ins, del;
+        if (pos < read->start || pos >= read->end || s->blank[at]) continue;
+        int64_t index = read->cell + at - read->place;
+        if (s->shown[index] == C3_GONE) continue;
+        int8_t *cell = row + column * s->channels;
+        char letter = seq_nt16_str[s->shown[index] - C3_LETTER], reference = c3_upper(c3_letter_at(s, pos));
+        int8_t reference_code = code_of(reference);
+        c3_indels_at(s, read, at, &ins, &del);
+        c3_fill_cell(s, read, index, cell);
+        cell[CH_REF] = reference_code ? reference_code : 100;
+        cell[CH_STRAND] = letter == 'N' ? C3_REVERSE_CODE : read->strand;
+        cell[CH_ALT] = alternative_code(letter, reference, ins, del);
+        if (ins < 0 || column >= C3_WINDOW - 1) continue;
+        const c3_event *it = &s->events[ins]; /* its first base on the anchor column: kept (E-K20) */
+        for (int k = 0; k < it->length && column + k < C3_WINDOW; k++)
+            cell[k * s->channels + CH_INSERTED] = code_of(s->pool[it->bases + k]);
+    }
+    c3_fill_fraction(s, CH_STRAND, allele_fraction(alternative, depth), row);
+}
+
+const c3_row_engine c3_short_read_rows = {1, walk, tally_candidates, fill_row};

@@ -1,4 +1,4 @@
-#include "reads/full_tally.h"
+#include "reads/long_read_rows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +6,39 @@
 #include "arrays.h"
 #include "letters.h"
 #include "reads/shuffle.h"
+
+/* ---- reads -> cells ----------------------------------------------------------------------------------------------- */
+
+static int take_insertion(c3_read_walk *w, int64_t x, int64_t length, int64_t query)
+{
+    char *letters;
+    int64_t place;
+    int code = c3_walk_insertion(w, x, length, &letters, &place);
+    for (int64_t k = 0; code == C3_OK && letters && k < length; k++) {
+        letters[k] = seq_nt16_str[bam_seqi(bam_get_seq(w->read), query + k)];
+        if (w->moves) w->state->signal[w->kept->cell + place - w->kept->place] += w->moves[query + k];
+    }
+    return code;
+}
+
+static int walk(c3_read_walk *w)
+{
+    const uint32_t *cigar = bam_get_cigar(w->read);
+    int64_t x = w->read->core.pos, query = 0;
+    int code = C3_OK;
+    for (uint32_t i = 0; i < w->read->core.n_cigar && code == C3_OK; i++) {
+        int op = bam_cigar_op(cigar[i]), consumes = bam_cigar_type(op);
+        int64_t length = bam_cigar_oplen(cigar[i]);
+        if (op == BAM_CDEL && length) code = c3_walk_deletion(w, x - 1, length);
+        if (op == BAM_CINS && length) code = take_insertion(w, x - 1, length, query);
+        if (consumes & 2) c3_walk_columns(w, x, length, query, op);
+        if (consumes & 1) query += length;
+        if (consumes & 2) x += length;
+    }
+    return code;
+}
+
+/* ---- what the reads show at each candidate, and which become its rows --------------------------------------------- */
 
 typedef struct {
     int32_t depth, base[4];
@@ -104,7 +137,7 @@ static int choose_rows(c3_full_state *s, int32_t *reads, int64_t n, c3_random *r
     return c3_add_rows(s, reads, n);
 }
 
-int c3_full_tally(c3_full *out)
+static int tally(c3_full *out)
 {
     c3_full_state *s = out->state;
     counters c = {0};
@@ -137,3 +170,63 @@ int c3_full_tally(c3_full *out)
     free(window);
     return code;
 }
+
+/* ---- rows -> tensor ----------------------------------------------------------------------------------------------- */
+
+static int8_t code_of(char letter)
+{
+    switch (letter) {
+    case 'A': return 100;
+    case 'C': return 25;
+    case 'G': return 75;
+    case 'T': return 50;
+    case 'N': return 100;
+    case 'D': return -100;
+    default: return 0;
+    }
+}
+
+/* Inside a skip a read shows no letter (E-B4). */
+static int8_t alternative_code(uint8_t shown, char reference, int64_t ins, int64_t del)
+{
+    if (ins >= 0) return C3_INSERTION_CODE;
+    if (del >= 0) return C3_DELETION_CODE;
+    if (shown == C3_NOTHING) return 0;
+    char letter = seq_nt16_str[shown - C3_LETTER];
+    return letter == reference ? 0 : code_of(letter);
+}
+
+/* f32 arithmetic with the multiplication first, as an integer: 29 of 100 gives 29. */
+static int8_t allele_fraction(int32_t count, int32_t depth)
+{
+    if (count <= 0) return 0;
+    if (depth <= 0 || (float)count / (float)depth >= 1) return 100;
+    return (int8_t)((float)(100 * (int64_t)count) / (float)depth);
+}
+
+/* Columns the read does not cover, or deletes, stay zero. */
+static void fill_row(const c3_full_state *s, const c3_kept_read *read, int64_t candidate, int64_t place,
+                     int32_t alternative, int32_t depth, int8_t *row)
+{
+    for (int column = 0; column < C3_WINDOW; column++) {
+        int64_t pos = candidate - C3_FLANK + column, at = place - C3_FLANK + column, ins, del;
+        if (pos < read->start || pos >= read->end) continue;
+        int64_t index = read->cell + at - read->place;
+        uint8_t shown = s->shown[index];
+        if (shown == C3_GONE) continue;
+        int8_t *cell = row + column * s->channels;
+        char reference = c3_upper(c3_letter_at(s, pos));
+        c3_indels_at(s, read, at, &ins, &del);
+        c3_fill_cell(s, read, index, cell);
+        cell[CH_REF] = code_of(reference);
+        cell[CH_STRAND] = read->strand;
+        cell[CH_ALT] = alternative_code(shown, reference, ins, del);
+        if (ins < 0 || column >= C3_WINDOW - 1) continue;
+        const c3_event *it = &s->events[ins]; /* its first base on the anchor column: kept (E-K20) */
+        for (int k = 0; k < it->length && column + k < C3_WINDOW; k++)
+            cell[k * s->channels + CH_INSERTED] = code_of(s->pool[it->bases + k]);
+    }
+    c3_fill_fraction(s, CH_REF, allele_fraction(alternative, depth), row);
+}
+
+const c3_row_engine c3_long_read_rows = {0, walk, tally, fill_row};
