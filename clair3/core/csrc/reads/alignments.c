@@ -28,13 +28,12 @@ int c3_source_open(const char *alignments, const char *index, const char *fasta,
     source->record = bam_init1();
     if (!source->record) { code = C3_NO_MEMORY; goto out; }
 
-out:
-    if (code != C3_OK) {
-        c3_source_close(source);
-        return code;
-    }
     *out = source;
-    return C3_OK;
+    source = NULL; /* the caller's */
+
+out:
+    c3_source_close(source);
+    return code;
 }
 
 void c3_source_close(c3_source *source)
@@ -104,6 +103,9 @@ int c3_is_used(const bam1_t *read, int reads, int min_mapq)
 int c3_reference(c3_source *source, const char *contig, int64_t start, int64_t end, char **out, int64_t *length)
 {
     const int64_t contig_length = faidx_seq_len(source->fasta, contig);
+    char *letters = NULL;
+    hts_pos_t got = 0;
+    int code = C3_OK;
     *out = NULL;
     *length = 0;
     if (contig_length < 0) return C3_NO_CONTIG;
@@ -113,15 +115,15 @@ int c3_reference(c3_source *source, const char *contig, int64_t start, int64_t e
         *out = calloc(1, 1);
         return *out ? C3_OK : C3_NO_MEMORY;
     }
-    hts_pos_t got = 0;
-    *out = faidx_fetch_seq64(source->fasta, contig, start, end - 1, &got);
-    if (*out && got == end - start) {
-        *length = got;
-        return C3_OK;
-    }
-    free(*out);
-    *out = NULL;
-    return C3_NO_SEQUENCE;
+    letters = faidx_fetch_seq64(source->fasta, contig, start, end - 1, &got);
+    if (!letters || got != end - start) { code = C3_NO_SEQUENCE; goto out; }
+    *out = letters;
+    *length = got;
+    letters = NULL; /* the caller's */
+
+out:
+    free(letters);
+    return code;
 }
 
 const char *c3_htslib_path(void)

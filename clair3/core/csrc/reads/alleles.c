@@ -122,17 +122,20 @@ int c3_allele_order(const char *pool, const int32_t *lengths, int32_t n, int32_t
 {
     c3_allele_table table = {0};
     int32_t *first = malloc((n + 1) * sizeof *first);
-    int code = first ? C3_OK : C3_NO_MEMORY;
-    for (int32_t i = 0; i < n && code == C3_OK; i++) {
+    int code = C3_NO_MEMORY;
+    *distinct = 0;
+    if (!first) goto out;
+    for (int32_t i = 0; i < n; i++) {
         int32_t before = table.count;
-        code = c3_alleles_add(&table, pool, lengths[i], 0);
+        if ((code = c3_alleles_add(&table, pool, lengths[i], 0)) != C3_OK) goto out;
         if (table.count > before) first[before] = i;
         if (pool) pool += lengths[i];
     }
-    *distinct = 0;
-    if (code == C3_OK)
-        for (int32_t slot = 0; slot < table.slot_count; slot++)
-            if (table.slots[slot] >= 0) order[(*distinct)++] = first[table.slots[slot]];
+    for (int32_t slot = 0; slot < table.slot_count; slot++)
+        if (table.slots[slot] >= 0) order[(*distinct)++] = first[table.slots[slot]];
+    code = C3_OK;
+
+out:
     free(first);
     c3_alleles_free(&table);
     return code;

@@ -117,20 +117,24 @@ static int take_from_memory(c3_full_state *s, c3_source *source, const char *con
 {
     c3_full_reader reader = {.state = s, .source = source, .contig = contig};
     int code = C3_OK;
-    for (int64_t i = 0; i < n && code == C3_OK; i++) code = c3_full_keep(&reader, reads[i]);
-    if (code == C3_OK) code = c3_full_finish(&reader);
+    for (int64_t i = 0; i < n; i++)
+        if ((code = c3_full_keep(&reader, reads[i])) != C3_OK) goto out;
+    code = c3_full_finish(&reader);
+
+out:
     c3_full_reader_free(&reader);
     return code;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------ */
 
+/* *out is the caller's to free, whatever is returned. */
 static int start(const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
                  c3_full **out)
 {
     c3_full *full = *out = calloc(1, sizeof *full);
-    if (!full || !(full->state = calloc(1, sizeof *full->state))) return C3_NO_MEMORY;
-    c3_full_state *s = full->state;
+    c3_full_state *s = full ? full->state = calloc(1, sizeof *s) : NULL;
+    if (!s) return C3_NO_MEMORY;
     s->engine = engine;
     s->rule = *rule;
     s->channels = rule->dwell ? C3_ROW_CHANNELS + 1 : C3_ROW_CHANNELS;
@@ -161,12 +165,17 @@ static int finish(c3_full *full)
 int c3_full_run(c3_source *source, const char *contig, const int64_t *candidates, int64_t n, const c3_full_rule *rule,
                 const c3_phased_snps *snps, const volatile int32_t *cancel, c3_full **out)
 {
-    int code = start(candidates, n, rule, &c3_long_read_rows, out);
-    if (code == C3_OK && n) code = take_from_file((*out)->state, source, contig, snps, cancel);
-    if (code == C3_OK && n) code = finish(*out);
-    if (code == C3_OK) return C3_OK;
-    c3_full_free(*out);
+    c3_full *full;
+    int code = start(candidates, n, rule, &c3_long_read_rows, &full);
     *out = NULL;
+    if (code != C3_OK) goto out;
+    if (n && (code = take_from_file(full->state, source, contig, snps, cancel)) != C3_OK) goto out;
+    if (n && (code = finish(full)) != C3_OK) goto out;
+    *out = full;
+    full = NULL; /* the caller's */
+
+out:
+    c3_full_free(full);
     return code;
 }
 
@@ -174,12 +183,17 @@ int c3_full_of_reads(c3_source *source, const char *contig, bam1_t *const *reads
                      const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
                      c3_full **out)
 {
-    int code = start(candidates, n, rule, engine, out);
-    if (code == C3_OK && n) code = take_from_memory((*out)->state, source, contig, reads, n_reads);
-    if (code == C3_OK && n) code = finish(*out);
-    if (code == C3_OK) return C3_OK;
-    c3_full_free(*out);
+    c3_full *full;
+    int code = start(candidates, n, rule, engine, &full);
     *out = NULL;
+    if (code != C3_OK) goto out;
+    if (n && (code = take_from_memory(full->state, source, contig, reads, n_reads)) != C3_OK) goto out;
+    if (n && (code = finish(full)) != C3_OK) goto out;
+    *out = full;
+    full = NULL; /* the caller's */
+
+out:
+    c3_full_free(full);
     return code;
 }
 

@@ -151,11 +151,15 @@ static int reach(c3_full_reader *r, int64_t end)
     c3_full_state *s = r->state;
     int64_t have = s->reference_start + s->reference_length, got = 0;
     char *more = NULL;
-    if (end <= have) return C3_OK;
-    int code = c3_reference(r->source, r->contig, have, end + REFERENCE_STEP, &more, &got);
-    if (code == C3_OK) code = c3_grow(&s->reference, &s->reference_room, s->reference_length + got + 1, 1);
-    if (code == C3_OK) memcpy(s->reference + s->reference_length, more, got);
-    if (code == C3_OK) s->reference_length += got; /* nothing when the contig ended before */
+    int code = C3_OK;
+    if (end <= have) goto out;
+    if ((code = c3_reference(r->source, r->contig, have, end + REFERENCE_STEP, &more, &got)) != C3_OK) goto out;
+    code = c3_grow(&s->reference, &s->reference_room, s->reference_length + got + 1, 1);
+    if (code != C3_OK) goto out;
+    memcpy(s->reference + s->reference_length, more, got);
+    s->reference_length += got; /* nothing when the contig ended before */
+
+out:
     free(more);
     return code;
 }

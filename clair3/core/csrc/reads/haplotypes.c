@@ -162,8 +162,9 @@ int c3_haplotypes_read(c3_source *source, const char *contig, const c3_phased_sn
     voting v = {NULL, snps, NULL, 0, 0};
     c3_haplotypes *h = calloc(1, sizeof *h);
     *out = NULL;
-    int code = h ? c3_phase_alleles_read(source, contig, snps->pos, snps->alt, snps->n, 1, cancel, &alleles)
-                 : C3_NO_MEMORY;
+    int code = C3_NO_MEMORY;
+    if (!h) goto out;
+    code = c3_phase_alleles_read(source, contig, snps->pos, snps->alt, snps->n, 1, cancel, &alleles);
     if (code != C3_OK) goto out;
     reads = malloc((size_t)(alleles->reads + 1) * sizeof *reads);
     if (!reads) { code = C3_NO_MEMORY; goto out; }
@@ -173,15 +174,16 @@ int c3_haplotypes_read(c3_source *source, const char *contig, const c3_phased_sn
     }
     qsort(reads, (size_t)alleles->reads, sizeof *reads, by_name);
     v.alleles = alleles;
-    code = tag(&v, reads, h);
-    if (code == C3_OK) code = make_slots(h);
+    if ((code = tag(&v, reads, h)) != C3_OK) goto out;
+    if ((code = make_slots(h)) != C3_OK) goto out;
+    *out = h;
+    h = NULL; /* the caller's */
 
 out:
     free(v.votes);
     free(reads);
     c3_phase_alleles_free(alleles);
-    if (code == C3_OK) *out = h;
-    else c3_haplotypes_free(h);
+    c3_haplotypes_free(h);
     return code;
 }
 

@@ -147,23 +147,25 @@ static int tally(c3_full *out)
     c3_random random;
     int code = C3_OK;
     c3_random_start(&random);
-    for (int64_t i = 0; i < out->n && code == C3_OK; i++) {
+    for (int64_t i = 0; i < out->n; i++) {
         int64_t pos = s->candidates[i], place = c3_place_of(s, pos);
-        if ((code = c3_slide(s, &active, pos)) != C3_OK) break;
-        if ((code = count_candidate(s, active.items, active.n, place, &c)) != C3_OK) break;
+        if ((code = c3_slide(s, &active, pos)) != C3_OK) goto out;
+        if ((code = count_candidate(s, active.items, active.n, place, &c)) != C3_OK) goto out;
         out->depth[i] = c.depth;
-        if ((code = list_support(s, &c, pos, &out->support)) != C3_OK) break;
-        if ((code = c3_grow(&window, &window_room, active.n + 1, sizeof *window)) != C3_OK) break;
+        if ((code = list_support(s, &c, pos, &out->support)) != C3_OK) goto out;
+        if ((code = c3_grow(&window, &window_room, active.n + 1, sizeof *window)) != C3_OK) goto out;
         /* before position 16 no read qualifies: an unsigned wrap of v2.0.2, kept (E-K8) */
         int64_t n = pos < C3_FLANK ? 0 : active.n;
         if (n) memcpy(window, active.items, n * sizeof *window);
         int64_t first = s->n_rows;
         out->window_reads[i] = (int32_t)n;
-        code = choose_rows(s, window, n, &random);
+        if ((code = choose_rows(s, window, n, &random)) != C3_OK) goto out;
         s->row_start[i + 1] = s->n_rows;
-        for (int64_t k = first; k < s->n_rows && code == C3_OK; k++)
+        for (int64_t k = first; k < s->n_rows; k++)
             s->alternative[k] = alternative_reads(s, &s->reads[s->row[k]], pos, place, &c);
     }
+
+out:
     c3_alleles_free(&c.insertions);
     c3_alleles_free(&c.deletions);
     free(active.items);

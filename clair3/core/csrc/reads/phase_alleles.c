@@ -66,8 +66,10 @@ static int read_all(c3_source *source, const char *contig, const c3_snps *snps, 
     collecting c = {.out = out, .snps = snps, .left_out = duplicates ? LEFT_OUT : LEFT_OUT | BAM_FDUP};
     int64_t before = snps->pos[0] ? snps->pos[0] - 1 : 0; /* an insertion at a read's end shows the SNP behind it */
     int code = c3_stretch_begin(&c.reference, source, contig, 0, HTS_POS_MAX);
-    if (code == C3_OK)
-        code = c3_for_each_read(source, contig, before, snps->pos[snps->n - 1] + 1, cancel, take_read, &c);
+    if (code != C3_OK) goto out;
+    code = c3_for_each_read(source, contig, before, snps->pos[snps->n - 1] + 1, cancel, take_read, &c);
+
+out:
     c3_stretch_free(&c.reference);
     return code;
 }
@@ -78,10 +80,15 @@ int c3_phase_alleles_read(c3_source *source, const char *contig, const int64_t *
     const c3_snps snps = {n, pos, alt};
     c3_phase_alleles *alleles = calloc(1, sizeof *alleles);
     *out = NULL;
-    if (!alleles) return C3_NO_MEMORY;
-    int code = n ? read_all(source, contig, &snps, duplicates, cancel, alleles) : C3_OK;
-    if (code == C3_OK) *out = alleles;
-    else c3_phase_alleles_free(alleles);
+    int code = C3_NO_MEMORY;
+    if (!alleles) goto out;
+    code = n ? read_all(source, contig, &snps, duplicates, cancel, alleles) : C3_OK;
+    if (code != C3_OK) goto out;
+    *out = alleles;
+    alleles = NULL; /* the caller's */
+
+out:
+    c3_phase_alleles_free(alleles);
     return code;
 }
 

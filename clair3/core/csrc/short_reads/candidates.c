@@ -60,14 +60,19 @@ int c3_ilmn_candidates(bam1_t *const *reads, int64_t n, int64_t start, int64_t e
 {
     int64_t width = end - start > 0 ? end - start : 0, room = 0;
     column *columns = calloc(width + 1, sizeof *columns);
-    int code = columns ? C3_OK : C3_NO_MEMORY;
+    int code = C3_NO_MEMORY;
     *out = NULL;
     *n_out = 0;
-    for (int64_t i = 0; i < n && code == C3_OK; i++) count_read(reads[i], start, end, columns);
-    for (int64_t i = 0; i < width && i < length && code == C3_OK; i++) {
+    if (!columns) goto out;
+    code = C3_OK;
+    for (int64_t i = 0; i < n; i++) count_read(reads[i], start, end, columns);
+    for (int64_t i = 0; i < width && i < length; i++) {
         if (!is_candidate(&columns[i], letters[i], min_coverage)) continue;
-        if ((code = c3_grow(out, &room, *n_out + 1, sizeof **out)) == C3_OK) (*out)[(*n_out)++] = start + i;
+        if ((code = c3_grow(out, &room, *n_out + 1, sizeof **out)) != C3_OK) goto out;
+        (*out)[(*n_out)++] = start + i;
     }
+
+out:
     free(columns);
     return code;
 }

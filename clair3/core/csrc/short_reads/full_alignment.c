@@ -82,8 +82,10 @@ static int find(c3_ilmn *s, int64_t start, int64_t end, int64_t **candidates, in
     *n = 0;
     if (start >= end) return C3_OK;
     int code = c3_reference(s->source, s->contig, start, end, &letters, &length);
-    if (code == C3_OK)
-        code = c3_ilmn_candidates(s->reads, s->n_reads, start, end, letters, length, s->rule.min_coverage, candidates, n);
+    if (code != C3_OK) goto out;
+    code = c3_ilmn_candidates(s->reads, s->n_reads, start, end, letters, length, s->rule.min_coverage, candidates, n);
+
+out:
     free(letters);
     return code;
 }
@@ -97,13 +99,15 @@ int c3_ilmn_next(c3_ilmn *s, c3_full **out)
     if (s->next >= s->complete && (code = fill(s)) != C3_OK) return code;
     int64_t end = s->next + s->stretch < s->complete ? s->next + s->stretch : s->complete; /* reads may reach far */
     int64_t from = s->next > s->first ? s->next : s->first, to = end < s->end ? end : s->end;
-    code = find(s, from, to, &candidates, &n);
-    if (code == C3_OK)
-        code = c3_full_of_reads(s->source, s->contig, s->reads, s->n_reads, candidates, n, &s->rule,
-                                &c3_short_read_rows, out);
-    free(candidates);
+    if ((code = find(s, from, to, &candidates, &n)) != C3_OK) goto out;
+    code = c3_full_of_reads(s->source, s->contig, s->reads, s->n_reads, candidates, n, &s->rule, &c3_short_read_rows,
+                            out);
+    if (code != C3_OK) goto out;
     if (end > s->next) s->next = end;
     forget(s);
+
+out:
+    free(candidates);
     return code;
 }
 
@@ -111,29 +115,28 @@ int c3_ilmn_start(c3_source *source, const char *contig, int64_t start, int64_t 
                   const c3_full_rule *rule, const c3_haplotypes *haplotypes, int64_t stretch,
                   const volatile int32_t *cancel, c3_ilmn **out)
 {
-    c3_ilmn *s = *out = calloc(1, sizeof *s);
-    int code = s ? C3_OK : C3_NO_MEMORY;
-    if (s) {
-        int64_t before = start > C3_REALIGN_MARGIN ? start - C3_REALIGN_MARGIN : 0;
-        s->source = source;
-        s->stretch = stretch;
-        s->rule = *rule;
-        s->rule.haplotype_tags = rule->haplotype_tags || haplotypes;
-        s->first = before + C3_FLANK;
-        s->end = end + C3_REALIGN_MARGIN - C3_FLANK + 1;
-        s->held.last = -1;
-        s->contig = strdup(contig);
-        if (!s->contig) code = C3_NO_MEMORY;
-    }
-    if (code == C3_OK)
-        code = c3_realign_start(source, s->contig, start, end, intervals, n, haplotypes, cancel, &s->realigner);
-    if (code == C3_OK) { /* reads may hang over the contig's end, where no letter is */
-        const int64_t length = faidx_seq_len(source->fasta, contig);
-        if (length < s->end) s->end = length;
-        return C3_OK;
-    }
-    c3_ilmn_end(s);
+    const int64_t length = faidx_seq_len(source->fasta, contig);
+    c3_ilmn *s = calloc(1, sizeof *s);
+    int code = C3_NO_MEMORY;
     *out = NULL;
+    if (!s) goto out;
+    s->source = source;
+    s->stretch = stretch;
+    s->rule = *rule;
+    s->rule.haplotype_tags = rule->haplotype_tags || haplotypes;
+    s->first = (start > C3_REALIGN_MARGIN ? start - C3_REALIGN_MARGIN : 0) + C3_FLANK;
+    s->end = end + C3_REALIGN_MARGIN - C3_FLANK + 1;
+    if (length >= 0 && length < s->end) s->end = length; /* reads may hang over the contig's end, where no letter is */
+    s->held.last = -1;
+    s->contig = strdup(contig);
+    if (!s->contig) goto out;
+    code = c3_realign_start(source, s->contig, start, end, intervals, n, haplotypes, cancel, &s->realigner);
+    if (code != C3_OK) goto out;
+    *out = s;
+    s = NULL; /* the caller's */
+
+out:
+    c3_ilmn_end(s);
     return code;
 }
 

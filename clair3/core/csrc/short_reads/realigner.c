@@ -167,13 +167,17 @@ static int take_record(void *context, const bam1_t *record)
     if (!r->has_chunk) r->chunk = pos;
     r->has_chunk = 1;
     if (pos >= r->chunk + C3_CHUNK + C3_CHUNK_EDGE) {
-        code = realign_chunk(r);
+        if ((code = realign_chunk(r)) != C3_OK) goto out;
         r->chunk += C3_CHUNK;
     }
-    if (code == C3_OK) code = c3_evidence_add(&r->evidence, &r->reference, read, r->chunk);
-    if (code == C3_OK) code = append(&r->waiting, read);
-    if (code != C3_OK) c3_short_read_free(read);
-    return code == C3_OK && is_ready(r) ? C3_STOP : code;
+    if ((code = c3_evidence_add(&r->evidence, &r->reference, read, r->chunk)) != C3_OK) goto out;
+    if ((code = append(&r->waiting, read)) != C3_OK) goto out;
+    read = NULL; /* among those that wait */
+    if (is_ready(r)) code = C3_STOP;
+
+out:
+    c3_short_read_free(read);
+    return code;
 }
 
 /* Read on until some reads are done, or all. */
@@ -217,16 +221,20 @@ int c3_realign_start(c3_source *source, const char *contig, int64_t start, int64
                      int64_t n, const c3_haplotypes *haplotypes, const volatile int32_t *cancel, c3_realigner **out)
 {
     c3_realigner *r = calloc(1, sizeof *r);
+    int code = C3_NO_MEMORY;
     *out = NULL;
-    if (!r) return C3_NO_MEMORY;
+    if (!r) goto out;
     r->source = source;
     r->intervals = intervals;
     r->n_intervals = n;
     r->haplotypes = haplotypes;
     r->cancel = cancel;
-    int code = start_on(r, contig, start, end);
-    if (code == C3_OK) *out = r;
-    else c3_realign_end(r);
+    if ((code = start_on(r, contig, start, end)) != C3_OK) goto out;
+    *out = r;
+    r = NULL; /* the caller's */
+
+out:
+    c3_realign_end(r);
     return code;
 }
 
@@ -255,12 +263,14 @@ void c3_realign_end(c3_realigner *r)
 int c3_realign_write(c3_realigner *r, const char *path, int sam)
 {
     const bam1_t *read;
-    int code = C3_OK, got = 0;
+    int code = C3_CANNOT_OPEN, got;
     htsFile *file = hts_open(path, sam ? "w" : "wb");
-    if (!file) return C3_CANNOT_OPEN;
-    if (sam_hdr_write(file, r->source->header) != 0) code = C3_CANNOT_OPEN;
-    while (code == C3_OK && (got = c3_realign_next(r, &read)) > 0)
-        if (sam_write1(file, r->source->header, read) < 0) code = C3_CANNOT_OPEN;
-    if (hts_close(file) != 0 && code == C3_OK) code = C3_CANNOT_OPEN;
-    return code == C3_OK ? got : code;
+    if (!file || sam_hdr_write(file, r->source->header) != 0) goto out;
+    while ((got = c3_realign_next(r, &read)) > 0)
+        if (sam_write1(file, r->source->header, read) < 0) goto out;
+    code = got;
+
+out:
+    if (file && hts_close(file) != 0 && code == C3_OK) code = C3_CANNOT_OPEN; /* what was still to be written */
+    return code;
 }

@@ -150,16 +150,18 @@ static int tally_candidates(c3_full *out)
     c3_active_reads active = {0};
     tally t = {0};
     int code = C3_OK;
-    for (int64_t i = 0; i < out->n && code == C3_OK; i++) {
+    for (int64_t i = 0; i < out->n; i++) {
         int64_t pos = s->candidates[i], place = c3_place_of(s, pos);
-        if ((code = c3_slide(s, &active, pos)) != C3_OK) break;
-        if ((code = count_candidate(&t, s, &active, pos, place)) != C3_OK) break;
+        if ((code = c3_slide(s, &active, pos)) != C3_OK) goto out;
+        if ((code = count_candidate(&t, s, &active, pos, place)) != C3_OK) goto out;
         out->depth[i] = t.depth;
-        if ((code = list_support(&t, &out->support)) != C3_OK) break;
-        code = list_rows(&t, s, &active, pos, place);
+        if ((code = list_support(&t, &out->support)) != C3_OK) goto out;
+        if ((code = list_rows(&t, s, &active, pos, place)) != C3_OK) goto out;
         s->row_start[i + 1] = s->n_rows;
         out->window_reads[i] = (int32_t)(s->n_rows - s->row_start[i]);
     }
+
+out:
     c3_alleles_free(&t.alleles);
     free(active.items);
     free(t.keys);

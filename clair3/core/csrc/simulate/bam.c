@@ -364,29 +364,30 @@ static int put_read(const c3_sim_profile *profile, const c3_sim_run *run, part *
 int c3_sim_records_of(const c3_sim_profile *profile, const c3_sim_run *run, const c3_sim_segment *segments, int64_t n,
                       c3_sim_records **result)
 {
-    int code = C3_OK;
+    int code = C3_NO_MEMORY;
     part parts[2] = {0};
     c3_sim_random random;
     c3_sim_records *out = calloc(1, sizeof *out);
     *result = NULL;
-    if (!out) return C3_NO_MEMORY;
-    for (int64_t i = 0; i < n && !code;) {
-        int count = 1 + (i + 1 < n && segments[i + 1].read == segments[i].read);
-        for (int k = 0; k < count && !code; k++) code = make_part(profile, run, &segments[i + k], &random, &parts[k]);
-        if (!code) code = put_read(profile, run, parts, count, &random, out);
-        i += count;
+    if (!out) goto out;
+    for (int64_t i = 0, count; i < n; i += count) {
+        count = 1 + (i + 1 < n && segments[i + 1].read == segments[i].read);
+        for (int k = 0; k < count; k++)
+            if ((code = make_part(profile, run, &segments[i + k], &random, &parts[k])) != C3_OK) goto out;
+        if ((code = put_read(profile, run, parts, count, &random, out)) != C3_OK) goto out;
     }
+    *result = out;
+    out = NULL; /* the caller's */
+    code = C3_OK;
+
+out:
     for (int k = 0; k < 2; k++) {
         c3_sim_columns_free(&parts[k].columns);
         c3_sim_alignment_free(&parts[k].alignment);
         free(parts[k].bases);
     }
-    if (code) {
-        c3_sim_records_free(out);
-        return code;
-    }
-    *result = out;
-    return C3_OK;
+    c3_sim_records_free(out);
+    return code;
 }
 
 void c3_sim_records_free(c3_sim_records *r)
@@ -407,15 +408,19 @@ struct c3_bgzf {
 int c3_bgzf_create(const char *path, int threads, c3_bgzf **out)
 {
     c3_bgzf *f = calloc(1, sizeof *f);
-    if (!f) return C3_NO_MEMORY;
+    int code = C3_NO_MEMORY;
+    *out = NULL;
+    if (!f) goto out;
     f->file = bgzf_open(path, "w");
-    if (!f->file || (threads > 1 && bgzf_mt(f->file, threads, 64))) {
-        if (f->file) bgzf_close(f->file);
-        free(f);
-        return C3_CANNOT_OPEN;
-    }
+    code = f->file && (threads <= 1 || !bgzf_mt(f->file, threads, 64)) ? C3_OK : C3_CANNOT_OPEN;
+    if (code != C3_OK) goto out;
     *out = f;
-    return C3_OK;
+    f = NULL; /* the caller's */
+
+out:
+    if (f && f->file) bgzf_close(f->file);
+    free(f);
+    return code;
 }
 
 int c3_bgzf_add(c3_bgzf *f, const uint8_t *bytes, int64_t n)
