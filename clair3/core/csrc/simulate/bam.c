@@ -1,16 +1,17 @@
 #include "simulate/bam.h"
 
-#include <htslib/bgzf.h>
-#include <htslib/hts.h>
-#include <htslib/sam.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <htslib/bgzf.h>
+#include <htslib/sam.h>
+
+#include "arrays.h"
 #include "codes.h"
 #include "simulate/align.h"
 
-enum { FIXED_BYTES = 36, MOST_OPERATIONS = 65535, LOW_QUALITY = 10, LONGEST_DWELL = 200, MAX_BIN = 1 << 29 };
+enum { FIXED_BYTES = 36, MOST_OPERATIONS = 65535, LOW_QUALITY = 10, LONGEST_DWELL = 200 };
 
 /* A segment that was made and aligned: all its bases in reference orientation, junk included. */
 typedef struct {
@@ -22,7 +23,20 @@ typedef struct {
     const c3_sim_segment *segment;
 } part;
 
-/* ---- growing memory ---- */
+/* What makes the records of a batch: the run, and room for the fields of one record. */
+typedef struct {
+    const c3_sim_profile *profile;
+    const c3_sim_run *run;
+    c3_sim_random random; /* of the last segment */
+    bam1_t *record;
+    uint32_t *cigar;
+    char *letters, *quality; /* of all its bases */
+    char *text;              /* of a tag */
+    uint8_t *moves;
+    int64_t cigar_room, letters_room, quality_room, text_room, moves_room;
+} maker;
+
+/* ---- a segment ---- */
 
 static int reserve_part(part *p, int64_t n)
 {
@@ -36,55 +50,29 @@ static int reserve_part(part *p, int64_t n)
     return C3_OK;
 }
 
-static int reserve_bytes(c3_sim_records *r, int64_t more)
+static void add_junk(maker *m, part *p, int64_t at, int64_t n)
 {
-    if (r->n_bytes + more <= r->bytes_capacity) return C3_OK;
-    int64_t capacity = 2 * (r->n_bytes + more);
-    uint8_t *larger = realloc(r->bytes, (size_t)capacity);
-    if (!larger) return C3_NO_MEMORY;
-    r->bytes = larger;
-    r->bytes_capacity = capacity;
-    return C3_OK;
+    c3_sim_junk(m->profile, p->segment->level, &m->random, p->bases + at, p->quality + at, n);
 }
 
-static int reserve_record(c3_sim_records *r)
+static int make_part(maker *m, const c3_sim_segment *s, part *p)
 {
-    if (r->n + 2 <= r->capacity) return C3_OK;
-    int64_t capacity = 2 * r->capacity + 64;
-    int64_t *first = realloc(r->first, (size_t)capacity * sizeof *first);
-    if (first) r->first = first;
-    int64_t *pos = realloc(r->pos, (size_t)capacity * sizeof *pos);
-    if (pos) r->pos = pos;
-    if (!first || !pos) return C3_NO_MEMORY;
-    r->capacity = capacity;
-    return C3_OK;
-}
-
-/* ---- a segment ---- */
-
-static void add_junk(const c3_sim_profile *profile, part *p, c3_sim_random *random, int64_t at, int64_t n)
-{
-    c3_sim_junk(profile, p->segment->level, random, p->bases + at, p->quality + at, n);
-}
-
-static int make_part(const c3_sim_profile *profile, const c3_sim_run *run, const c3_sim_segment *s,
-                     c3_sim_random *random, part *p)
-{
+    const c3_sim_run *run = m->run;
     const c3_sim_haplotype *h = &run->haplotypes[s->haplotype];
     p->segment = s;
-    c3_sim_start(random, s->seed);
-    int code = c3_sim_columns_of(profile, h, s, random, &p->columns);
-    if (!code)
+    c3_sim_start(&m->random, s->seed);
+    int code = c3_sim_columns_of(m->profile, h, s, &m->random, &p->columns);
+    if (code == C3_OK)
         code = c3_sim_align(h, s, &p->columns, run->reference, run->n_reference, run->end_bonus, &p->alignment);
-    if (code) return code;
+    if (code != C3_OK) return code;
     const c3_sim_alignment *a = &p->alignment;
     int64_t left = s->reverse ? s->tail : s->head, right = s->reverse ? s->head : s->tail;
     p->n = left + a->n_bases + right;
     if (reserve_part(p, p->n)) return C3_NO_MEMORY;
-    add_junk(profile, p, random, 0, left);
+    add_junk(m, p, 0, left);
     memcpy(p->bases + left, a->bases, (size_t)a->n_bases);
     memcpy(p->quality + left, a->quality, (size_t)a->n_bases);
-    add_junk(profile, p, random, left + a->n_bases, right);
+    add_junk(m, p, left + a->n_bases, right);
     p->left = left + a->clip_left;
     p->right = right + a->clip_right;
     return C3_OK;
@@ -100,24 +88,6 @@ typedef struct {
     const part *mate;       /* NULL: not paired */
     int second;
 } neighbours;
-
-static void put_u32(uint8_t **at, uint32_t value)
-{
-    for (int i = 0; i < 4; i++) *(*at)++ = (uint8_t)(value >> 8 * i);
-}
-
-static void put_u16(uint8_t **at, uint32_t value)
-{
-    for (int i = 0; i < 2; i++) *(*at)++ = (uint8_t)(value >> 8 * i);
-}
-
-static void put_int_tag(uint8_t **at, const char *name, int64_t value)
-{
-    memcpy(*at, name, 2);
-    (*at)[2] = 'i';
-    *at += 3;
-    put_u32(at, (uint32_t)value);
-}
 
 static int64_t end_of(const part *p) { return p->alignment.pos + p->alignment.reference_bases; }
 
@@ -162,58 +132,13 @@ static int64_t number_text(char *text, int64_t left, int64_t right, const c3_sim
     return n;
 }
 
-/* SA: where the other part of a chimera lies. own_left: this part lies to the left of it, in its orientation. */
-static void put_other_place(uint8_t **at, const c3_sim_run *run, const part *p, const part *other, int own_left)
+/* Write letters and qualities of the record's bases: with those of the other part of a chimera where it has them. */
+static int set_bases(maker *m, const part *p, const neighbours *beside, int64_t n)
 {
-    const c3_sim_alignment *a = &other->alignment;
-    char *text = (char *)*at;
-    text += sprintf(text, "SAZ%s,%lld,%c,", run->contig_name, (long long)a->pos + 1, other->segment->reverse ? '-' : '+');
-    text += number_text(text, other->left + (own_left ? p->n : 0), other->right + (own_left ? 0 : p->n), a);
-    text += sprintf(text, ",%d,%lld;", other->segment->mapq, (long long)(a->mismatches + a->gap_bases)) + 1;
-    *at = (uint8_t *)text;
-}
-
-/* The move table: for each base of the read, in the direction of sequencing, a 1 and then a 0 for each further block of
- * samples (spec/features.md C.10). Uncertain bases take longer. */
-static void put_moves(uint8_t **at, const c3_sim_profile *profile, const uint8_t *quality, int64_t n, int reverse,
-                      c3_sim_random *random)
-{
-    memcpy(*at, "mvBc", 4);
-    uint8_t *count = *at + 4, *moves = *at + 8;
-    int64_t blocks = 1;
-    moves[0] = (uint8_t)profile->stride;
-    for (int64_t i = 0; i < n; i++) {
-        float mean = profile->dwell - 1;
-        if (quality[reverse ? n - 1 - i : i] < LOW_QUALITY) mean *= 1.5f;
-        /* the sum of two geometric numbers: as Gamma, but whole */
-        float stay = mean / (mean + 2);
-        moves[blocks++] = 1;
-        for (int part = 0, waited = 0; part < 2; part++)
-            while (waited < LONGEST_DWELL && (float)(c3_sim_next(random) >> 40) * 0x1p-24f < stay) {
-                moves[blocks++] = 0;
-                waited++;
-            }
-    }
-    put_u32(&count, (uint32_t)blocks);
-    *at += 8 + blocks;
-}
-
-static int64_t largest_record(const c3_sim_profile *profile, const c3_sim_run *run, const part *p, const part *other,
-                              int64_t bases)
-{
-    int64_t bytes = FIXED_BYTES + 64 + 4 * (p->alignment.n + 4) + 2 * bases + 128 + (int64_t)strlen(run->read_group);
-    if (other) bytes += (int64_t)strlen(run->contig_name) + 64 + 12 * (other->alignment.n + 2);
-    if (profile->stride) bytes += 8 + bases * (LONGEST_DWELL + 2);
-    return bytes;
-}
-
-static void put_bases(uint8_t **at, const part *p, const neighbours *beside, int64_t n)
-{
-    static const uint8_t NIBBLE[4] = {1, 2, 4, 8};
     int whole = beside->other && !beside->supplementary;
     int64_t left = whole && beside->other_left ? beside->other->n : 0;
-    uint8_t *packed = *at, *qualities = packed + (n + 1) / 2;
-    memset(packed, 0, (size_t)(n + 1) / 2);
+    if (c3_grow(&m->letters, &m->letters_room, n, 1) || c3_grow(&m->quality, &m->quality_room, n, 1))
+        return C3_NO_MEMORY;
     for (int64_t i = 0; i < n; i++) {
         int64_t own = i - left;
         uint8_t quality, base;
@@ -223,120 +148,162 @@ static void put_bases(uint8_t **at, const part *p, const neighbours *beside, int
         } else {
             base = other_base(p, beside->other, own < 0 ? i : own - p->n, &quality);
         }
-        packed[i / 2] |= (uint8_t)(NIBBLE[base] << (i & 1 ? 0 : 4));
-        qualities[i] = quality;
+        m->letters[i] = "ACGT"[base];
+        m->quality[i] = (char)quality;
     }
-    *at = qualities + n;
+    return C3_OK;
 }
 
-/* Clips left and right of the operations of an alignment. */
-typedef struct {
-    uint32_t left[2], right[2];
-    int n_left, n_right;
-} clipping;
-
-/* The other part of a chimera is clipped with the part's own ends: hard where the record does not have its bases. */
-static clipping clipping_of(const part *p, const neighbours *beside)
+/* Write the CIGAR, *n operations. The other part of a chimera is clipped with the part's own ends: hard where the
+ * record does not have its bases. */
+static int set_cigar(maker *m, const part *p, const neighbours *beside, int64_t *n)
 {
-    clipping c;
+    const c3_sim_alignment *a = &p->alignment;
     int64_t foreign = beside->other ? beside->other->n : 0, left = beside->other_left ? foreign : 0;
     int64_t right = foreign - left;
     int is_hard = beside->supplementary;
-    c.n_left = clips(is_hard ? left : 0, p->left + (is_hard ? 0 : left), 1, c.left);
-    c.n_right = clips(is_hard ? right : 0, p->right + (is_hard ? 0 : right), 0, c.right);
-    return c;
+    if (a->n + 4 > MOST_OPERATIONS) return C3_TOO_LARGE;
+    if (c3_grow(&m->cigar, &m->cigar_room, a->n + 4, sizeof *m->cigar)) return C3_NO_MEMORY;
+    *n = clips(is_hard ? left : 0, p->left + (is_hard ? 0 : left), 1, m->cigar);
+    memcpy(m->cigar + *n, a->cigar, (size_t)a->n * sizeof *m->cigar);
+    *n += a->n;
+    *n += clips(is_hard ? right : 0, p->right + (is_hard ? 0 : right), 0, m->cigar + *n);
+    return C3_OK;
 }
 
-static void put_cigar(uint8_t **at, const c3_sim_alignment *a, const clipping *c)
+/* The length of a template, from the first base of both mates to the last. */
+static int64_t template_length(const part *p, const part *mate)
 {
-    for (int i = 0; i < c->n_left; i++) put_u32(at, c->left[i]);
-    for (int64_t i = 0; i < a->n; i++) put_u32(at, a->cigar[i]);
-    for (int i = 0; i < c->n_right; i++) put_u32(at, c->right[i]);
+    if (!mate) return 0;
+    int64_t start = p->alignment.pos < mate->alignment.pos ? p->alignment.pos : mate->alignment.pos;
+    int64_t end = end_of(p) > end_of(mate) ? end_of(p) : end_of(mate);
+    return p->segment->reverse ? start - end : end - start;
 }
 
-/* Where the mate lies, and the length of the template: from the first base of both to the last. */
-static void put_place(uint8_t **at, const c3_sim_run *run, const part *p, const part *mate)
+static int add_int_tag(bam1_t *record, const char *name, int32_t value)
 {
-    int64_t span = 0;
-    if (mate) {
-        int64_t start = p->alignment.pos < mate->alignment.pos ? p->alignment.pos : mate->alignment.pos;
-        int64_t end = end_of(p) > end_of(mate) ? end_of(p) : end_of(mate);
-        span = p->segment->reverse ? start - end : end - start;
+    uint8_t bytes[4];
+    for (int i = 0; i < 4; i++) bytes[i] = (uint8_t)((uint32_t)value >> 8 * i);
+    return bam_aux_append(record, name, 'i', sizeof bytes, bytes) ? C3_NO_MEMORY : C3_OK;
+}
+
+static int add_text_tag(bam1_t *record, const char *name, const char *text)
+{
+    int failed = bam_aux_append(record, name, 'Z', (int)strlen(text) + 1, (const uint8_t *)text);
+    return failed ? C3_NO_MEMORY : C3_OK;
+}
+
+/* SA: where the other part of a chimera lies. own_left: this part lies to the left of it, in its orientation. */
+static int add_other_place(maker *m, const part *p, const part *other, int own_left)
+{
+    const c3_sim_alignment *a = &other->alignment;
+    int64_t most = (int64_t)strlen(m->run->contig_name) + 128 + 12 * (a->n + 2);
+    if (c3_grow(&m->text, &m->text_room, most, 1)) return C3_NO_MEMORY;
+    char *at = m->text, strand = other->segment->reverse ? '-' : '+';
+    at += sprintf(at, "%s,%lld,%c,", m->run->contig_name, (long long)a->pos + 1, strand);
+    at += number_text(at, other->left + (own_left ? p->n : 0), other->right + (own_left ? 0 : p->n), a);
+    sprintf(at, ",%d,%lld;", other->segment->mapq, (long long)(a->mismatches + a->gap_bases));
+    return add_text_tag(m->record, "SA", m->text);
+}
+
+/* The move table: the stride, then for each base of the read, in the direction of sequencing, a 1 and then a 0 for each
+ * further block of samples (spec/features.md C.10). Uncertain bases take longer. */
+static int add_moves(maker *m, int64_t n, int reverse)
+{
+    const c3_sim_profile *profile = m->profile;
+    int64_t blocks = 1;
+    if (c3_grow(&m->moves, &m->moves_room, 1 + n * (LONGEST_DWELL + 1), 1)) return C3_NO_MEMORY;
+    m->moves[0] = (uint8_t)profile->stride;
+    for (int64_t i = 0; i < n; i++) {
+        float mean = profile->dwell - 1;
+        if (m->quality[reverse ? n - 1 - i : i] < LOW_QUALITY) mean *= 1.5f;
+        /* the sum of two geometric numbers: as Gamma, but whole */
+        float stay = mean / (mean + 2);
+        m->moves[blocks++] = 1;
+        for (int part = 0, waited = 0; part < 2; part++)
+            while (waited < LONGEST_DWELL && (float)(c3_sim_next(&m->random) >> 40) * 0x1p-24f < stay) {
+                m->moves[blocks++] = 0;
+                waited++;
+            }
     }
-    put_u32(at, (uint32_t)(mate ? run->contig : -1));
-    put_u32(at, (uint32_t)(mate ? mate->alignment.pos : -1));
-    put_u32(at, (uint32_t)span);
+    return bam_aux_update_array(m->record, "mv", 'c', (uint32_t)blocks, m->moves) ? C3_NO_MEMORY : C3_OK;
 }
 
-static void put_tags(uint8_t **at, const c3_sim_profile *profile, const c3_sim_run *run, const part *p,
-                     const neighbours *beside, int64_t bases, c3_sim_random *random)
+static int add_tags(maker *m, const part *p, const neighbours *beside, int64_t bases)
 {
     const c3_sim_segment *s = p->segment;
-    const uint8_t *qualities = *at - bases; /* which end the fields before */
-    put_int_tag(at, "NM", p->alignment.mismatches + p->alignment.gap_bases);
-    if (s->tag) {
-        put_int_tag(at, "HP", s->tag);
-        put_int_tag(at, "PS", s->phase_set);
-    }
-    *at += sprintf((char *)*at, "RGZ%s", run->read_group) + 1;
-    if (beside->other) {
+    int code = add_int_tag(m->record, "NM", (int32_t)(p->alignment.mismatches + p->alignment.gap_bases));
+    if (code == C3_OK && s->tag) code = add_int_tag(m->record, "HP", s->tag);
+    if (code == C3_OK && s->tag) code = add_int_tag(m->record, "PS", s->phase_set);
+    if (code == C3_OK) code = add_text_tag(m->record, "RG", m->run->read_group);
+    if (code == C3_OK && beside->other) {
         int turned = s->reverse != beside->other->segment->reverse;
-        put_other_place(at, run, p, beside->other, beside->other_left == turned);
+        code = add_other_place(m, p, beside->other, beside->other_left == turned);
     }
-    if (profile->stride && !beside->supplementary) put_moves(at, profile, qualities, bases, s->reverse, random);
+    if (code == C3_OK && m->profile->stride && !beside->supplementary) code = add_moves(m, bases, s->reverse);
+    return code;
 }
 
-/* Enter the record that ends at `end`, and its length in front of it. */
-static void close_record(c3_sim_records *out, int64_t pos, int64_t bases, const uint8_t *end)
+static int make_record(maker *m, const part *p, const neighbours *beside, int64_t bases)
 {
-    uint8_t *start = out->bytes + out->n_bytes;
-    int64_t bytes = end - start;
-    put_u32(&start, (uint32_t)(bytes - 4));
-    out->pos[out->n] = pos;
+    const c3_sim_segment *s = p->segment;
+    const part *mate = beside->mate;
+    char name[64];
+    int copy = (beside->supplementary ? beside->other->segment : s)->haplotype + 1; /* of the first part of a chimera */
+    int name_length = sprintf(name, "c%d_%lld_h%d", m->run->contig, (long long)s->read, copy);
+    int64_t operations;
+    int code = set_cigar(m, p, beside, &operations);
+    if (code != C3_OK || (code = set_bases(m, p, beside, bases)) != C3_OK) return code;
+    int bytes = bam_set1(m->record, (size_t)name_length, name, (uint16_t)flags_of(p, beside), m->run->contig,
+                         p->alignment.pos, (uint8_t)s->mapq, (size_t)operations, m->cigar, mate ? m->run->contig : -1,
+                         mate ? mate->alignment.pos : -1, template_length(p, mate), (size_t)bases, m->letters,
+                         m->quality, 0);
+    return bytes < 0 ? C3_NO_MEMORY : add_tags(m, p, beside, bases);
+}
+
+static void put_number(uint8_t **at, int64_t value, int bytes)
+{
+    for (int i = 0; i < bytes; i++) *(*at)++ = (uint8_t)((uint64_t)value >> 8 * i);
+}
+
+/* Put the record behind the others with the bytes that it has in a BAM file: htslib's structure, but for the zeros that
+ * it keeps behind the name. (bam_write1 writes them too, but only into a file.) */
+static int add_record(const bam1_t *record, c3_sim_records *out)
+{
+    const bam1_core_t *core = &record->core;
+    const int64_t name = core->l_qname - core->l_extranul, rest = record->l_data - core->l_qname;
+    const int64_t bytes = FIXED_BYTES + name + rest;
+    if (c3_grow(&out->bytes, &out->bytes_room, out->n_bytes + bytes, 1)
+        || c3_grow(&out->first, &out->first_room, out->n + 2, sizeof *out->first)
+        || c3_grow(&out->pos, &out->pos_room, out->n + 1, sizeof *out->pos))
+        return C3_NO_MEMORY;
+    uint8_t *at = out->bytes + out->n_bytes;
+    put_number(&at, bytes - 4, 4);
+    put_number(&at, core->tid, 4);
+    put_number(&at, core->pos, 4);
+    put_number(&at, name, 1);
+    put_number(&at, core->qual, 1);
+    put_number(&at, core->bin, 2);
+    put_number(&at, core->n_cigar, 2);
+    put_number(&at, core->flag, 2);
+    put_number(&at, core->l_qseq, 4);
+    put_number(&at, core->mtid, 4);
+    put_number(&at, core->mpos, 4);
+    put_number(&at, core->isize, 4);
+    memcpy(at, record->data, (size_t)name);
+    memcpy(at + name, record->data + core->l_qname, (size_t)rest);
+    out->pos[out->n] = core->pos;
     out->first[out->n++] = out->n_bytes;
     out->n_bytes += bytes;
     out->first[out->n] = out->n_bytes;
-    out->n_bases += bases;
-}
-
-static int put_record(const c3_sim_profile *profile, const c3_sim_run *run, const part *p, const neighbours *beside,
-                      c3_sim_random *random, c3_sim_records *out)
-{
-    const c3_sim_segment *s = p->segment;
-    const c3_sim_alignment *a = &p->alignment;
-    int64_t bases = p->n + (beside->other && !beside->supplementary ? beside->other->n : 0);
-    if (a->n + 4 > MOST_OPERATIONS) return C3_TOO_LARGE;
-    if (reserve_record(out) || reserve_bytes(out, largest_record(profile, run, p, beside->other, bases)))
-        return C3_NO_MEMORY;
-    const clipping clipped = clipping_of(p, beside);
-    char name[64];
-    int copy = (beside->supplementary ? beside->other->segment : s)->haplotype + 1; /* of the first part of a chimera */
-    int name_bytes = sprintf(name, "c%d_%lld_h%d", run->contig, (long long)s->read, copy) + 1;
-
-    uint8_t *at = out->bytes + out->n_bytes + 4;
-    put_u32(&at, (uint32_t)run->contig);
-    put_u32(&at, (uint32_t)a->pos);
-    *at++ = (uint8_t)name_bytes;
-    *at++ = (uint8_t)s->mapq;
-    put_u16(&at, end_of(p) < MAX_BIN ? (uint32_t)hts_reg2bin(a->pos, end_of(p), 14, 5) : 0);
-    put_u16(&at, (uint32_t)(clipped.n_left + a->n + clipped.n_right));
-    put_u16(&at, flags_of(p, beside));
-    put_u32(&at, (uint32_t)bases);
-    put_place(&at, run, p, beside->mate);
-    memcpy(at, name, (size_t)name_bytes);
-    at += name_bytes;
-    put_cigar(&at, a, &clipped);
-    put_bases(&at, p, beside, bases);
-    put_tags(&at, profile, run, p, beside, bases, random);
-    close_record(out, a->pos, bases, at);
+    out->n_bases += core->l_qseq;
     return C3_OK;
 }
 
 /* ---- reads ---- */
 
 /* The parts of one read, one or two. */
-static int put_read(const c3_sim_profile *profile, const c3_sim_run *run, part *parts, int n, c3_sim_random *random,
-                    c3_sim_records *out)
+static int add_read(maker *m, const part *parts, int n, c3_sim_records *out)
 {
     for (int i = 0; i < n; i++)
         if (!parts[i].alignment.n) return C3_OK;
@@ -346,7 +313,7 @@ static int put_read(const c3_sim_profile *profile, const c3_sim_run *run, part *
         const part *p = &parts[i], *other = n == 2 ? &parts[1 - i] : NULL;
         if (!p->segment->emit) continue;
         neighbours beside = {0};
-        if (other && run->paired) {
+        if (other && m->run->paired) {
             beside.mate = other;
             beside.second = i;
         } else if (other) {
@@ -355,8 +322,9 @@ static int put_read(const c3_sim_profile *profile, const c3_sim_run *run, part *
             beside.other_left = leads == p->segment->reverse;
             beside.supplementary = i;
         }
-        int code = put_record(profile, run, p, &beside, random, out);
-        if (code) return code;
+        int64_t bases = p->n + (beside.other && !beside.supplementary ? beside.other->n : 0);
+        int code = make_record(m, p, &beside, bases);
+        if (code != C3_OK || (code = add_record(m->record, out)) != C3_OK) return code;
     }
     return C3_OK;
 }
@@ -364,17 +332,17 @@ static int put_read(const c3_sim_profile *profile, const c3_sim_run *run, part *
 int c3_sim_records_of(const c3_sim_profile *profile, const c3_sim_run *run, const c3_sim_segment *segments, int64_t n,
                       c3_sim_records **result)
 {
-    int code = C3_NO_MEMORY;
     part parts[2] = {0};
-    c3_sim_random random;
+    maker m = {.profile = profile, .run = run, .record = bam_init1()};
     c3_sim_records *out = calloc(1, sizeof *out);
+    int code = C3_NO_MEMORY;
     *result = NULL;
-    if (!out) goto out;
+    if (!out || !m.record) goto out;
     for (int64_t i = 0, count; i < n; i += count) {
         count = 1 + (i + 1 < n && segments[i + 1].read == segments[i].read);
         for (int k = 0; k < count; k++)
-            if ((code = make_part(profile, run, &segments[i + k], &random, &parts[k])) != C3_OK) goto out;
-        if ((code = put_read(profile, run, parts, count, &random, out)) != C3_OK) goto out;
+            if ((code = make_part(&m, &segments[i + k], &parts[k])) != C3_OK) goto out;
+        if ((code = add_read(&m, parts, (int)count, out)) != C3_OK) goto out;
     }
     *result = out;
     out = NULL; /* the caller's */
@@ -386,6 +354,12 @@ out:
         c3_sim_alignment_free(&parts[k].alignment);
         free(parts[k].bases);
     }
+    if (m.record) bam_destroy1(m.record);
+    free(m.cigar);
+    free(m.letters);
+    free(m.quality);
+    free(m.text);
+    free(m.moves);
     c3_sim_records_free(out);
     return code;
 }

@@ -23,10 +23,10 @@ typedef struct {
 /* BAM records in one pool: record i is bytes[first[i]] .. bytes[first[i + 1]], and starts at pos[i]. */
 typedef struct {
     uint8_t *bytes;
-    int64_t n_bytes, bytes_capacity;
+    int64_t n_bytes;
     int64_t *first, *pos;
-    int64_t n, capacity;
-    int64_t n_bases;
+    int64_t n, n_bases;
+    int64_t bytes_room, first_room, pos_room;
 } c3_sim_records;
 
 /* Make, align and write down the reads of n segments; reads of which nothing aligns are left out. C3_OK,
