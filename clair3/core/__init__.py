@@ -186,7 +186,7 @@ def pileup(
     rule     clair3.features.candidates.CandidateOptions
     allowed  (k, 2) int64  sorted, disjoint [start, end): where candidates may be; the region must reach 35 further
     gvcf     also count the gVCF evidence
-    targets  (m, 2) int64  sorted, disjoint [start, end) of a BED, which the scripted rules need too; None without
+    targets  (m, 2) int64  sorted, disjoint [start, end) of a BED, which short reads need too; None without one
 
     Raises CoreError for unreadable data and CancelledError when the flag was set.
     """

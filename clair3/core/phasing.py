@@ -66,7 +66,7 @@ class Haplotypes:
 
     def of(self, name: str) -> int:
         """1 or 2, or 0 for a read that no SNP gives to either."""
-        return lib.c3_haplotype_of_name(self.handle, name.encode("latin-1"))
+        return lib.c3_haplotypes_get(self.handle, name.encode("latin-1"))
 
 
 def haplotypes(source: Source, contig: str, snps, cancel: CancelFlag | None = None) -> Haplotypes:

@@ -31,8 +31,8 @@ def iter_short_reads(
     intervals = np.ascontiguousarray(intervals, np.int64)
     start, end = int(intervals[0, 0]), int(intervals[-1, 1]) + 1  # lo - 1 and hi of A.10
     where = f"{contig}:{start + 1}-{end}"
-    out = ffi.new("c3_ilmn **")
-    code = lib.c3_ilmn_start(
+    out = ffi.new("c3_realigned **")
+    code = lib.c3_realigned_start(
         source.opened(),
         contig.encode(),
         start,
@@ -46,10 +46,10 @@ def iter_short_reads(
         out,
     )
     source.check(code, where)
-    stream = ffi.gc(out[0], lib.c3_ilmn_end)
+    stream = ffi.gc(out[0], lib.c3_realigned_end)
     found = ffi.new("c3_full **")
     while source.opened():
-        source.check(lib.c3_ilmn_next(stream, found), where)
+        source.check(lib.c3_realigned_next(stream, found), where)
         if found[0] == ffi.NULL:
             return
         yield FullAlignment(contig, rule, ffi.gc(found[0], lib.c3_full_free))

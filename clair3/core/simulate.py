@@ -87,7 +87,7 @@ def short_repeats(bases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     bases = np.ascontiguousarray(bases, np.uint8)
     first, last = np.empty(len(bases), np.uint16), np.empty(len(bases), np.uint16)
     views = ffi.from_buffer("uint16_t *", first), ffi.from_buffer("uint16_t *", last)
-    lib.c3_sim_tracts(ffi.from_buffer("uint8_t *", bases), len(bases), *views)
+    lib.c3_sim_find_tracts(ffi.from_buffer("uint8_t *", bases), len(bases), *views)
     return first, last
 
 
@@ -153,7 +153,8 @@ class ReadMaker:
         assert segments.dtype == SEGMENT
         out = ffi.new("c3_sim_records **")
         rows = ffi.cast("c3_sim_segment *", ffi.from_buffer(segments))
-        _check(lib.c3_sim_records_of(self.process.struct, self.run, rows, len(segments), out), f"reads of {self.name}")
+        code = lib.c3_sim_make_records(self.process.struct, self.run, rows, len(segments), out)
+        _check(code, f"reads of {self.name}")
         found = out[0]
         try:
             if not found.n:
@@ -182,12 +183,12 @@ class BlockFile:
         _check(code, str(self.path))
 
     def write(self, data: bytes | np.ndarray) -> None:
-        self.check(lib.c3_bgzf_add(self.handle, ffi.from_buffer("uint8_t *", data), len(data)))
+        self.check(lib.c3_bgzf_write(self.handle, ffi.from_buffer("uint8_t *", data), len(data)))
 
     def __enter__(self) -> "BlockFile":
         return self
 
     def __exit__(self, kind, *rest) -> None:
-        code = lib.c3_bgzf_finish(self.handle)
+        code = lib.c3_bgzf_close(self.handle)
         if kind is None:
             self.check(code)

@@ -16,7 +16,7 @@ static void *wait_for_end(void *fd)
     _exit(1);
 }
 
-int c3_end_with(int fd)
+int c3_exit_with_parent(int fd)
 {
     pthread_t thread;
     if (pthread_create(&thread, NULL, wait_for_end, (void *)(intptr_t)fd)) return C3_NO_MEMORY;

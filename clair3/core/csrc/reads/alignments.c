@@ -77,8 +77,8 @@ void c3_reads_close(c3_reads *reads)
     reads->iterator = NULL;
 }
 
-int c3_for_each_read(c3_source *source, const char *contig, int64_t start, int64_t end, const volatile int32_t *cancel,
-                     c3_take_read *take, void *context)
+int c3_for_each_read(c3_source *source, const char *contig, int64_t start, int64_t end,
+                     const volatile int32_t *cancel, c3_take_read *take, void *context)
 {
     c3_reads reads;
     int code = c3_reads_open(&reads, source, contig, start, end, cancel);

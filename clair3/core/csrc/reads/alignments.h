@@ -34,10 +34,11 @@ enum { C3_STOP = 1 };
 typedef int c3_take_read(void *context, const bam1_t *read);
 
 /* Call take(context, read) for each read that overlaps [start, end) of a contig, in file order. `cancel` (may be NULL)
- * is looked at before each. C3_OK at the end of the reads or when `take` said C3_STOP, else the negative code of `take`,
- * C3_NO_CONTIG when the header lacks the contig, C3_CANCELLED, C3_UNSORTED, or C3_BAD_RECORD on a damaged file. */
-int c3_for_each_read(c3_source *source, const char *contig, int64_t start, int64_t end, const volatile int32_t *cancel,
-                     c3_take_read *take, void *context);
+ * is looked at before each. C3_OK at the end of the reads or when `take` said C3_STOP, else the negative code of
+ * `take`, C3_NO_CONTIG when the header lacks the contig, C3_CANCELLED, C3_UNSORTED, or C3_BAD_RECORD on a damaged
+ * file. */
+int c3_for_each_read(c3_source *source, const char *contig, int64_t start, int64_t end,
+                     const volatile int32_t *cancel, c3_take_read *take, void *context);
 
 /* The same in pieces, for who gives reads on one by one. Whatever c3_reads_open returns, *reads is to be closed. */
 typedef struct {
@@ -54,7 +55,7 @@ int c3_reads_open(c3_reads *reads, c3_source *source, const char *contig, int64_
 int c3_reads_continue(c3_reads *reads, c3_take_read *take, void *context);
 void c3_reads_close(c3_reads *reads);
 
-/* Which reads count (spec/features.md A.2): the columns of its table, for Illumina its scripted engine. */
+/* Which reads count (spec/features.md A.2): the columns of its table, for Illumina that of short reads. */
 enum { C3_PILEUP_READS, C3_FULL_READS, C3_SHORT_READS };
 
 /* Does a read count? Never do those whose sequence is not in the file ("*"): their CIGAR speaks of bases that are not

@@ -21,7 +21,7 @@ void c3_alleles_free(c3_allele_table *table)
     memset(table, 0, sizeof *table);
 }
 
-static uint32_t hash_of(const char *bases, int32_t length)
+static uint32_t hash_key(const char *bases, int32_t length)
 {
     uint32_t hash;
     if (!bases) return (uint32_t)length;
@@ -94,7 +94,7 @@ int c3_alleles_add(c3_allele_table *table, const char *bases, int32_t length, in
         int code = double_slots(table);
         if (code != C3_OK) return code;
     }
-    uint32_t hash = hash_of(bases, length), mask = table->slot_count - 1, at = hash & mask, step = 0;
+    uint32_t hash = hash_key(bases, length), mask = table->slot_count - 1, at = hash & mask, step = 0;
     while (table->slots[at] >= 0 && !is_same(&table->alleles[table->slots[at]], hash, bases, length))
         at = (at + ++step) & mask;
     if (table->slots[at] < 0) {

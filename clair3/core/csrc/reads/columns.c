@@ -10,7 +10,7 @@
 enum { MOST_INDELS = 2000000, SMALLEST_REGION = 2000 };
 
 /* 4-bit BAM letter -> channel, C3_OTHER for anything but A, C, G, T */
-static const uint8_t channel_of[16] = {4, 0, 1, 4, 2, 4, 4, 4, 3, 4, 4, 4, 4, 4, 4, 4};
+static const uint8_t channels[16] = {4, 0, 1, 4, 2, 4, 4, 4, 3, 4, 4, 4, 4, 4, 4, 4};
 
 int c3_columns_start(c3_columns *p, int64_t start, int64_t end, int32_t longest, int want_first)
 {
@@ -104,7 +104,7 @@ static void count_bases(c3_columns *p, const bam1_t *read, int64_t x, int64_t qu
     int64_t from = x < p->start ? p->start - x : 0, to = x + length > p->end ? p->end - x : length;
     int32_t *row = p->counts + (x + from - p->start) * C3_CHANNELS + (bam_is_rev(read) ? C3_REVERSE : 0);
     for (int64_t k = from; k < to; k++, row += C3_CHANNELS) {
-        uint8_t channel = channel_of[bam_seqi(seq, query + k)];
+        uint8_t channel = channels[bam_seqi(seq, query + k)];
         if (channel != C3_OTHER) row[channel]++;
         else p->other[x + k - p->start]++;
     }
@@ -116,7 +116,7 @@ static void note_first(c3_columns *p, const bam1_t *read, int64_t x, int64_t que
     const uint8_t *seq = bam_get_seq(read);
     int64_t from = x < p->start ? p->start - x : 0, to = x + length > p->end ? p->end - x : length;
     for (int64_t k = from; k < to; k++) {
-        uint8_t channel = channel_of[bam_seqi(seq, query + k)];
+        uint8_t channel = channels[bam_seqi(seq, query + k)];
         int32_t *first = p->first + 4 * (x + k - p->start) + channel;
         if (channel != C3_OTHER && !*first) *first = p->reads;
     }

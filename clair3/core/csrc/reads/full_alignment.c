@@ -19,22 +19,22 @@ static const int8_t haplotype_code[3] = {60, 30, 90};
 
 void c3_fill_cell(const c3_full_state *s, const c3_kept_read *read, int64_t index, int8_t *cell)
 {
-    cell[CH_MAPQ] = read->mapq;
-    cell[CH_QUAL] = (int8_t)s->quality[index];
-    cell[CH_HAPLOTYPE] = haplotype_code[read->haplotype];
-    if (s->channels > C3_ROW_CHANNELS) cell[CH_DWELL] = (int8_t)s->signal[index];
+    cell[C3_CH_MAPQ] = read->mapq;
+    cell[C3_CH_QUAL] = (int8_t)s->quality[index];
+    cell[C3_CH_HAPLOTYPE] = haplotype_code[read->haplotype];
+    if (s->channels > C3_ROW_CHANNELS) cell[C3_CH_DWELL] = (int8_t)s->signal[index];
 }
 
 void c3_fill_fraction(const c3_full_state *s, int where, int8_t fraction, int8_t *row)
 {
     for (int column = 0; fraction > 0 && column < C3_WINDOW; column++)
-        if (row[column * s->channels + where]) row[column * s->channels + CH_AF] = fraction;
+        if (row[column * s->channels + where]) row[column * s->channels + C3_CH_AF] = fraction;
 }
 
 /* The rows of candidate i, by haplotype; of more than fit (short reads only) the drawn ones. */
 static void fill_rows(const c3_full_state *s, int64_t i, int32_t depth, const int32_t *drawn, int8_t *out)
 {
-    const int64_t first = s->row_start[i], place = c3_place_of(s, s->candidates[i]);
+    const int64_t first = s->row_start[i], place = c3_find_place(s, s->candidates[i]);
     int64_t n = s->row_start[i + 1] - first;
     if (n > s->rule.rows) n = s->rule.rows;
     out += ((s->rule.rows - n) >> 1) * C3_WINDOW * s->channels;
@@ -179,9 +179,9 @@ out:
     return code;
 }
 
-int c3_full_of_reads(c3_source *source, const char *contig, bam1_t *const *reads, int64_t n_reads,
-                     const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
-                     c3_full **out)
+int c3_full_run_on_reads(c3_source *source, const char *contig, bam1_t *const *reads, int64_t n_reads,
+                         const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
+                         c3_full **out)
 {
     c3_full *full;
     int code = start(candidates, n, rule, engine, &full);

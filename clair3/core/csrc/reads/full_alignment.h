@@ -37,8 +37,8 @@ int c3_full_run(c3_source *source, const char *contig, const int64_t *candidates
                 const c3_phased_snps *snps, const volatile int32_t *cancel, c3_full **out);
 
 /* Tensors of candidates [from, to) into out, (to - from) x rows x 33 x channels (8, with dwell time 9). Short reads are
- * drawn anew for each candidate: `drawn` has `rows` ascending numbers below window_reads for each one that has more reads than
- * rows, one after the other. */
+ * drawn anew for each candidate: `drawn` has `rows` ascending numbers below window_reads for each one that has more
+ * reads than rows, one after the other. */
 void c3_full_tensors(const c3_full *full, int64_t from, int64_t to, const int32_t *drawn, int8_t *out);
 void c3_full_free(c3_full *full);
 /* cdef: end */
@@ -47,8 +47,8 @@ void c3_full_free(c3_full *full);
 typedef struct c3_row_engine c3_row_engine;
 
 /* As c3_full_run, from n reads in memory that are all kept, sorted by start. */
-int c3_full_of_reads(c3_source *source, const char *contig, bam1_t *const *reads, int64_t n_reads,
-                     const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
-                     c3_full **out);
+int c3_full_run_on_reads(c3_source *source, const char *contig, bam1_t *const *reads, int64_t n_reads,
+                         const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
+                         c3_full **out);
 
 #endif

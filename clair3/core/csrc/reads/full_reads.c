@@ -29,7 +29,7 @@ int c3_full_watch(c3_full_state *s, const int64_t *candidates, int64_t n)
     }
     s->reference_start = s->runs[0].start; /* until the first read says better */
     if (!s->engine->blanks) return C3_OK;
-    s->blank = calloc(c3_place_of(s, candidates[n - 1] + C3_FLANK + 1) + 1, 1);
+    s->blank = calloc(c3_find_place(s, candidates[n - 1] + C3_FLANK + 1) + 1, 1);
     return s->blank ? C3_OK : C3_NO_MEMORY;
 }
 
@@ -45,7 +45,7 @@ static int64_t run_behind(const c3_full_state *s, int64_t pos)
     return low;
 }
 
-int64_t c3_place_of(const c3_full_state *s, int64_t pos)
+int64_t c3_find_place(const c3_full_state *s, int64_t pos)
 {
     int64_t i = run_behind(s, pos);
     if (i == s->n_runs) {
@@ -105,7 +105,7 @@ void c3_walk_columns(c3_read_walk *w, int64_t x, int64_t length, int64_t query, 
 }
 
 /* Where an indel that starts after x belongs: the place of x, -1 if that is no watched position of the read. */
-static int64_t place_of_event(c3_read_walk *w, int64_t x)
+static int64_t find_event_place(c3_read_walk *w, int64_t x)
 {
     const c3_full_state *s = w->state;
     while (w->at > 0 && s->runs[w->at - 1].end > x) w->at--;
@@ -129,7 +129,7 @@ static int add_event(c3_full_state *s, int64_t place, int64_t length, int is_ins
 
 int c3_walk_deletion(c3_read_walk *w, int64_t x, int64_t length)
 {
-    const int64_t place = place_of_event(w, x);
+    const int64_t place = find_event_place(w, x);
     return place < 0 ? C3_OK : add_event(w->state, place, length, 0);
 }
 
@@ -137,7 +137,7 @@ int c3_walk_insertion(c3_read_walk *w, int64_t x, int64_t length, char **letters
 {
     c3_full_state *s = w->state;
     *letters = NULL;
-    if ((*place = place_of_event(w, x)) < 0) return C3_OK;
+    if ((*place = find_event_place(w, x)) < 0) return C3_OK;
     int code = add_event(s, *place, length, 1);
     if (code == C3_OK) *letters = s->pool + s->n_pool - length;
     return code;
@@ -201,16 +201,16 @@ int c3_full_keep(c3_full_reader *r, const bam1_t *read)
         .strand = bam_is_rev(read) ? C3_REVERSE_CODE : C3_FORWARD_CODE,
         .mapq = percent(read->core.qual, 60),
     };
-    kept.place = c3_place_of(s, kept.start);
-    kept.cells = c3_place_of(s, kept.end) - kept.place;
+    kept.place = c3_find_place(s, kept.start);
+    kept.cells = c3_find_place(s, kept.end) - kept.place;
     if (kept.cells <= 0) return C3_OK;
     int code = reach(r, kept.end + C3_FLANK);
     if (code != C3_OK || (code = add_cells(s, kept.cells)) != C3_OK) return code;
     if (s->rule.haplotype_tags) {
         kept.haplotype = tagged_haplotype(read);
     } else if (r->snps) {
-        c3_stretch letters = {s->reference_start, s->reference_length, s->reference};
-        kept.haplotype = (uint8_t)c3_haplotype(read, r->snps, &letters);
+        c3_reference_span letters = {s->reference_start, s->reference_length, s->reference};
+        kept.haplotype = (uint8_t)c3_vote_haplotype(read, r->snps, &letters);
     }
     if (s->rule.dwell) {
         if ((code = c3_grow(&r->moves, &r->move_room, read->core.l_qseq + 1, 1)) != C3_OK) return code;
@@ -278,7 +278,7 @@ char c3_letter_at(const c3_full_state *s, int64_t pos)
     return at >= 0 && at < s->reference_length ? s->reference[at] : 'N';
 }
 
-int c3_slide(const c3_full_state *s, c3_active_reads *a, int64_t candidate)
+int c3_slide_active_reads(const c3_full_state *s, c3_active_reads *a, int64_t candidate)
 {
     int64_t kept = 0;
     for (; a->next < s->n_reads && s->reads[a->next].start < candidate + C3_FLANK + 1; a->next++) {

@@ -93,10 +93,12 @@ struct c3_row_engine {
 };
 
 /* Channels of a row. */
-enum { CH_REF, CH_ALT, CH_STRAND, CH_MAPQ, CH_QUAL, CH_AF, CH_INSERTED, CH_HAPLOTYPE, CH_DWELL, C3_ROW_CHANNELS = 8 };
+enum { C3_CH_REF, C3_CH_ALT, C3_CH_STRAND, C3_CH_MAPQ, C3_CH_QUAL, C3_CH_AF, C3_CH_INSERTED, C3_CH_HAPLOTYPE };
+enum { C3_CH_DWELL = 8, C3_ROW_CHANNELS = 8 }; /* the ninth only with dwell time */
 enum { C3_INSERTION_CODE = -50, C3_DELETION_CODE = -100 };
 
-/* Fill the channels of a cell that both engines fill alike: MAPQ, quality, haplotype and, if there is one, dwell time. */
+/* Fill the channels of a cell that both engines fill alike: MAPQ, quality, haplotype and, if there is one, dwell
+ * time. */
 void c3_fill_cell(const c3_full_state *s, const c3_kept_read *read, int64_t index, int8_t *cell);
 
 /* Give the columns of a row that have anything in channel `where` its allele fraction. */
@@ -125,7 +127,7 @@ int c3_full_finish(c3_full_reader *reader);
 void c3_full_reader_free(c3_full_reader *reader);
 
 /* How many watched positions lie before pos: the place of pos, if it is watched. */
-int64_t c3_place_of(const c3_full_state *s, int64_t pos);
+int64_t c3_find_place(const c3_full_state *s, int64_t pos);
 
 /* What the read shows at a place; C3_NOTHING where it does not lie, or where the column is blank. */
 uint8_t c3_shown_at(const c3_full_state *s, const c3_kept_read *read, int64_t place);
@@ -145,7 +147,7 @@ typedef struct {
     int64_t n, room;
     int64_t next; /* the first read not yet looked at */
 } c3_active_reads;
-int c3_slide(const c3_full_state *s, c3_active_reads *active, int64_t candidate);
+int c3_slide_active_reads(const c3_full_state *s, c3_active_reads *active, int64_t candidate);
 
 /* Add reads as rows of the candidate that is being written. */
 int c3_add_rows(c3_full_state *s, const int32_t *reads, int64_t n);

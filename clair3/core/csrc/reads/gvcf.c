@@ -112,8 +112,7 @@ static void start_block(c3_gvcf_block *b, int64_t pos, const c3_gvcf_site *site,
 /* ---- the interface ---------------------------------------------------------------------------------------------- */
 
 int64_t c3_gvcf_add(c3_gvcf_block *block, const char *contig, int bp_resolution, int64_t start, int64_t n,
-                    const char *letters, const int32_t *depth, const int32_t *row, const c3_gvcf_site *sites,
-                    char *out)
+                    const char *letters, const int32_t *depth, const int32_t *row, const c3_gvcf_site *sites, char *out)
 {
     char *at = out;
     for (int64_t i = 0; i < n; i++) {

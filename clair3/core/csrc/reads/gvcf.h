@@ -1,7 +1,7 @@
 /* gVCF blocks: runs of like sites written as one line.
  *
- * Rules: spec/calling.md 6.3. A block lives in the caller's memory from one stretch of sites to the next, so lines do
- * not depend on where a stretch ends. */
+ * Rules: spec/calling.md 6.3. A block lives in the caller's memory from one batch of sites to the next, so lines do
+ * not depend on where a batch ends. */
 #ifndef C3_READS_GVCF_H
 #define C3_READS_GVCF_H
 

@@ -72,8 +72,8 @@ static int64_t distance(const uint8_t *seq, int64_t from, int64_t to, const char
 
 /* Which allele the read shows at a SNP: 1 REF, 2 ALT, 0 neither. `anchor` is its query base at the SNP, `consumed` the
  * bases of op i before it. Lower-case reference letters never match a read. */
-static int allele_of(const bam1_t *read, int64_t i, int64_t consumed, int64_t anchor, int64_t pos, char alt,
-                     const c3_stretch *reference, int partial)
+static int compare_alleles(const bam1_t *read, int64_t i, int64_t consumed, int64_t anchor, int64_t pos, char alt,
+                           const c3_reference_span *reference, int partial)
 {
     int64_t behind = bam_cigar_oplen(bam_get_cigar(read)[i]) - consumed;
     walked left = walk(read, i, consumed, -1, LEFT_BASES, partial);
@@ -141,7 +141,7 @@ static int64_t first_at_or_after(const c3_snps *snps, int64_t pos)
 typedef struct {
     const bam1_t *read;
     const c3_snps *snps;
-    const c3_stretch *reference;
+    const c3_reference_span *reference;
     int partial;
     c3_take_allele *take;
     void *context;
@@ -150,11 +150,11 @@ typedef struct {
 static int look(const looking *l, int64_t j, int64_t i, int64_t consumed, int64_t anchor)
 {
     char alt = (char)l->snps->alt[j];
-    int allele = allele_of(l->read, i, consumed, anchor, l->snps->pos[j], alt, l->reference, l->partial);
+    int allele = compare_alleles(l->read, i, consumed, anchor, l->snps->pos[j], alt, l->reference, l->partial);
     return allele ? l->take(l->context, j, allele) : C3_OK;
 }
 
-int c3_for_each_allele(const bam1_t *read, const c3_snps *snps, const c3_stretch *reference, int partial,
+int c3_for_each_allele(const bam1_t *read, const c3_snps *snps, const c3_reference_span *reference, int partial,
                        c3_take_allele *take, void *context)
 {
     const looking l = {read, snps, reference, partial, take, context};
@@ -189,7 +189,7 @@ static int take_allele(void *context, int64_t j, int allele)
     return C3_OK;
 }
 
-int c3_haplotype(const bam1_t *read, const c3_phased_snps *snps, const c3_stretch *reference)
+int c3_vote_haplotype(const bam1_t *read, const c3_phased_snps *snps, const c3_reference_span *reference)
 {
     const c3_snps sites = {snps->n, snps->pos, snps->alt};
     voting v;

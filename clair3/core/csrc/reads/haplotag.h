@@ -30,12 +30,12 @@ typedef struct {
 typedef int c3_take_allele(void *context, int64_t j, int allele);
 
 /* Call take(context, ...) for each SNP at which the read shows an allele: the one whose haplotype, 10 bases on both
- * sides, is nearer to the read. Reads that end sooner are compared as far as they go if `partial`. The stretch is as in
- * c3_haplotype. C3_OK, or the code of `take`. */
-int c3_for_each_allele(const bam1_t *read, const c3_snps *snps, const c3_stretch *reference, int partial,
+ * sides, is nearer to the read. Reads that end sooner are compared as far as they go if `partial`. The reference is as
+ * in c3_vote_haplotype. C3_OK, or the code of `take`. */
+int c3_for_each_allele(const bam1_t *read, const c3_snps *snps, const c3_reference_span *reference, int partial,
                        c3_take_allele *take, void *context);
 
-/* 0 (unknown), 1 or 2. The stretch must cover the read and 11 bases behind it as far as the contig goes. */
-int c3_haplotype(const bam1_t *read, const c3_phased_snps *snps, const c3_stretch *reference);
+/* 0 (unknown), 1 or 2. The reference must cover the read and 11 bases behind it as far as the contig goes. */
+int c3_vote_haplotype(const bam1_t *read, const c3_phased_snps *snps, const c3_reference_span *reference);
 
 #endif

@@ -17,7 +17,7 @@ struct c3_haplotypes {
     int64_t name_room, haplotype_room, names_room;
 };
 
-static uint64_t hash_of(const char *name)
+static uint64_t hash_key(const char *name)
 {
     uint64_t hash = 14695981039346656037ull; /* FNV-1a */
     for (; *name; name++) hash = (hash ^ (uint8_t)*name) * 1099511628211ull;
@@ -25,9 +25,9 @@ static uint64_t hash_of(const char *name)
 }
 
 /* Slot of a name, or the empty one where it belongs. */
-static int64_t slot_of(const c3_haplotypes *h, const char *name)
+static int64_t find_slot(const c3_haplotypes *h, const char *name)
 {
-    uint64_t mask = (uint64_t)h->slots - 1, at = hash_of(name) & mask;
+    uint64_t mask = (uint64_t)h->slots - 1, at = hash_key(name) & mask;
     while (h->slot[at] && strcmp(h->names + h->name[h->slot[at] - 1], name)) at = (at + 1) & mask;
     return (int64_t)at;
 }
@@ -51,7 +51,7 @@ static int make_slots(c3_haplotypes *h)
     for (h->slots = 16; h->slots < 2 * h->n; h->slots *= 2) continue;
     h->slot = calloc((size_t)h->slots, sizeof *h->slot);
     if (!h->slot) return C3_NO_MEMORY;
-    for (int64_t i = 0; i < h->n; i++) h->slot[slot_of(h, h->names + h->name[i])] = i + 1;
+    for (int64_t i = 0; i < h->n; i++) h->slot[find_slot(h, h->names + h->name[i])] = i + 1;
     return C3_OK;
 }
 
@@ -97,7 +97,7 @@ static int decide(const voting *v)
 }
 
 /* Votes of two alignments of one name: what both show, differently, does not count, and what they agree in, once. */
-static int vote_of_pair(voting *v, int64_t one, int64_t other)
+static int vote_for_pair(voting *v, int64_t one, int64_t other)
 {
     const c3_phase_alleles *a = v->alleles;
     int64_t i = a->first[one], j = a->first[other], code = C3_OK;
@@ -116,7 +116,7 @@ static int vote_of_pair(voting *v, int64_t one, int64_t other)
     return (int)code;
 }
 
-static int vote_of_read(voting *v, int64_t read)
+static int vote_for_read(voting *v, int64_t read)
 {
     int code = C3_OK;
     for (int64_t k = v->alleles->first[read]; code == C3_OK && k < v->alleles->first[read + 1]; k++) code = vote(v, k);
@@ -146,7 +146,7 @@ static int tag(voting *v, const named *reads, c3_haplotypes *h)
             if (memcmp(reads[end].name, reads[i].name, (size_t)reads[i].length)) break;
         if (end - i > MOST_ALIGNMENTS) continue;
         v->n = 0;
-        int code = end - i == 1 ? vote_of_read(v, reads[i].read) : vote_of_pair(v, reads[i].read, reads[i + 1].read);
+        int code = end - i == 1 ? vote_for_read(v, reads[i].read) : vote_for_pair(v, reads[i].read, reads[i + 1].read);
         int haplotype = code == C3_OK ? decide(v) : 0;
         if (haplotype) code = add(h, reads[i].name, reads[i].length, haplotype);
         if (code != C3_OK) return code;
@@ -154,8 +154,8 @@ static int tag(voting *v, const named *reads, c3_haplotypes *h)
     return C3_OK;
 }
 
-int c3_haplotypes_read(c3_source *source, const char *contig, const c3_phased_snps *snps, const volatile int32_t *cancel,
-                       c3_haplotypes **out)
+int c3_haplotypes_read(c3_source *source, const char *contig, const c3_phased_snps *snps,
+                       const volatile int32_t *cancel, c3_haplotypes **out)
 {
     c3_phase_alleles *alleles = NULL;
     named *reads = NULL;
@@ -197,14 +197,14 @@ void c3_haplotypes_free(c3_haplotypes *haplotypes)
     free(haplotypes);
 }
 
-int c3_haplotype_of_name(const c3_haplotypes *haplotypes, const char *name)
+int c3_haplotypes_get(const c3_haplotypes *haplotypes, const char *name)
 {
-    int64_t found = haplotypes->slot[slot_of(haplotypes, name)];
-    return found ? haplotypes->haplotype[found - 1] : 0;
+    int64_t entry = haplotypes->slot[find_slot(haplotypes, name)];
+    return entry ? haplotypes->haplotype[entry - 1] : 0;
 }
 
-int c3_haplotype_of(const c3_haplotypes *haplotypes, const bam1_t *read)
+int c3_haplotypes_get_read(const c3_haplotypes *haplotypes, const bam1_t *read)
 {
     if (!haplotypes || read->core.flag & (BAM_FUNMAP | BAM_FSECONDARY | BAM_FSUPPLEMENTARY)) return 0;
-    return c3_haplotype_of_name(haplotypes, bam_get_qname(read));
+    return c3_haplotypes_get(haplotypes, bam_get_qname(read));
 }

@@ -9,7 +9,7 @@ typedef struct {
     c3_pileup_scan scan;
 } engine;
 
-/* ---- reads -> columns --------------------------------------------------------------------------------------------- */
+/* ---- reads -> columns -------------------------------------------------------------------------------------------- */
 
 static int is_used(const bam1_t *read, const c3_pileup_rule *rule)
 {
@@ -39,7 +39,7 @@ static int take_read(void *context, const bam1_t *read)
     return is_used(read, e->rule) ? c3_columns_add(&e->scan.columns, read, take_indel) : C3_OK;
 }
 
-/* ---- columns -> candidates ---------------------------------------------------------------------------------------- */
+/* ---- columns -> candidates --------------------------------------------------------------------------------------- */
 
 /* B.5; fractions are compared in single precision. */
 static int is_candidate(const c3_column_summary *s, const c3_pileup_rule *rule)
@@ -78,7 +78,7 @@ static int scan_columns(engine *e)
     return code;
 }
 
-/* ---- behind the region -------------------------------------------------------------------------------------------- */
+/* ---- behind the region ------------------------------------------------------------------------------------------- */
 
 /* The letters outside ACGT in the first column behind the region. They spill into the last channel of the column
  * before (E-K1), across a gap too, so that it does not matter where a region ends. */
@@ -123,7 +123,7 @@ static int look_behind(engine *e, c3_source *source, const char *contig, const v
     return code;
 }
 
-/* ---- candidates -> windows and support ---------------------------------------------------------------------------- */
+/* ---- candidates -> windows and support --------------------------------------------------------------------------- */
 
 static int has_empty_column(const c3_columns *columns, int64_t from)
 {
@@ -168,7 +168,7 @@ static int list_support(c3_pileup_scan *scan, const c3_candidate *c, int32_t lon
     int code = c3_scan_tabulate_indels(scan, c->column);
     if (code != C3_OK) return code;
     if (deletions->count > 1) qsort(deletions->alleles, deletions->count, sizeof *deletions->alleles, by_length);
-    int32_t alone = c->n_ref - c3_alleles_reads(deletions) - c3_alleles_reads(&scan->insertions);
+    int32_t alone = c->n_ref - c3_alleles_count_reads(deletions) - c3_alleles_count_reads(&scan->insertions);
     code = c3_support_add_bases(support, bases, c->ref_channel);
     if (code == C3_OK)
         code = c3_support_add_deletions(support, deletions->alleles, deletions->count,
@@ -194,7 +194,7 @@ static int list_candidates(engine *e)
     return code;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 int c3_long_read_pileup(c3_source *source, const char *contig, int64_t start, int64_t end, const c3_pileup_rule *rule,
                         const c3_places *places, int want_gvcf, const volatile int32_t *cancel, c3_pileup **out)

@@ -1,4 +1,5 @@
-/* The pileup engine for long reads: which columns are candidates, their windows and read support (spec/features.md B). */
+/* The pileup engine for long reads: which columns are candidates, their windows and read support (spec/features.md
+ * B). */
 #ifndef C3_READS_LONG_READ_PILEUP_H
 #define C3_READS_LONG_READ_PILEUP_H
 

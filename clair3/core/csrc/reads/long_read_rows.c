@@ -7,7 +7,7 @@
 #include "letters.h"
 #include "reads/shuffle.h"
 
-/* ---- reads -> cells ----------------------------------------------------------------------------------------------- */
+/* ---- reads -> cells ---------------------------------------------------------------------------------------------- */
 
 static int take_insertion(c3_read_walk *w, int64_t x, int64_t length, int64_t query)
 {
@@ -38,7 +38,7 @@ static int walk(c3_read_walk *w)
     return code;
 }
 
-/* ---- what the reads show at each candidate, and which become its rows --------------------------------------------- */
+/* ---- what the reads show at each candidate, and which become its rows -------------------------------------------- */
 
 typedef struct {
     int32_t depth, base[4];
@@ -46,7 +46,7 @@ typedef struct {
 } counters;
 
 /* A letter of a read as an index; anything outside ACGT counts as A (E-K14). */
-static int counted_as(uint8_t shown)
+static int count_index(uint8_t shown)
 {
     int index = c3_base_index(seq_nt16_str[shown - C3_LETTER]);
     return index == C3_OTHER ? 0 : index;
@@ -64,7 +64,7 @@ static int count_candidate(const c3_full_state *s, const int32_t *active, int64_
         if (place < read->place || place >= read->place + read->cells) continue;
         uint8_t shown = s->shown[read->cell + place - read->place];
         if (shown != C3_NOTHING) c->depth++;
-        if (shown >= C3_LETTER) c->base[counted_as(shown)]++;
+        if (shown >= C3_LETTER) c->base[count_index(shown)]++;
         int64_t stop = read->event + read->events;
         for (int64_t e = c3_event_at(s, read, place); e < stop && s->events[e].place == place && code == C3_OK; e++) {
             const c3_event *it = &s->events[e];
@@ -114,7 +114,7 @@ static int32_t alternative_reads(const c3_full_state *s, const c3_kept_read *rea
     if (ins >= 0) return c3_alleles_count(&c->insertions, s->pool + s->events[ins].bases, s->events[ins].length);
     if (del >= 0) return c3_alleles_count(&c->deletions, NULL, s->events[del].length);
     if (shown == C3_NOTHING || seq_nt16_str[shown - C3_LETTER] == c3_upper(c3_letter_at(s, pos))) return 0;
-    return c->base[counted_as(shown)];
+    return c->base[count_index(shown)];
 }
 
 /* Choose the rows of a candidate: all reads of the window, or as many as fit, drawn; then by haplotype (C.6). */
@@ -148,8 +148,8 @@ static int tally(c3_full *out)
     int code = C3_OK;
     c3_random_start(&random);
     for (int64_t i = 0; i < out->n; i++) {
-        int64_t pos = s->candidates[i], place = c3_place_of(s, pos);
-        if ((code = c3_slide(s, &active, pos)) != C3_OK) goto out;
+        int64_t pos = s->candidates[i], place = c3_find_place(s, pos);
+        if ((code = c3_slide_active_reads(s, &active, pos)) != C3_OK) goto out;
         if ((code = count_candidate(s, active.items, active.n, place, &c)) != C3_OK) goto out;
         out->depth[i] = c.depth;
         if ((code = list_support(s, &c, pos, &out->support)) != C3_OK) goto out;
@@ -173,9 +173,9 @@ out:
     return code;
 }
 
-/* ---- rows -> tensor ----------------------------------------------------------------------------------------------- */
+/* ---- rows -> tensor ---------------------------------------------------------------------------------------------- */
 
-static int8_t code_of(char letter)
+static int8_t encode_letter(char letter)
 {
     switch (letter) {
     case 'A': return 100;
@@ -195,7 +195,7 @@ static int8_t alternative_code(uint8_t shown, char reference, int64_t ins, int64
     if (del >= 0) return C3_DELETION_CODE;
     if (shown == C3_NOTHING) return 0;
     char letter = seq_nt16_str[shown - C3_LETTER];
-    return letter == reference ? 0 : code_of(letter);
+    return letter == reference ? 0 : encode_letter(letter);
 }
 
 /* f32 arithmetic with the multiplication first, as an integer: 29 of 100 gives 29. */
@@ -220,15 +220,15 @@ static void fill_row(const c3_full_state *s, const c3_kept_read *read, int64_t c
         char reference = c3_upper(c3_letter_at(s, pos));
         c3_indels_at(s, read, at, &ins, &del);
         c3_fill_cell(s, read, index, cell);
-        cell[CH_REF] = code_of(reference);
-        cell[CH_STRAND] = read->strand;
-        cell[CH_ALT] = alternative_code(shown, reference, ins, del);
+        cell[C3_CH_REF] = encode_letter(reference);
+        cell[C3_CH_STRAND] = read->strand;
+        cell[C3_CH_ALT] = alternative_code(shown, reference, ins, del);
         if (ins < 0 || column >= C3_WINDOW - 1) continue;
         const c3_event *it = &s->events[ins]; /* its first base on the anchor column: kept (E-K20) */
         for (int k = 0; k < it->length && column + k < C3_WINDOW; k++)
-            cell[k * s->channels + CH_INSERTED] = code_of(s->pool[it->bases + k]);
+            cell[k * s->channels + C3_CH_INSERTED] = encode_letter(s->pool[it->bases + k]);
     }
-    c3_fill_fraction(s, CH_REF, allele_fraction(alternative, depth), row);
+    c3_fill_fraction(s, C3_CH_REF, allele_fraction(alternative, depth), row);
 }
 
 const c3_row_engine c3_long_read_rows = {0, walk, tally, fill_row};

@@ -15,7 +15,7 @@ typedef struct {
     c3_phase_alleles *out;
     const c3_snps *snps;
     int left_out; /* flags of reads that do not count */
-    c3_moving_stretch reference;
+    c3_reference_window reference;
 } collecting;
 
 static int take_allele(void *context, int64_t j, int allele)
@@ -55,7 +55,7 @@ static int take_read(void *context, const bam1_t *read)
 {
     collecting *c = context;
     if (read->core.flag & c->left_out || read->core.qual < C3_PHASING_MAPQ || !read->core.l_qseq) return C3_OK;
-    int code = c3_stretch_move(&c->reference, read->core.pos - MARGIN, bam_endpos(read) + MARGIN);
+    int code = c3_reference_window_move(&c->reference, read->core.pos - MARGIN, bam_endpos(read) + MARGIN);
     if (code == C3_OK) code = c3_for_each_allele(read, c->snps, &c->reference.held, 1, take_allele, c);
     return code == C3_OK ? close_read(c->out, read) : code;
 }
@@ -65,12 +65,12 @@ static int read_all(c3_source *source, const char *contig, const c3_snps *snps, 
 {
     collecting c = {.out = out, .snps = snps, .left_out = duplicates ? LEFT_OUT : LEFT_OUT | BAM_FDUP};
     int64_t before = snps->pos[0] ? snps->pos[0] - 1 : 0; /* an insertion at a read's end shows the SNP behind it */
-    int code = c3_stretch_begin(&c.reference, source, contig, 0, HTS_POS_MAX);
+    int code = c3_reference_window_open(&c.reference, source, contig, 0, HTS_POS_MAX);
     if (code != C3_OK) goto out;
     code = c3_for_each_read(source, contig, before, snps->pos[snps->n - 1] + 1, cancel, take_read, &c);
 
 out:
-    c3_stretch_free(&c.reference);
+    c3_reference_window_free(&c.reference);
     return code;
 }
 

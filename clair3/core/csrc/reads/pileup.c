@@ -6,7 +6,7 @@
 #include "arrays.h"
 #include "letters.h"
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 int c3_scan_start(c3_pileup_scan *scan, const c3_places *places, int64_t start, int64_t end, int32_t longest,
                   int want_first, int want_gvcf)
@@ -64,7 +64,7 @@ void c3_pileup_free(c3_pileup *pileup)
     free(pileup);
 }
 
-/* ---- a column ----------------------------------------------------------------------------------------------------- */
+/* ---- a column ---------------------------------------------------------------------------------------------------- */
 
 int c3_scan_tabulate_indels(c3_pileup_scan *scan, int64_t column)
 {
@@ -157,7 +157,7 @@ void c3_scan_finish_column(c3_pileup_scan *scan, int64_t column, const c3_column
     scan->pileup->n_total[column] = s->n_ref + mismatches + s->n_del + s->n_ins;
 }
 
-/* ---- candidates --------------------------------------------------------------------------------------------------- */
+/* ---- candidates -------------------------------------------------------------------------------------------------- */
 
 void c3_scan_end_run(c3_pileup_scan *scan)
 {
@@ -222,7 +222,7 @@ void c3_pileup_windows(const c3_pileup *pileup, int64_t from, int64_t to, int32_
     }
 }
 
-int32_t c3_alleles_reads(const c3_allele_table *table)
+int32_t c3_alleles_count_reads(const c3_allele_table *table)
 {
     int32_t reads = 0;
     for (int32_t i = 0; i < table->count; i++) reads += table->alleles[i].forward + table->alleles[i].reverse;

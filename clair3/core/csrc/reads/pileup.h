@@ -89,8 +89,8 @@ typedef struct {
     c3_pileup *pileup;     /* what becomes of them */
 } c3_pileup_scan;
 
-/* Begin with columns that are to be counted, as c3_columns_start, and an empty pileup. Whatever is returned, *scan is to
- * be freed. */
+/* Begin with columns that are to be counted, as c3_columns_start, and an empty pileup. Whatever is returned, *scan is
+ * to be freed. */
 int c3_scan_start(c3_pileup_scan *scan, const c3_places *places, int64_t start, int64_t end, int32_t longest,
                   int want_first, int want_gvcf);
 void c3_scan_free(c3_pileup_scan *scan);
@@ -127,6 +127,6 @@ int c3_scan_list(c3_pileup_scan *scan);
 c3_pileup *c3_scan_give(c3_pileup_scan *scan);
 
 /* Reads of all alleles of a table. */
-int32_t c3_alleles_reads(const c3_allele_table *table);
+int32_t c3_alleles_count_reads(const c3_allele_table *table);
 
 #endif

@@ -1,4 +1,4 @@
-/* Letters of a contig, as many as are being looked at: a stretch that moves on with the reads. */
+/* Letters of a contig, as many as are being looked at: a window that moves on with the reads. */
 #ifndef C3_READS_REFERENCE_WINDOW_H
 #define C3_READS_REFERENCE_WINDOW_H
 
@@ -8,22 +8,23 @@
 typedef struct {
     int64_t start, length;
     const char *letters;
-} c3_stretch;
+} c3_reference_span;
 
-/* A stretch in upper case, of which only what was asked for last is in memory. */
+/* Letters in upper case, of which only what was asked for last is in memory. */
 typedef struct {
     c3_source *source;
     const char *contig; /* the owner's, like the source */
     int64_t start, end; /* there are letters in here only */
-    c3_stretch held;
+    c3_reference_span held;
     char *letters;
-} c3_moving_stretch;
+} c3_reference_window;
 
-/* Begin one that may reach over [start, end), as far as the contig goes; C3_NO_CONTIG when the reference lacks it. */
-int c3_stretch_begin(c3_moving_stretch *stretch, c3_source *source, const char *contig, int64_t start, int64_t end);
+/* Open one that may reach over [start, end), as far as the contig goes; C3_NO_CONTIG when the reference lacks it. */
+int c3_reference_window_open(c3_reference_window *window, c3_source *source, const char *contig, int64_t start,
+                             int64_t end);
 
 /* Make `held` cover [start, end), as far as it may reach. */
-int c3_stretch_move(c3_moving_stretch *stretch, int64_t start, int64_t end);
-void c3_stretch_free(c3_moving_stretch *stretch);
+int c3_reference_window_move(c3_reference_window *window, int64_t start, int64_t end);
+void c3_reference_window_free(c3_reference_window *window);
 
 #endif

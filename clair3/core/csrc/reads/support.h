@@ -28,8 +28,8 @@ int c3_support_close(c3_support *support);
 /* X items: each base but `ref` (an index) with reads, in A, C, G, T order. */
 int c3_support_add_bases(c3_support *support, const int32_t reads[4], int ref);
 
-/* D items of n deletions; the deleted bases follow the candidate at `after`, of which `reachable` are there. Longer ones
- * than `longest` are left out, and those of reads that reach beyond the contig: they cannot be spelled. */
+/* D items of n deletions; the deleted bases follow the candidate at `after`, of which `reachable` are there. Longer
+ * ones than `longest` are left out, and those of reads that reach beyond the contig: they cannot be spelled. */
 int c3_support_add_deletions(c3_support *support, const c3_allele *alleles, int32_t n, const char *after,
                              int64_t reachable, int32_t longest);
 /* I items in table order, longer ones than `longest` left out. */

@@ -20,7 +20,7 @@ typedef struct c3_kmer {
     int32_t weight[EDGES]; /* how often the edge was seen */
     int32_t before;        /* edges that lead here */
     int32_t paths;         /* from here to the last k-mer of the reference, up to MOST_PATHS + 1 */
-    int64_t walk;          /* the last stretch of letters it was met in */
+    int64_t walk;          /* the number of the last sequence it was met in */
     uint8_t reference;     /* a bit for each edge that is on the reference */
     uint8_t reached;       /* from the first k-mer of the reference */
 } kmer;
@@ -34,14 +34,14 @@ typedef struct {
 
 /* ---- vertices -------------------------------------------------------------------------------------------------- */
 
-static int64_t slot_of(uint64_t hash, int64_t slots)
+static int64_t find_slot(uint64_t hash, int64_t slots)
 {
     return (int64_t)((hash ^ hash >> 29) * HASH_BASE >> 32) & (slots - 1);
 }
 
 static void enter(graph *g, int32_t vertex)
 {
-    int64_t slots = g->to->table_room, at = slot_of(g->to->kmers[vertex].hash, slots);
+    int64_t slots = g->to->table_room, at = find_slot(g->to->kmers[vertex].hash, slots);
     while (g->to->table[at] >= 0) at = (at + 1) & (slots - 1);
     g->to->table[at] = vertex;
 }
@@ -62,10 +62,10 @@ static int widen_table(graph *g)
 }
 
 /* The vertex of a k-mer, made when it is new; negative when there is no memory. */
-static int32_t vertex_of(graph *g, const char *letters, uint64_t hash)
+static int32_t find_vertex(graph *g, const char *letters, uint64_t hash)
 {
     c3_assembly *to = g->to;
-    int64_t slots = to->table_room, at = slot_of(hash, slots);
+    int64_t slots = to->table_room, at = find_slot(hash, slots);
     for (int32_t i; (i = to->table[at]) >= 0; at = (at + 1) & (slots - 1))
         if (to->kmers[i].hash == hash && memcmp(to->kmers[i].letters, letters, g->k) == 0) return i;
     if (c3_grow(&to->kmers, &to->kmer_room, g->n + 1, sizeof *to->kmers)) return C3_NO_MEMORY;
@@ -88,8 +88,8 @@ static void add_edge(graph *g, int32_t from, int32_t to, char letter, int is_ref
     if (is_reference) at->reference |= (uint8_t)(1 << edge);
 }
 
-/* Add the k-mers of a stretch and the edges between them. CYCLE when it meets one twice. */
-static int add_stretch(graph *g, const char *letters, int64_t length, int is_reference)
+/* Add the k-mers of a sequence and the edges between them. CYCLE when it meets one twice. */
+static int add_sequence(graph *g, const char *letters, int64_t length, int is_reference)
 {
     uint64_t hash = 0;
     int32_t last = -1;
@@ -98,7 +98,7 @@ static int add_stretch(graph *g, const char *letters, int64_t length, int is_ref
         if (i >= g->k) hash -= g->leading * (uint8_t)letters[i - g->k];
         hash = hash * HASH_BASE + (uint8_t)letters[i];
         if (i < g->k - 1) continue;
-        int32_t vertex = vertex_of(g, letters + i - g->k + 1, hash);
+        int32_t vertex = find_vertex(g, letters + i - g->k + 1, hash);
         if (vertex < 0) return vertex;
         if (g->to->kmers[vertex].walk == g->walks) return CYCLE;
         g->to->kmers[vertex].walk = g->walks;
@@ -118,15 +118,15 @@ static int add_read(graph *g, const c3_sequence *read)
     int code = C3_OK;
     for (int64_t i = 0, start; i < read->length && code == C3_OK; i++) {
         for (start = i; i < read->length && is_good(read, i); i++) continue;
-        if (i - start > g->k) code = add_stretch(g, read->letters + start, i - start, 0);
+        if (i - start > g->k) code = add_sequence(g, read->letters + start, i - start, 0);
     }
     return code;
 }
 
 /* Make the graph of k-mers, from read *first on and then from the others: it is set to the one in which a cycle was
  * met, which mostly has it for the next k too. */
-static int build(graph *g, int64_t k, const char *reference, int64_t length, const c3_sequence *reads, int64_t n_reads,
-                 int64_t *first)
+static int build(graph *g, int64_t k, const char *reference, int64_t length, const c3_sequence *reads,
+                 int64_t n_reads, int64_t *first)
 {
     g->k = k;
     g->n = g->walks = 0;
@@ -134,7 +134,7 @@ static int build(graph *g, int64_t k, const char *reference, int64_t length, con
     for (int64_t i = 1; i < k; i++) g->leading *= HASH_BASE;
     if (!g->to->table_room && widen_table(g)) return C3_NO_MEMORY;
     memset(g->to->table, -1, g->to->table_room * sizeof *g->to->table);
-    int code = add_stretch(g, reference, length, 1);
+    int code = add_sequence(g, reference, length, 1);
     for (int64_t r = 0, from = *first; r < n_reads && code == C3_OK; r++) {
         int64_t read = from + r < n_reads ? from + r : from + r - n_reads;
         if (g->cancel && *g->cancel) return C3_CANCELLED;
@@ -187,17 +187,17 @@ static int32_t count_paths(graph *g, const int32_t *order, int32_t source, int32
 static int32_t next_on_path(const graph *g, int32_t vertex, int above, char *letter)
 {
     const kmer *kmers = g->to->kmers;
-    int32_t found = -1;
+    int32_t lowest = -1;
     for (int e = 0; e < EDGES; e++) {
         int32_t next = kmers[vertex].next[e];
         if (next < 0 || !kmers[next].paths) continue;
         char own = kmers[next].letters[g->k - 1];
-        if (own > above && (found < 0 || own < *letter)) {
-            found = next;
+        if (own > above && (lowest < 0 || own < *letter)) {
+            lowest = next;
             *letter = own;
         }
     }
-    return found;
+    return lowest;
 }
 
 /* Spell the paths in the order of their letters, walking up and down `path`; the first ones if they are too many. */

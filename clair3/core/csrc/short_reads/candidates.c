@@ -8,7 +8,8 @@
 #include "codes.h"
 #include "short_reads/mpileup.h"
 
-static const double SNP_FRACTION = 0.08, INDEL_FRACTION = 0.15; /* whatever the user says: v2.0.2 does not hand them on */
+/* whatever the user says: v2.0.2 does not hand them on */
+static const double SNP_FRACTION = 0.08, INDEL_FRACTION = 0.15;
 
 typedef struct {
     int32_t base[4], insertions, deletions;
@@ -34,7 +35,7 @@ static void count_read(const bam1_t *read, int64_t start, int64_t end, column *c
                 else if (!c3_is_acgtn(base)) at->blank = 1;
             }
             if (last >= start && last < end) {
-                c3_attached attached = c3_attached_to(read, i);
+                c3_attached attached = c3_find_attached(read, i);
                 columns[last - start].deletions += attached.deleted > 0; /* the last indel of a read wins (C.13.2) */
                 columns[last - start].insertions += attached.inserted > 0 && !attached.deleted;
             }
@@ -44,7 +45,8 @@ static void count_read(const bam1_t *read, int64_t start, int64_t end, column *c
     }
 }
 
-/* The most frequent class always passes a threshold when it is not the reference: it has a fourth of the bases or more. */
+/* The most frequent class always passes a threshold when it is not the reference: it has a fourth of the bases or
+ * more. */
 static int is_candidate(const column *c, char letter, int32_t min_coverage)
 {
     int ref = c3_base_index(letter);
@@ -55,8 +57,8 @@ static int is_candidate(const column *c, char letter, int32_t min_coverage)
     return (double)c->insertions / depth >= INDEL_FRACTION || (double)c->deletions / depth >= INDEL_FRACTION;
 }
 
-int c3_ilmn_candidates(bam1_t *const *reads, int64_t n, int64_t start, int64_t end, const char *letters, int64_t length,
-                       int32_t min_coverage, int64_t **out, int64_t *n_out)
+int c3_find_realigned_candidates(bam1_t *const *reads, int64_t n, int64_t start, int64_t end, const char *letters,
+                                 int64_t length, int32_t min_coverage, int64_t **out, int64_t *n_out)
 {
     int64_t width = end - start > 0 ? end - start : 0, room = 0;
     column *columns = calloc(width + 1, sizeof *columns);

@@ -74,14 +74,14 @@ int64_t c3_cigar_shift(const c3_cigar *haplotype, int64_t place)
     return shift;
 }
 
-/* The rest of a CIGAR: the operation at its head, which is M for a stretch of =, X and M, and what is left of it. */
+/* The rest of a CIGAR: the operation at its head, which is M for a run of =, X and M, and what is left of it. */
 typedef struct {
     const c3_cigar *cigar;
     int64_t next, left;
     int op; /* -1 at the end */
 } rest;
 
-static int kind_of(uint32_t op)
+static int simplify(uint32_t op)
 {
     int kind = bam_cigar_op(op);
     return kind == BAM_CEQUAL || kind == BAM_CDIFF ? BAM_CMATCH : kind;
@@ -91,12 +91,12 @@ static void advance(rest *r)
 {
     const c3_cigar *cigar = r->cigar;
     r->left = 0;
-    r->op = r->next < cigar->n ? kind_of(cigar->ops[r->next]) : -1;
-    while (r->next < cigar->n && kind_of(cigar->ops[r->next]) == r->op)
+    r->op = r->next < cigar->n ? simplify(cigar->ops[r->next]) : -1;
+    while (r->next < cigar->n && simplify(cigar->ops[r->next]) == r->op)
         r->left += bam_cigar_oplen(cigar->ops[r->next++]);
 }
 
-static rest rest_of(const c3_cigar *cigar)
+static rest begin(const c3_cigar *cigar)
 {
     rest r = {cigar, 0, 0, -1};
     advance(&r);
@@ -180,7 +180,7 @@ static int64_t query_length(const c3_cigar *cigar)
 
 int c3_cigar_compose(const c3_cigar *read, int64_t place, const c3_cigar *haplotype, c3_cigar *into)
 {
-    rest a = rest_of(read), b = rest_of(haplotype);
+    rest a = begin(read), b = begin(haplotype);
     int64_t unread = query_length(read), length;
     int code = C3_OK;
     into->n = 0;

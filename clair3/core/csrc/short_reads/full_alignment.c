@@ -10,12 +10,12 @@
 #include "short_reads/rows.h"
 #include "reads/pileup.h"
 
-struct c3_ilmn {
+struct c3_realigned {
     c3_source *source;
     c3_realigner *realigner;
     char *contig;
     c3_full_rule rule;
-    int64_t stretch;
+    int64_t span;
     int64_t first, end; /* where candidates may lie */
     bam1_t **reads;     /* those that may reach candidates at or behind `next` */
     int64_t n_reads, read_room;
@@ -26,7 +26,7 @@ struct c3_ilmn {
     int ended;
 };
 
-static int hold(c3_ilmn *s, const bam1_t *read)
+static int hold(c3_realigned *s, const bam1_t *read)
 {
     int code = c3_grow(&s->reads, &s->read_room, s->n_reads + 1, sizeof *s->reads);
     bam1_t *own = code == C3_OK ? bam_dup1(read) : NULL;
@@ -36,8 +36,8 @@ static int hold(c3_ilmn *s, const bam1_t *read)
     return C3_OK;
 }
 
-/* Take in reads until a stretch is full. */
-static int fill(c3_ilmn *s)
+/* Take in reads until a span is full. */
+static int fill(c3_realigned *s)
 {
     const int64_t held = s->n_reads;
     const bam1_t *read;
@@ -53,7 +53,7 @@ static int fill(c3_ilmn *s)
         if (!s->n_reads && read->core.pos - C3_FLANK > s->next) s->next = read->core.pos;
         int64_t complete = read->core.pos - C3_FLANK;
         if ((code = hold(s, read)) != C3_OK) return code;
-        if (complete > s->next && (complete - s->next >= s->stretch || s->n_reads - held >= s->stretch)) {
+        if (complete > s->next && (complete - s->next >= s->span || s->n_reads - held >= s->span)) {
             s->complete = complete;
             return C3_OK;
         }
@@ -63,7 +63,7 @@ static int fill(c3_ilmn *s)
 }
 
 /* Forget the reads that end before the windows of candidates still to come; those lie where reads do. */
-static void forget(c3_ilmn *s)
+static void forget(c3_realigned *s)
 {
     int64_t kept = 0;
     for (int64_t i = 0; i < s->n_reads; i++) {
@@ -74,7 +74,7 @@ static void forget(c3_ilmn *s)
     if (kept && s->reads[0]->core.pos > s->next) s->next = s->reads[0]->core.pos;
 }
 
-static int find(c3_ilmn *s, int64_t start, int64_t end, int64_t **candidates, int64_t *n)
+static int find(c3_realigned *s, int64_t start, int64_t end, int64_t **candidates, int64_t *n)
 {
     char *letters = NULL;
     int64_t length = 0;
@@ -83,24 +83,26 @@ static int find(c3_ilmn *s, int64_t start, int64_t end, int64_t **candidates, in
     if (start >= end) return C3_OK;
     int code = c3_reference(s->source, s->contig, start, end, &letters, &length);
     if (code != C3_OK) goto out;
-    code = c3_ilmn_candidates(s->reads, s->n_reads, start, end, letters, length, s->rule.min_coverage, candidates, n);
+    code = c3_find_realigned_candidates(s->reads, s->n_reads, start, end, letters, length, s->rule.min_coverage,
+                                        candidates, n);
 
 out:
     free(letters);
     return code;
 }
 
-int c3_ilmn_next(c3_ilmn *s, c3_full **out)
+int c3_realigned_next(c3_realigned *s, c3_full **out)
 {
     int64_t n = 0, *candidates = NULL;
     int code = C3_OK;
     *out = NULL;
     if (s->next >= s->complete && s->ended) return C3_OK;
     if (s->next >= s->complete && (code = fill(s)) != C3_OK) return code;
-    int64_t end = s->next + s->stretch < s->complete ? s->next + s->stretch : s->complete; /* reads may reach far */
+    int64_t end = s->next + s->span < s->complete ? s->next + s->span : s->complete; /* reads may reach far */
     int64_t from = s->next > s->first ? s->next : s->first, to = end < s->end ? end : s->end;
     if ((code = find(s, from, to, &candidates, &n)) != C3_OK) goto out;
-    code = c3_full_of_reads(s->source, s->contig, s->reads, s->n_reads, candidates, n, &s->rule, &c3_short_read_rows,
+    code = c3_full_run_on_reads(s->source, s->contig, s->reads, s->n_reads, candidates, n, &s->rule,
+                                &c3_short_read_rows,
                             out);
     if (code != C3_OK) goto out;
     if (end > s->next) s->next = end;
@@ -111,17 +113,17 @@ out:
     return code;
 }
 
-int c3_ilmn_start(c3_source *source, const char *contig, int64_t start, int64_t end, const int64_t *intervals, int64_t n,
-                  const c3_full_rule *rule, const c3_haplotypes *haplotypes, int64_t stretch,
-                  const volatile int32_t *cancel, c3_ilmn **out)
+int c3_realigned_start(c3_source *source, const char *contig, int64_t start, int64_t end, const int64_t *intervals,
+                       int64_t n, const c3_full_rule *rule, const c3_haplotypes *haplotypes, int64_t span,
+                       const volatile int32_t *cancel, c3_realigned **out)
 {
     const int64_t length = faidx_seq_len(source->fasta, contig);
-    c3_ilmn *s = calloc(1, sizeof *s);
+    c3_realigned *s = calloc(1, sizeof *s);
     int code = C3_NO_MEMORY;
     *out = NULL;
     if (!s) goto out;
     s->source = source;
-    s->stretch = stretch;
+    s->span = span;
     s->rule = *rule;
     s->rule.haplotype_tags = rule->haplotype_tags || haplotypes;
     s->first = (start > C3_REALIGN_MARGIN ? start - C3_REALIGN_MARGIN : 0) + C3_FLANK;
@@ -136,11 +138,11 @@ int c3_ilmn_start(c3_source *source, const char *contig, int64_t start, int64_t 
     s = NULL; /* the caller's */
 
 out:
-    c3_ilmn_end(s);
+    c3_realigned_end(s);
     return code;
 }
 
-void c3_ilmn_end(c3_ilmn *s)
+void c3_realigned_end(c3_realigned *s)
 {
     if (!s) return;
     c3_realign_end(s->realigner);

@@ -57,7 +57,7 @@ typedef struct {
 static cell highest(const int16_t *query, int64_t n, const int16_t *reversed, int64_t m, int16_t *room)
 {
     int16_t *part[8];
-    cell found = {0, 0, 0};
+    cell top = {0, 0, 0};
     memset(room, 0, 8 * (n + 1) * sizeof *room);
     for (int k = 0; k < 8; k++) part[k] = room + k * (n + 1) + 1;
     int16_t *h2 = part[0], *h1 = part[1], *h = part[2], *insertion1 = part[3], *insertion = part[4];
@@ -76,10 +76,10 @@ static cell highest(const int16_t *query, int64_t n, const int16_t *reversed, in
     }
     for (int64_t i = 0; i < n; i++) {
         int64_t column = reached[i] - i;
-        if (best[i] > found.score || (best[i] == found.score && best[i] > 0 && column < found.column))
-            found = (cell){best[i], i, column};
+        int is_first = best[i] == top.score && best[i] > 0 && column < top.column;
+        if (best[i] > top.score || is_first) top = (cell){best[i], i, column};
     }
-    return found;
+    return top;
 }
 
 /* Code both sequences: the query, its reverse, the target and its reverse, then room for `highest`. */
@@ -139,8 +139,8 @@ static int equal_or_not(int16_t query, int16_t target)
 }
 
 /* Follow the steps from the last cell back to the first row, and append the path to the CIGAR, last operation first. */
-static int trace(const int16_t *query, int64_t n, const int16_t *target, int64_t m, int64_t half, const uint8_t *steps,
-                 c3_cigar *path)
+static int trace(const int16_t *query, int64_t n, const int16_t *target, int64_t m, int64_t half,
+                 const uint8_t *steps, c3_cigar *path)
 {
     const int64_t width = 2 * half + 1;
     int64_t i = n - 1, j = m - 1;

@@ -48,7 +48,7 @@ void c3_held_free(c3_held_reads *held)
 /* ---- indels ----------------------------------------------------------------------------------------------------- */
 
 /* All insertions and pads that follow count, if there are bases among them; and the deletion behind. */
-c3_attached c3_attached_to(const bam1_t *read, uint32_t operation)
+c3_attached c3_find_attached(const bam1_t *read, uint32_t operation)
 {
     const uint32_t *cigar = bam_get_cigar(read), n = read->core.n_cigar;
     uint32_t next = operation + 1;

@@ -1,4 +1,4 @@
-/* What samtools mpileup, which v2.0.2's scripted engine reads, makes of reads: those it takes, and the indel that it
+/* What samtools mpileup, which v2.0.2 reads for Illumina, makes of reads: those it takes, and the indel that it
  * writes behind a column (spec/features.md A.2, B.2, B.12.3, C.13.2). */
 #ifndef C3_SHORT_READS_MPILEUP_H
 #define C3_SHORT_READS_MPILEUP_H
@@ -27,7 +27,7 @@ typedef struct {
     int32_t deleted;  /* bases of a deletion behind it, or alone */
 } c3_attached;
 
-c3_attached c3_attached_to(const bam1_t *read, uint32_t operation);
+c3_attached c3_find_attached(const bam1_t *read, uint32_t operation);
 
 /* Write the symbols inserted behind an operation, whose first base is `query`, upper case; pads are '*', '#' on the
  * reverse strand. */

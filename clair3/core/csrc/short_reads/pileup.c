@@ -35,7 +35,7 @@ typedef struct {
     int64_t item_room;
 } engine;
 
-/* ---- reads -> columns --------------------------------------------------------------------------------------------- */
+/* ---- reads -> columns -------------------------------------------------------------------------------------------- */
 
 static int is_used(const bam1_t *read, const c3_pileup_rule *rule)
 {
@@ -59,7 +59,7 @@ static int add_written_insertion(c3_columns *columns, const bam1_t *read, uint32
 /* Insertions and pads that follow are merged, and a deletion behind them counts too. */
 static int take_indel(c3_columns *columns, const bam1_t *read, uint32_t i, int64_t x, int64_t query)
 {
-    const c3_attached attached = c3_attached_to(read, i);
+    const c3_attached attached = c3_find_attached(read, i);
     int code = attached.inserted ? add_written_insertion(columns, read, i, x, attached.inserted, query) : C3_OK;
     if (code != C3_OK || !attached.deleted) return code;
     return c3_columns_add_deletion(columns, x, attached.deleted, bam_is_rev(read));
@@ -83,7 +83,7 @@ static int count_reads(engine *e, c3_source *source, const char *contig, const v
     return code;
 }
 
-/* ---- columns -> candidates ---------------------------------------------------------------------------------------- */
+/* ---- columns -> candidates --------------------------------------------------------------------------------------- */
 
 /* Where something was first seen: reads in order, and within one its base, insertion, deletion. */
 static int64_t seen(int32_t read, int part)
@@ -125,7 +125,7 @@ static int is_near_target(engine *e, int64_t pos)
     return e->target < places->n_targets && places->targets[2 * e->target] - TARGET_REACH <= pos;
 }
 
-static int32_t longest_of(const c3_allele_table *table)
+static int32_t find_longest(const c3_allele_table *table)
 {
     int32_t longest = 0;
     for (int32_t i = 0; i < table->count; i++)
@@ -150,7 +150,7 @@ static int is_wanted(const engine *e, int64_t column, const c3_column_summary *s
     const char letter = c3_scan_letter(scan, column);
     if (e->rule->known_sites) return letter && strchr(IUPAC, letter);
     if (!is_candidate(s, reference_leads(scan, column, s), e->rule)) return 0;
-    return touches_target(e, scan->columns.start + column, s->n_del ? longest_of(&scan->deletions) : 0);
+    return touches_target(e, scan->columns.start + column, s->n_del ? find_longest(&scan->deletions) : 0);
 }
 
 /* Finish every column in order and add the candidates, not yet restricted to windows that can be cut. Reads with other
@@ -175,12 +175,12 @@ static int scan_columns(engine *e)
     return code;
 }
 
-/* ---- behind the region -------------------------------------------------------------------------------------------- */
+/* ---- behind the region ------------------------------------------------------------------------------------------- */
 
 typedef struct {
     const engine *engine;
     int64_t target; /* the first that a column may be near */
-    int found;
+    int exists;
 } column_search;
 
 /* Does [start, end) overlap one of the targets? Those before the first that may are passed for good. */
@@ -197,9 +197,9 @@ static int look_for_column(void *context, const bam1_t *read)
     const c3_places *places = s->engine->scan.places;
     const int64_t end = s->engine->scan.columns.end, first = read->core.pos < end ? end : read->core.pos;
     if (!is_used(read, s->engine->rule) || !bam_cigar2rlen(read->core.n_cigar, bam_get_cigar(read))) return C3_OK;
-    s->found = !places->targets || overlaps_target(s, first - TARGET_REACH, bam_endpos(read) + TARGET_REACH);
+    s->exists = !places->targets || overlaps_target(s, first - TARGET_REACH, bam_endpos(read) + TARGET_REACH);
     int none_left = places->targets && s->target == places->n_targets; /* all lie before the reads to come */
-    return s->found || none_left ? C3_STOP : C3_OK;
+    return s->exists || none_left ? C3_STOP : C3_OK;
 }
 
 /* Head-and-tail windows end with zeros behind the last column of all: is it in the region? */
@@ -208,11 +208,11 @@ static int look_behind(engine *e, c3_source *source, const char *contig, const v
     column_search s = {.engine = e};
     if (!e->rule->head_and_tail || e->scan.last < 0) return C3_OK;
     int code = c3_for_each_read(source, contig, e->scan.columns.end, HTS_POS_MAX, cancel, look_for_column, &s);
-    e->is_at_end = !s.found;
+    e->is_at_end = !s.exists;
     return code;
 }
 
-/* ---- candidates -> windows and support ---------------------------------------------------------------------------- */
+/* ---- candidates -> windows and support --------------------------------------------------------------------------- */
 
 /* Decide which columns make the window (B.12.8): all that it needs is its columns, or with head_and_tail zeros before
  * the first column of a run and behind the last one of all. 0 when none can be made. */
@@ -249,7 +249,8 @@ static int list_support(engine *e, const c3_candidate *c)
 {
     c3_pileup_scan *scan = &e->scan;
     c3_support *support = &scan->pileup->support;
-    const int32_t *counts = scan->columns.counts + c->column * C3_CHANNELS, *first = scan->columns.first + c->column * 4;
+    const int32_t *counts = scan->columns.counts + c->column * C3_CHANNELS;
+    const int32_t *first = scan->columns.first + c->column * 4;
     int32_t n = 0, alone = c->depth - counts[C3_DELETED] - counts[C3_DELETED + C3_REVERSE];
     int code = c3_scan_tabulate_indels(scan, c->column);
     if (code != C3_OK) return code;
@@ -262,7 +263,7 @@ static int list_support(engine *e, const c3_candidate *c)
                                     .kind = 'X'};
         alone -= reads;
     }
-    alone -= c3_alleles_reads(&scan->deletions) + c3_alleles_reads(&scan->insertions);
+    alone -= c3_alleles_count_reads(&scan->deletions) + c3_alleles_count_reads(&scan->insertions);
     n += gather(&scan->insertions, 'I', NULL, 0, e->items + n);
     n += gather(&scan->deletions, 'D', scan->reference + c->column + 1, scan->reference_length - c->column - 1,
                 e->items + n);
@@ -288,10 +289,11 @@ static int list_candidates(engine *e)
     return code;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
-int c3_short_read_pileup(c3_source *source, const char *contig, int64_t start, int64_t end, const c3_pileup_rule *rule,
-                         const c3_places *places, int want_gvcf, const volatile int32_t *cancel, c3_pileup **out)
+int c3_short_read_pileup(c3_source *source, const char *contig, int64_t start, int64_t end,
+                         const c3_pileup_rule *rule, const c3_places *places, int want_gvcf,
+                         const volatile int32_t *cancel, c3_pileup **out)
 {
     engine e = {.rule = rule, .held = {.last = -1}};
     int code = c3_scan_start(&e.scan, places, start, end, LONGEST_LISTED, 1, want_gvcf);

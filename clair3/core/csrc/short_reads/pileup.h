@@ -7,8 +7,9 @@
 
 /* cdef: begin */
 /* As c3_long_read_pileup. */
-int c3_short_read_pileup(c3_source *source, const char *contig, int64_t start, int64_t end, const c3_pileup_rule *rule,
-                         const c3_places *places, int want_gvcf, const volatile int32_t *cancel, c3_pileup **out);
+int c3_short_read_pileup(c3_source *source, const char *contig, int64_t start, int64_t end,
+                         const c3_pileup_rule *rule, const c3_places *places, int want_gvcf,
+                         const volatile int32_t *cancel, c3_pileup **out);
 /* cdef: end */
 
 #endif

@@ -12,7 +12,7 @@ enum { WORD = 32, MOST_MISMATCHES = 2, MARGIN = 20, ASSEMBLED_MAPQ = 14 };
 /* What is being realigned: reads to haplotypes of [start, end), in which the window lies. */
 typedef struct {
     c3_window_room *room;
-    const c3_stretch *reference; /* over [start, end) */
+    const c3_reference_span *reference; /* over [start, end) */
     c3_interval window;
     int64_t start, end;
     c3_short_read **reads;
@@ -25,7 +25,7 @@ static int is_cancelled(const job *j)
     return j->cancel && *j->cancel;
 }
 
-static const char *letters_at(const c3_stretch *reference, int64_t pos)
+static const char *letters_at(const c3_reference_span *reference, int64_t pos)
 {
     return reference->letters + pos - reference->start;
 }
@@ -177,10 +177,10 @@ static int64_t place_word(job *j, const c3_haplotype_text *text, int64_t at, int
     const char *letters = j->room->letters + text->first;
     int64_t gained = 0;
     for (; word >= 0; word = j->room->words[word].next) {
-        const c3_read_word *found = &j->room->words[word];
-        const c3_sequence *bases = &j->reads[found->read]->sequence;
-        c3_placement *placed = &placements[found->read];
-        int64_t place = at > found->offset ? at - found->offset : 0;
+        const c3_read_word *match = &j->room->words[word];
+        const c3_sequence *bases = &j->reads[match->read]->sequence;
+        c3_placement *placed = &placements[match->read];
+        int64_t place = at > match->offset ? at - match->offset : 0;
         if (place + bases->length > text->length || (placed->score && placed->place == place)) continue;
         int wrong = mismatches(letters + place, bases->letters, bases->length);
         if (wrong > MOST_MISMATCHES) continue;
@@ -314,11 +314,11 @@ static int put_read(job *j, const int32_t *order, int64_t r, int64_t earliest, i
     int64_t start = j->start + text->start + place + c3_cigar_shift(&text->cigar, place);
     int64_t end = start + bam_cigar2rlen((int)room->composed.n, room->composed.ops);
     if (!room->composed.n || start < earliest || end > last) return C3_OK;
-    return c3_short_read_put(j->reads[r], start, &room->composed);
+    return c3_short_read_move(j->reads[r], start, &room->composed);
 }
 
-/* The stretch that the window and its reads reach, and some more. */
-static int set_bounds(job *j, c3_moving_stretch *reference)
+/* The part of the reference that the window and its reads reach, and some more. */
+static int set_bounds(job *j, c3_reference_window *reference)
 {
     j->start = j->window.start;
     j->end = j->window.end;
@@ -329,7 +329,7 @@ static int set_bounds(job *j, c3_moving_stretch *reference)
     j->start = j->start - MARGIN > reference->start ? j->start - MARGIN : reference->start;
     j->end = j->end + MARGIN < reference->end ? j->end + MARGIN : reference->end;
     j->reference = &reference->held;
-    return c3_stretch_move(reference, j->start, j->end);
+    return c3_reference_window_move(reference, j->start, j->end);
 }
 
 /* Can all haplotypes, and the reference, be aligned? */
@@ -340,7 +340,7 @@ static int are_short_enough(const job *j)
     return j->end - j->start <= C3_LOCAL_LONGEST;
 }
 
-int c3_window_realign(c3_window_room *room, c3_moving_stretch *reference, c3_interval window, c3_short_read **reads,
+int c3_window_realign(c3_window_room *room, c3_reference_window *reference, c3_interval window, c3_short_read **reads,
                       int64_t n, c3_short_read **around, int64_t n_around, int64_t earliest,
                       const volatile int32_t *cancel)
 {

@@ -11,7 +11,7 @@ enum { NAME = 5 };
 /* Digits of a number of 5 places, which is the name of a read (D.1). */
 static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ!#$%&()*+./:;<=>?[]^`{|}~";
 
-static void name_of(int64_t order, char name[NAME + 1])
+static void write_name(int64_t order, char name[NAME + 1])
 {
     const int64_t base = sizeof digits - 1;
     for (int i = NAME - 1; i >= 0; i--, order /= base) name[i] = digits[order % base];
@@ -31,7 +31,7 @@ static int is_left_out(const bam1_t *record)
            || 1 - (double)clipped / (double)(total + 1) < LEAST_UNCLIPPED;
 }
 
-static int8_t haplotype_of(const bam1_t *record)
+static int8_t read_haplotype(const bam1_t *record)
 {
     const uint8_t *tag = bam_aux_get(record, "HP");
     int64_t value = tag && strchr("cCsSiI", *tag) ? bam_aux2i(tag) : 0;
@@ -39,7 +39,7 @@ static int8_t haplotype_of(const bam1_t *record)
     return (int8_t)(value > 0 ? value : 0);
 }
 
-int c3_short_read_of(const bam1_t *record, int64_t order, c3_short_read **out)
+int c3_short_read_copy(const bam1_t *record, int64_t order, c3_short_read **out)
 {
     *out = NULL;
     if (is_left_out(record)) return C3_OK;
@@ -59,7 +59,7 @@ int c3_short_read_of(const bam1_t *record, int64_t order, c3_short_read **out)
     read->end = read->start + length + deleted;
     read->sequence = (c3_sequence){letters, quality, length};
     read->core = record->core;
-    read->haplotype = haplotype_of(record);
+    read->haplotype = read_haplotype(record);
     *out = read;
     return C3_OK;
 }
@@ -71,7 +71,7 @@ void c3_short_read_free(c3_short_read *read)
     free(read); /* and the rest, which is behind it */
 }
 
-int c3_short_read_put(c3_short_read *read, int64_t start, const c3_cigar *cigar)
+int c3_short_read_move(c3_short_read *read, int64_t start, const c3_cigar *cigar)
 {
     const int64_t gaps = c3_cigar_gaps(cigar);
     if (start == read->start && cigar->n == read->cigar.n
@@ -87,12 +87,12 @@ int c3_short_read_put(c3_short_read *read, int64_t start, const c3_cigar *cigar)
     return C3_OK;
 }
 
-int c3_short_read_record(const c3_short_read *read, bam1_t *record)
+int c3_short_read_to_record(const c3_short_read *read, bam1_t *record)
 {
     const bam1_core_t *core = &read->core;
     const c3_cigar *cigar = read->best.n ? &read->best : &read->cigar;
     char name[NAME + 1];
-    name_of(read->order, name);
+    write_name(read->order, name);
     if (bam_set1(record, NAME, name, core->flag, core->tid, read->best_start, core->qual, cigar->n, cigar->ops,
                  core->mtid, core->mpos, core->mpos + 1, read->sequence.length, read->sequence.letters,
                  (const char *)read->sequence.quality, 8) < 0) /* its template length is the mate's place (E-K11) */

@@ -20,13 +20,13 @@ typedef struct {
 
 /* A copy of what is needed of a record. *out is NULL, with C3_OK, when the record is left out: no CIGAR, no bases, or
  * too many of them clipped. */
-int c3_short_read_of(const bam1_t *record, int64_t order, c3_short_read **out);
+int c3_short_read_copy(const bam1_t *record, int64_t order, c3_short_read **out);
 void c3_short_read_free(c3_short_read *read);
 
 /* Put the read here, if this is another place than its own and no worse than the best so far: with as many gaps. */
-int c3_short_read_put(c3_short_read *read, int64_t start, const c3_cigar *cigar);
+int c3_short_read_move(c3_short_read *read, int64_t start, const c3_cigar *cigar);
 
 /* The record of the read where it was put. */
-int c3_short_read_record(const c3_short_read *read, bam1_t *record);
+int c3_short_read_to_record(const c3_short_read *read, bam1_t *record);
 
 #endif

@@ -9,7 +9,7 @@
 
 enum { REFERENCE_MARGIN = 5000, SPLIT = 1000, SPLITS = C3_CHUNK / SPLIT, LONGEST_WINDOW = 1000 };
 enum {
-    FORGOTTEN = 1020,   /* bases before a chunk from which on reads and evidence are done with */
+    FORGOTTEN = 1020,   /* bases before a chunk from which on reads and their differences are done with */
     HELD = 5000,        /* bases before these that may still get reads, which windows behind them move there */
     LONGEST_READ = 3000 /* on the reference; longer ones stay as they are */
 };
@@ -26,8 +26,8 @@ struct c3_realigner {
     int64_t n_intervals, next_interval;
     const c3_haplotypes *haplotypes; /* or NULL: HP tags */
     const volatile int32_t *cancel;
-    c3_moving_stretch reference;
-    c3_evidence evidence;
+    c3_reference_window reference;
+    c3_window_selector selector;
     int64_t chunk, n_records;
     int has_chunk, is_at_end;
     read_list waiting; /* in file order, open to windows to come */
@@ -51,10 +51,10 @@ static int append(read_list *list, c3_short_read *read)
 /* ---- one chunk --------------------------------------------------------------------------------------------------- */
 
 /* The window that a read overlaps most, of equal ones the first; -1: it overlaps none. */
-static int32_t window_of(const c3_intervals *windows, const c3_short_read *read)
+static int32_t choose_window(const c3_intervals *windows, const c3_short_read *read)
 {
     int64_t most = 0;
-    int32_t found = -1;
+    int32_t chosen = -1;
     if (read->end - read->start > LONGEST_READ) return -1;
     for (int32_t w = 0; w < windows->n; w++) {
         const c3_interval *window = &windows->items[w];
@@ -62,17 +62,17 @@ static int32_t window_of(const c3_intervals *windows, const c3_short_read *read)
         int64_t to = read->end < window->end ? read->end : window->end;
         if (to - from > most) {
             most = to - from;
-            found = w;
+            chosen = w;
         }
     }
-    return found;
+    return chosen;
 }
 
 static int realign_split(c3_realigner *r)
 {
     int code = c3_grow(&r->owner, &r->owner_room, r->waiting.n, sizeof *r->owner);
     for (int64_t i = 0; i < r->waiting.n && code == C3_OK; i++)
-        r->owner[i] = window_of(&r->windows, r->waiting.items[i]);
+        r->owner[i] = choose_window(&r->windows, r->waiting.items[i]);
     for (int64_t w = 0; w < r->windows.n && code == C3_OK; w++) {
         const c3_interval window = r->windows.items[w];
         if (window.end - window.start > LONGEST_WINDOW) continue;
@@ -125,15 +125,15 @@ static void settle(c3_realigner *r, int64_t pos)
 static int realign_chunk(c3_realigner *r)
 {
     const int64_t limit = r->chunk - FORGOTTEN;
-    int code = c3_evidence_find(&r->evidence, r->chunk - C3_CHUNK_EDGE - 1, r->chunk + C3_CHUNK + C3_CHUNK_EDGE);
+    int code = c3_selector_find(&r->selector, r->chunk - C3_CHUNK_EDGE - 1, r->chunk + C3_CHUNK + C3_CHUNK_EDGE);
     for (int k = 0; k < SPLITS && code == C3_OK; k++) {
         int64_t start = r->chunk + k * SPLIT, end = start + SPLIT;
-        code = c3_windows_of(&r->evidence, start - C3_CHUNK_EDGE - 1, end + C3_CHUNK_EDGE, &r->windows);
+        code = c3_selector_list_windows(&r->selector, start - C3_CHUNK_EDGE - 1, end + C3_CHUNK_EDGE, &r->windows);
         if (code == C3_OK && r->windows.n) code = realign_split(r);
     }
-    if (code == C3_OK) code = finish_reads(r, limit, !r->evidence.n_found);
+    if (code == C3_OK) code = finish_reads(r, limit, !r->selector.n_positions);
     if (code == C3_OK) settle(r, limit - HELD);
-    c3_evidence_forget(&r->evidence, limit);
+    c3_selector_forget(&r->selector, limit);
     return code;
 }
 
@@ -162,15 +162,15 @@ static int take_record(void *context, const bam1_t *record)
     c3_short_read *read = NULL;
     int code = C3_OK;
     if (record->core.qual < C3_REALIGN_MAPQ || !is_inside(r, pos, bam_endpos(record))) return C3_OK;
-    if ((code = c3_short_read_of(record, r->n_records++, &read)) != C3_OK || !read) return code;
-    if (r->haplotypes) read->haplotype = (int8_t)c3_haplotype_of(r->haplotypes, record);
+    if ((code = c3_short_read_copy(record, r->n_records++, &read)) != C3_OK || !read) return code;
+    if (r->haplotypes) read->haplotype = (int8_t)c3_haplotypes_get_read(r->haplotypes, record);
     if (!r->has_chunk) r->chunk = pos;
     r->has_chunk = 1;
     if (pos >= r->chunk + C3_CHUNK + C3_CHUNK_EDGE) {
         if ((code = realign_chunk(r)) != C3_OK) goto out;
         r->chunk += C3_CHUNK;
     }
-    if ((code = c3_evidence_add(&r->evidence, &r->reference, read, r->chunk)) != C3_OK) goto out;
+    if ((code = c3_selector_add_read(&r->selector, &r->reference, read, r->chunk)) != C3_OK) goto out;
     if ((code = append(&r->waiting, read)) != C3_OK) goto out;
     read = NULL; /* among those that wait */
     if (is_ready(r)) code = C3_STOP;
@@ -200,7 +200,7 @@ int c3_realign_next(c3_realigner *r, const bam1_t **read)
         if ((code = read_on(r)) != C3_OK) return code;
     }
     c3_short_read *next = r->done.items[r->given++];
-    code = c3_short_read_record(next, r->record);
+    code = c3_short_read_to_record(next, r->record);
     c3_short_read_free(next);
     *read = r->record;
     return code == C3_OK ? 1 : code;
@@ -210,8 +210,9 @@ int c3_realign_next(c3_realigner *r, const bam1_t **read)
 
 static int start_on(c3_realigner *r, const char *contig, int64_t start, int64_t end)
 {
-    int code = c3_stretch_begin(&r->reference, r->source, contig, start - REFERENCE_MARGIN, end + REFERENCE_MARGIN);
-    if (code != C3_OK || (code = c3_evidence_start(&r->evidence, &r->reference)) != C3_OK) return code;
+    int code = c3_reference_window_open(&r->reference, r->source, contig, start - REFERENCE_MARGIN,
+                                        end + REFERENCE_MARGIN);
+    if (code != C3_OK || (code = c3_selector_start(&r->selector, &r->reference)) != C3_OK) return code;
     if (!(r->record = bam_init1())) return C3_NO_MEMORY;
     int64_t first = start > C3_REALIGN_MARGIN ? start - C3_REALIGN_MARGIN : 0;
     return c3_reads_open(&r->reads, r->source, contig, first, end + C3_REALIGN_MARGIN, r->cancel);
@@ -252,9 +253,9 @@ void c3_realign_end(c3_realigner *r)
     free(r->assigned.items);
     free(r->owner);
     free(r->windows.items);
-    c3_stretch_free(&r->reference);
+    c3_reference_window_free(&r->reference);
     c3_window_free(&r->room);
-    c3_evidence_end(&r->evidence);
+    c3_selector_free(&r->selector);
     if (r->record) bam_destroy1(r->record);
     c3_reads_close(&r->reads);
     free(r);

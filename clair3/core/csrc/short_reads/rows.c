@@ -7,12 +7,12 @@
 #include "letters.h"
 #include "short_reads/mpileup.h"
 
-/* ---- reads -> cells ----------------------------------------------------------------------------------------------- */
+/* ---- reads -> cells ---------------------------------------------------------------------------------------------- */
 
 /* The indel that mpileup attaches to the last column of an operation, x: a deletion, else an insertion with pads. */
 static int take_attached(c3_read_walk *w, uint32_t operation, int64_t x, int64_t query)
 {
-    const c3_attached attached = c3_attached_to(w->read, operation);
+    const c3_attached attached = c3_find_attached(w->read, operation);
     int64_t place;
     char *letters;
     if (attached.deleted) return c3_walk_deletion(w, x, attached.deleted);
@@ -39,7 +39,7 @@ static int walk(c3_read_walk *w)
     return code;
 }
 
-/* ---- what the reads show at each candidate, and which become its rows --------------------------------------------- */
+/* ---- what the reads show at each candidate, and which become its rows -------------------------------------------- */
 
 /* What one read shows at a candidate, as text: kind and bases. No letters: the reference alone, or a deleted base. */
 typedef struct {
@@ -151,8 +151,8 @@ static int tally_candidates(c3_full *out)
     tally t = {0};
     int code = C3_OK;
     for (int64_t i = 0; i < out->n; i++) {
-        int64_t pos = s->candidates[i], place = c3_place_of(s, pos);
-        if ((code = c3_slide(s, &active, pos)) != C3_OK) goto out;
+        int64_t pos = s->candidates[i], place = c3_find_place(s, pos);
+        if ((code = c3_slide_active_reads(s, &active, pos)) != C3_OK) goto out;
         if ((code = count_candidate(&t, s, &active, pos, place)) != C3_OK) goto out;
         out->depth[i] = t.depth;
         if ((code = list_support(&t, &out->support)) != C3_OK) goto out;
@@ -169,10 +169,10 @@ out:
     return code;
 }
 
-/* ---- rows -> tensor ----------------------------------------------------------------------------------------------- */
+/* ---- rows -> tensor ---------------------------------------------------------------------------------------------- */
 
 /* Letters that would end v2.0.2 are 0 (E-B11). */
-static int8_t code_of(char letter)
+static int8_t encode_letter(char letter)
 {
     switch (letter) {
     case 'A': return 100;
@@ -189,7 +189,7 @@ static int8_t alternative_code(char letter, char reference, int64_t ins, int64_t
 {
     if (ins >= 0) return C3_INSERTION_CODE;
     if (del >= 0) return C3_DELETION_CODE;
-    return letter == reference || letter == 'N' ? 0 : code_of(letter);
+    return letter == reference || letter == 'N' ? 0 : encode_letter(letter);
 }
 
 /* Division first, in double precision: 29 of 100 gives 28 (E-K12). */
@@ -211,18 +211,18 @@ static void fill_row(const c3_full_state *s, const c3_kept_read *read, int64_t c
         if (s->shown[index] == C3_GONE) continue;
         int8_t *cell = row + column * s->channels;
         char letter = seq_nt16_str[s->shown[index] - C3_LETTER], reference = c3_upper(c3_letter_at(s, pos));
-        int8_t reference_code = code_of(reference);
+        int8_t reference_code = encode_letter(reference);
         c3_indels_at(s, read, at, &ins, &del);
         c3_fill_cell(s, read, index, cell);
-        cell[CH_REF] = reference_code ? reference_code : 100;
-        cell[CH_STRAND] = letter == 'N' ? C3_REVERSE_CODE : read->strand;
-        cell[CH_ALT] = alternative_code(letter, reference, ins, del);
+        cell[C3_CH_REF] = reference_code ? reference_code : 100;
+        cell[C3_CH_STRAND] = letter == 'N' ? C3_REVERSE_CODE : read->strand;
+        cell[C3_CH_ALT] = alternative_code(letter, reference, ins, del);
         if (ins < 0 || column >= C3_WINDOW - 1) continue;
         const c3_event *it = &s->events[ins]; /* its first base on the anchor column: kept (E-K20) */
         for (int k = 0; k < it->length && column + k < C3_WINDOW; k++)
-            cell[k * s->channels + CH_INSERTED] = code_of(s->pool[it->bases + k]);
+            cell[k * s->channels + C3_CH_INSERTED] = encode_letter(s->pool[it->bases + k]);
     }
-    c3_fill_fraction(s, CH_STRAND, allele_fraction(alternative, depth), row);
+    c3_fill_fraction(s, C3_CH_STRAND, allele_fraction(alternative, depth), row);
 }
 
 const c3_row_engine c3_short_read_rows = {1, walk, tally_candidates, fill_row};

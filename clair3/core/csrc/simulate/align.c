@@ -202,7 +202,7 @@ static int grow(void **memory, int64_t *capacity, int64_t wanted, size_t item)
     return C3_OK;
 }
 
-static int64_t block_of(const c3_sim_haplotype *h, int64_t place)
+static int64_t find_block(const c3_sim_haplotype *h, int64_t place)
 {
     int64_t low = 0, high = h->n_blocks - 1; /* the last block that starts at or before place */
     while (low < high) {
@@ -242,8 +242,8 @@ static void finish(builder *b, int bonus, c3_sim_alignment *a)
     }
 }
 
-int c3_sim_align(const c3_sim_haplotype *h, const c3_sim_segment *s, const c3_sim_columns *c, const uint8_t *reference,
-                 int64_t n_reference, int end_bonus, c3_sim_alignment *a)
+int c3_sim_align(const c3_sim_haplotype *h, const c3_sim_segment *s, const c3_sim_columns *c,
+                 const uint8_t *reference, int64_t n_reference, int end_bonus, c3_sim_alignment *a)
 {
     a->n = 0;
     int64_t capacity = a->bases_capacity;
@@ -257,7 +257,7 @@ int c3_sim_align(const c3_sim_haplotype *h, const c3_sim_segment *s, const c3_si
         a->bases[a->n_bases] = c->base[i];
         a->quality[a->n_bases++] = c->quality[i];
     }
-    int64_t block = block_of(h, s->start), into = s->start - h->block_start[block];
+    int64_t block = find_block(h, s->start), into = s->start - h->block_start[block];
     int64_t length = h->block_length[block];
     a->pos = h->block_pos[block] + (into < length ? into : length);
     if (a->pos >= n_reference) return C3_OK;

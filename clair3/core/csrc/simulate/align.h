@@ -19,8 +19,8 @@ typedef struct {
     int64_t reference_bases; /* that the alignment spans */
 } c3_sim_alignment;
 
-/* Align the columns of a segment to the reference (n_reference bases 0 .. 3, 4: N). An end is clipped when it scores less
- * than -end_bonus. Nothing aligned: n is 0. C3_OK or C3_NO_MEMORY. */
+/* Align the columns of a segment to the reference (n_reference bases 0 .. 3, 4: N). An end is clipped when it scores
+ * less than -end_bonus. Nothing aligned: n is 0. C3_OK or C3_NO_MEMORY. */
 int c3_sim_align(const c3_sim_haplotype *haplotype, const c3_sim_segment *segment, const c3_sim_columns *columns,
                  const uint8_t *reference, int64_t n_reference, int end_bonus, c3_sim_alignment *alignment);
 void c3_sim_alignment_free(c3_sim_alignment *alignment);

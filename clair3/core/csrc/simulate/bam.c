@@ -52,7 +52,7 @@ static int reserve_part(part *p, int64_t n)
 
 static void add_junk(maker *m, part *p, int64_t at, int64_t n)
 {
-    c3_sim_junk(m->profile, p->segment->level, &m->random, p->bases + at, p->quality + at, n);
+    c3_sim_make_junk(m->profile, p->segment->level, &m->random, p->bases + at, p->quality + at, n);
 }
 
 static int make_part(maker *m, const c3_sim_segment *s, part *p)
@@ -61,7 +61,7 @@ static int make_part(maker *m, const c3_sim_segment *s, part *p)
     const c3_sim_haplotype *h = &run->haplotypes[s->haplotype];
     p->segment = s;
     c3_sim_start(&m->random, s->seed);
-    int code = c3_sim_columns_of(m->profile, h, s, &m->random, &p->columns);
+    int code = c3_sim_make_columns(m->profile, h, s, &m->random, &p->columns);
     if (code == C3_OK)
         code = c3_sim_align(h, s, &p->columns, run->reference, run->n_reference, run->end_bonus, &p->alignment);
     if (code != C3_OK) return code;
@@ -89,9 +89,9 @@ typedef struct {
     int second;
 } neighbours;
 
-static int64_t end_of(const part *p) { return p->alignment.pos + p->alignment.reference_bases; }
+static int64_t find_end(const part *p) { return p->alignment.pos + p->alignment.reference_bases; }
 
-static uint32_t flags_of(const part *p, const neighbours *beside)
+static uint32_t make_flags(const part *p, const neighbours *beside)
 {
     uint32_t flags = p->segment->reverse ? BAM_FREVERSE : 0;
     if (beside->supplementary) flags |= BAM_FSUPPLEMENTARY;
@@ -176,7 +176,7 @@ static int64_t template_length(const part *p, const part *mate)
 {
     if (!mate) return 0;
     int64_t start = p->alignment.pos < mate->alignment.pos ? p->alignment.pos : mate->alignment.pos;
-    int64_t end = end_of(p) > end_of(mate) ? end_of(p) : end_of(mate);
+    int64_t end = find_end(p) > find_end(mate) ? find_end(p) : find_end(mate);
     return p->segment->reverse ? start - end : end - start;
 }
 
@@ -254,7 +254,7 @@ static int make_record(maker *m, const part *p, const neighbours *beside, int64_
     int64_t operations;
     int code = set_cigar(m, p, beside, &operations);
     if (code != C3_OK || (code = set_bases(m, p, beside, bases)) != C3_OK) return code;
-    int bytes = bam_set1(m->record, (size_t)name_length, name, (uint16_t)flags_of(p, beside), m->run->contig,
+    int bytes = bam_set1(m->record, (size_t)name_length, name, (uint16_t)make_flags(p, beside), m->run->contig,
                          p->alignment.pos, (uint8_t)s->mapq, (size_t)operations, m->cigar, mate ? m->run->contig : -1,
                          mate ? mate->alignment.pos : -1, template_length(p, mate), (size_t)bases, m->letters,
                          m->quality, 0);
@@ -329,8 +329,8 @@ static int add_read(maker *m, const part *parts, int n, c3_sim_records *out)
     return C3_OK;
 }
 
-int c3_sim_records_of(const c3_sim_profile *profile, const c3_sim_run *run, const c3_sim_segment *segments, int64_t n,
-                      c3_sim_records **result)
+int c3_sim_make_records(const c3_sim_profile *profile, const c3_sim_run *run, const c3_sim_segment *segments,
+                        int64_t n, c3_sim_records **result)
 {
     part parts[2] = {0};
     maker m = {.profile = profile, .run = run, .record = bam_init1()};
@@ -397,12 +397,12 @@ out:
     return code;
 }
 
-int c3_bgzf_add(c3_bgzf *f, const uint8_t *bytes, int64_t n)
+int c3_bgzf_write(c3_bgzf *f, const uint8_t *bytes, int64_t n)
 {
     return bgzf_write(f->file, bytes, (size_t)n) == n ? C3_OK : C3_CANNOT_OPEN;
 }
 
-int c3_bgzf_finish(c3_bgzf *f)
+int c3_bgzf_close(c3_bgzf *f)
 {
     int failed = bgzf_close(f->file);
     free(f);

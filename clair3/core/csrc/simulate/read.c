@@ -39,7 +39,8 @@ static float uniform(c3_sim_random *r) { return (float)(c3_sim_next(r) >> 40) * 
 static float normal(c3_sim_random *r)
 {
     uint64_t x = c3_sim_next(r);
-    int32_t sum = (int32_t)(x & 0xffff) + (int32_t)(x >> 16 & 0xffff) + (int32_t)(x >> 32 & 0xffff) + (int32_t)(x >> 48);
+    int32_t sum = 0;
+    for (int k = 0; k < 4; k++) sum += (int32_t)(x >> 16 * k & 0xffff);
     return (float)(sum - 131070) * (1.7320508f / 65536);
 }
 
@@ -64,7 +65,7 @@ static int is_primitive(const uint8_t *bases, int unit)
     return 1;
 }
 
-void c3_sim_tracts(const uint8_t *bases, int64_t n, uint16_t *first, uint16_t *last)
+void c3_sim_find_tracts(const uint8_t *bases, int64_t n, uint16_t *first, uint16_t *last)
 {
     for (int64_t i = 0; i < n; i++) first[i] = last[i] = 0;
     for (int unit = 2; unit <= UNITS; unit++) {
@@ -76,8 +77,8 @@ void c3_sim_tracts(const uint8_t *bases, int64_t n, uint16_t *first, uint16_t *l
             }
             int64_t length = same + unit, start = i - length;
             if (same >= (COPIES - 1) * unit && is_primitive(bases + start, unit)) {
-                uint16_t found = (uint16_t)(unit << 8 | (length < LARGEST_TRACT ? length : LARGEST_TRACT));
-                first[start] = last[i - 1] = found;
+                uint16_t tract = (uint16_t)(unit << 8 | (length < LARGEST_TRACT ? length : LARGEST_TRACT));
+                first[start] = last[i - 1] = tract;
             }
             same = 0;
         }
@@ -140,8 +141,8 @@ static int run_change(const walk *w, uint8_t base, int64_t i, int64_t n, float e
     int64_t first = w->reverse ? w->start + w->n - i - n : w->start + i;
     int group = (n >= C3_SIM_MIDDLE_RUN) + (n >= C3_SIM_LONG_RUN);
     errors *= w->profile->run_factor[group * C3_SIM_FACTORS + w->run_class[first]];
-    const float *chance = w->profile->run + ((base == 1 || base == 2) * (C3_SIM_RUN + 1) + (n < C3_SIM_RUN ? n : C3_SIM_RUN)) *
-                                                (2 * C3_SIM_CHANGE + 1);
+    int64_t row = (base == 1 || base == 2) * (C3_SIM_RUN + 1) + (n < C3_SIM_RUN ? n : C3_SIM_RUN);
+    const float *chance = w->profile->run + row * (2 * C3_SIM_CHANGE + 1);
     float u = uniform(w->random), below = 0;
     for (int change = -C3_SIM_CHANGE; change <= C3_SIM_CHANGE; change++) {
         if (!change) continue;
@@ -230,7 +231,8 @@ static void turn_over(c3_sim_columns *c)
     }
 }
 
-/* The base that a read shows where reads of its direction err alike, in the direction of sequencing; -1: the true one. */
+/* The base that a read shows where reads of its direction err alike, in the direction of sequencing; -1: the true
+ * one. */
 static int at_site(const walk *w, int64_t i, float errors)
 {
     uint8_t site = w->sites[w->reverse ? w->start + w->n - 1 - i : w->start + i];
@@ -317,8 +319,8 @@ static void put_adapter(c3_sim_columns *c, int64_t n, c3_sim_random *random)
     }
 }
 
-int c3_sim_columns_of(const c3_sim_profile *p, const c3_sim_haplotype *h, const c3_sim_segment *s, c3_sim_random *random,
-                      c3_sim_columns *c)
+int c3_sim_make_columns(const c3_sim_profile *p, const c3_sim_haplotype *h, const c3_sim_segment *s,
+                        c3_sim_random *random, c3_sim_columns *c)
 {
     int64_t n = s->length, margin = 4 * LARGEST_TRACT;
     if (reserve(c, 2 * n + margin)) return C3_NO_MEMORY;
@@ -347,7 +349,8 @@ int c3_sim_columns_of(const c3_sim_profile *p, const c3_sim_haplotype *h, const 
     return C3_OK;
 }
 
-void c3_sim_junk(const c3_sim_profile *p, float level, c3_sim_random *random, uint8_t *base, uint8_t *quality_out, int64_t n)
+void c3_sim_make_junk(const c3_sim_profile *p, float level, c3_sim_random *random, uint8_t *base,
+                      uint8_t *quality_out, int64_t n)
 {
     float own = own_share(p->read_share);
     for (int64_t i = 0; i < n; i++) {

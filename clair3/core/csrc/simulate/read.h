@@ -18,10 +18,11 @@
 #define C3_SIM_MIDDLE_RUN 4
 #define C3_SIM_LONG_RUN 8
 
-/* The error process of a run. Contexts and runs are read in the direction of sequencing, so what errs on one strand does
- * not on the other. Tables end in their last row: longer runs, tracts, indels are as likely as it says. */
+/* The error process of a run. Contexts and runs are read in the direction of sequencing, so what errs on one strand
+ * does not on the other. Tables end in their last row: longer runs, tracts, indels are as likely as it says. */
 typedef struct {
-    float mismatch, insertion, deletion; /* per base; insertion: of bases that do not lengthen a run, deletion: over runs */
+    /* per base; insertion: of bases that do not lengthen a run, deletion: over runs */
+    float mismatch, insertion, deletion;
     const float *context;                /* (4^6, 3) factors on mismatch, gain and loss at the fourth base of a 6-mer */
     const float *run;                    /* (2, 33, 7) A/T, C/G; bases of the run; chance of a change by -3 .. 3 */
     const float *tract;                  /* (65, 2) bases of a short tandem repeat; chance to lose, to gain a unit */
@@ -33,8 +34,10 @@ typedef struct {
     float smoothness;                    /* correlation of the rest of a level with that of the base before, 0 .. 1 */
     float rise;                          /* errors at the end of a read against its start, minus 1 */
     float decline;                       /* standard deviations that the level falls to the end of a read */
-    const float *site;                   /* (16) chance of the wrong base of a site by its class; class 0: no such site */
-    const float *run_factor;             /* (3, 256) factors on the changes of runs of 1, 4, 8 bases and more, by class */
+    /* (16) chance of the wrong base of a site by its class; class 0: no such site */
+    const float *site;
+    /* (3, 256) factors on the changes of runs of 1, 4, 8 bases and more, by class */
+    const float *run_factor;
     float dwell;                         /* mean number of blocks of a base in the move table */
     int32_t stride;                      /* samples of a block; 0: no move table */
 } c3_sim_profile;
@@ -52,7 +55,7 @@ typedef struct {
     int64_t n_blocks;
 } c3_sim_haplotype;
 
-/* A stretch of a haplotype that becomes an alignment. Consecutive segments with one read number are its mates or, when
+/* A part of a haplotype that becomes an alignment. Consecutive segments with one read number are its mates or, when
  * not paired, the parts of a chimera, the longer first. */
 typedef struct {
     int64_t read;
@@ -72,7 +75,7 @@ typedef struct {
 } c3_sim_segment;
 
 /* Find short tandem repeats, units of 2 to 6 bases, at least three copies: fill first and last, (n), as said above. */
-void c3_sim_tracts(const uint8_t *bases, int64_t n, uint16_t *first, uint16_t *last);
+void c3_sim_find_tracts(const uint8_t *bases, int64_t n, uint16_t *first, uint16_t *last);
 /* cdef: end */
 
 typedef struct {
@@ -92,12 +95,12 @@ typedef struct {
 } c3_sim_columns;
 
 /* Make the columns of a segment; C3_OK or C3_NO_MEMORY. The generator goes on from where it is. */
-int c3_sim_columns_of(const c3_sim_profile *profile, const c3_sim_haplotype *haplotype, const c3_sim_segment *segment,
-                      c3_sim_random *random, c3_sim_columns *columns);
+int c3_sim_make_columns(const c3_sim_profile *profile, const c3_sim_haplotype *haplotype,
+                        const c3_sim_segment *segment, c3_sim_random *random, c3_sim_columns *columns);
 void c3_sim_columns_free(c3_sim_columns *columns);
 
 /* Levels of quality of junk: n qualities of the state of inserted bases. */
-void c3_sim_junk(const c3_sim_profile *profile, float level, c3_sim_random *random, uint8_t *base, uint8_t *quality,
-                 int64_t n);
+void c3_sim_make_junk(const c3_sim_profile *profile, float level, c3_sim_random *random, uint8_t *base,
+                      uint8_t *quality, int64_t n);
 
 #endif
