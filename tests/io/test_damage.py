@@ -8,7 +8,7 @@ import pytest
 from tiny_genome import write_fasta, write_reads
 
 from clair3 import core
-from clair3.core.phasing import haplotypes
+from clair3.core.phasing import haplotypes, phase_alleles
 from clair3.errors import CoreError
 from clair3.features.candidates import CandidateOptions
 from clair3.features.full_alignment import ReadFeatureOptions, iter_realigned
@@ -121,7 +121,20 @@ def test_no_such_files(tmp_path, reads):
         core.Source(tmp_path / "reads.bam", reads / "ref.fa")
 
 
-def test_unsorted_reads(tmp_path):
+SNPS = PhasedSnps(np.array([20, 130]), None, np.full(2, ord("A")), np.ones(2), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    "read, where",
+    [
+        (lambda source: core.pileup(source, Region("chr1", 0, 400), CandidateOptions(), EVERYWHERE), "chr1:1-400"),
+        (lambda source: core.full_alignment(source, "chr1", SNPS.pos, ReadFeatureOptions(55)), "chr1:21-131"),
+        (lambda source: haplotypes(source, "chr1", SNPS), "chr1"),
+        (lambda source: phase_alleles(source, "chr1", SNPS.pos, SNPS.alt), "chr1"),
+    ],
+    ids=["pileup", "full_alignment", "haplotypes", "phase_alleles"],
+)
+def test_unsorted_reads(tmp_path, read, where):
     """Beside the index of a sorted copy; reads that come too late would be lost in silence."""
     write_fasta(tmp_path / "ref.fa")
     write_reads(tmp_path / "sorted.bam", [("chr1", 10), ("chr1", 60), ("chr1", 110)])
@@ -129,15 +142,9 @@ def test_unsorted_reads(tmp_path):
     shutil.copy(tmp_path / "sorted.bam.bai", tmp_path / "x.bam.bai")
     with (
         core.Source(tmp_path / "x.bam", tmp_path / "ref.fa") as source,
-        pytest.raises(CoreError, match=r'x.bam chr1:1-400: is not sorted by coordinate; run "samtools sort"'),
+        pytest.raises(CoreError, match=rf'x.bam {where}: is not sorted by coordinate; run "samtools sort"'),
     ):
-        core.pileup(source, Region("chr1", 0, 400), CandidateOptions(), EVERYWHERE)
-    snps = PhasedSnps(np.array([20, 130]), None, np.full(2, ord("A")), np.ones(2), np.ones(2))
-    with (
-        core.Source(tmp_path / "x.bam", tmp_path / "ref.fa") as source,
-        pytest.raises(CoreError, match=r"x.bam chr1: is not sorted by coordinate"),
-    ):
-        haplotypes(source, "chr1", snps)
+        read(source)
 
 
 @pytest.fixture

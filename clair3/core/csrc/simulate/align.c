@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "arrays.h"
 #include "codes.h"
 
 /* minimap2's scores for long reads (map-ont), which decide what an aligner prefers */
@@ -192,16 +193,6 @@ static cut worst_end(const builder *b, int step, int bonus)
     return worst;
 }
 
-static int grow(void **memory, int64_t *capacity, int64_t wanted, size_t item)
-{
-    if (wanted <= *capacity) return C3_OK;
-    void *larger = realloc(*memory, (size_t)wanted * item);
-    if (!larger) return C3_NO_MEMORY;
-    *memory = larger;
-    *capacity = wanted;
-    return C3_OK;
-}
-
 static int64_t find_block(const c3_sim_haplotype *h, int64_t place)
 {
     int64_t low = 0, high = h->n_blocks - 1; /* the last block that starts at or before place */
@@ -246,10 +237,9 @@ int c3_sim_align(const c3_sim_haplotype *h, const c3_sim_segment *s, const c3_si
                  const uint8_t *reference, int64_t n_reference, int end_bonus, c3_sim_alignment *a)
 {
     a->n = 0;
-    int64_t capacity = a->bases_capacity;
-    if (grow((void **)&a->cigar, &a->capacity, 2 * c->n + 8, sizeof *a->cigar) ||
-        grow((void **)&a->bases, &capacity, c->n_bases, 1) ||
-        grow((void **)&a->quality, &a->bases_capacity, c->n_bases, 1))
+    if (c3_grow(&a->cigar, &a->cigar_room, 2 * c->n + 8, sizeof *a->cigar)
+        || c3_grow(&a->bases, &a->bases_room, c->n_bases, 1)
+        || c3_grow(&a->quality, &a->quality_room, c->n_bases, 1))
         return C3_NO_MEMORY;
     a->n_bases = 0;
     for (int64_t i = 0; i < c->n; i++) {
