@@ -91,9 +91,9 @@ void c3_walk_columns(c3_read_walk *w, int64_t x, int64_t length, int64_t query, 
                 s->shown[cell] = C3_GONE;
                 continue;
             }
-            if (op == BAM_CREF_SKIP) { /* shows nothing */
+            if (op == BAM_CREF_SKIP) {
                 if (s->blank) s->blank[place] = 1;
-                continue;
+                continue; /* the read shows nothing */
             }
             int64_t q = query + p - x;
             s->shown[cell] = C3_LETTER + bam_seqi(seq, q);

@@ -31,7 +31,7 @@ static int walk(c3_read_walk *w)
         int64_t length = bam_cigar_oplen(cigar[i]);
         if (op == BAM_CDEL && length) code = c3_walk_deletion(w, x - 1, length);
         if (op == BAM_CINS && length) code = take_insertion(w, x - 1, length, query);
-        if (consumes & 2) c3_walk_columns(w, x, length, query, op);
+        if (consumes & 2 && op != BAM_CREF_SKIP) c3_walk_columns(w, x, length, query, op);
         if (consumes & 1) query += length;
         if (consumes & 2) x += length;
     }
