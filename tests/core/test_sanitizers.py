@@ -11,6 +11,8 @@ import pytest
 
 from clair3.util.process import cpu_count
 
+pytestmark = [pytest.mark.slow, pytest.mark.sanitizers]
+
 ROOT = Path(__file__).resolve().parents[2]
 NOT_HERE = "not speed and not (test_simulate and slow)"
 COPIED = ("clair3", "preprocess", "shared", "scripts", "tests", "env", "setup.py", "pyproject.toml", "README.md")
@@ -73,7 +75,6 @@ CHECKED = (
 """Names of test files, those that take long first."""
 
 
-@pytest.mark.slow
 def test_core_under_sanitizers(sanitized):
     """One process a file, as many at a time as there are cores: the sanitizers make everything several times slower."""
 
@@ -87,7 +88,6 @@ def test_core_under_sanitizers(sanitized):
             assert " passed" in done.stdout, name
 
 
-@pytest.mark.slow
 def test_the_sanitizers_are_on(sanitized):
     """A deliberate misuse is caught, so the test above can fail."""
     code = """
