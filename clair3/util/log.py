@@ -65,6 +65,10 @@ class FewAlike(logging.Filter):
 
 few_alike = FewAlike()
 
+file_logger = logging.getLogger()
+"""The logger whose messages append_to and stage_log write to files: the root, which gets all. clair3.api puts that of
+this package here during a run, for there the root belongs to somebody else."""
+
 
 class LogFile(logging.FileHandler):
     """A log that ends the program with one line when it cannot be written, for the run's other files cannot either."""
@@ -75,7 +79,7 @@ class LogFile(logging.FileHandler):
         if not isinstance(error, OSError):
             super().handleError(record)
             return
-        logging.getLogger().removeHandler(self)  # the error itself is logged, too
+        file_logger.removeHandler(self)  # the error itself is logged, too
         self.close()
         raise InputError(unwritable(self.baseFilename, error)) from None
 
@@ -106,11 +110,11 @@ def append_to(path: Path) -> None:
 
     Does nothing when the file is a log already. Raises InputError when it cannot be written.
     """
-    open_logs = [h.baseFilename for h in logging.getLogger().handlers if isinstance(h, LogFile)]
+    open_logs = [h.baseFilename for h in file_logger.handlers if isinstance(h, LogFile)]
     if str(path.absolute()) not in open_logs or not path.exists():
         handler = _file_handler(path, "a", logging.INFO)
         handler.addFilter(few_alike)
-        logging.getLogger().addHandler(handler)
+        file_logger.addHandler(handler)
 
 
 @contextmanager
@@ -121,13 +125,13 @@ def stage_log(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(unwritable(path, error)) from None
     handler = _file_handler(path, "w", logging.DEBUG)
-    logging.getLogger().addHandler(handler)
+    file_logger.addHandler(handler)
     few_alike.seen = Counter()
     try:
         yield
     finally:
         few_alike.seen = None
-        logging.getLogger().removeHandler(handler)
+        file_logger.removeHandler(handler)
         handler.close()
 
 

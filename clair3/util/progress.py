@@ -18,6 +18,9 @@ twenty at most in one of a few hours."""
 LONG_SILENCE = 1800
 """Seconds after which a line comes whatever was done meanwhile."""
 
+show_bars = True
+"""Whether a terminal gets bars; not in a run of clair3.api, whose caller owns the terminal."""
+
 
 @dataclass
 class Lines:
@@ -85,7 +88,7 @@ def progress_bar(what: str, total: float, unit: str) -> Progress:
     Beside a bar the lines go to the log of the stage only.
     """
     numbers = "{n:,}/{total:,}" if isinstance(total, int) else "{n:.1f}/{total:.1f}"
-    terminal = sys.stderr is not None and sys.stderr.isatty()
+    terminal = show_bars and sys.stderr is not None and sys.stderr.isatty()
     bar = tqdm(
         total=round(total, 2),
         desc=what,
