@@ -477,6 +477,8 @@ def test_examples_of_the_page(tmp_path):
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     assert said[0] == str(tmp_path / "calls" / "merge_output.vcf.gz")
+    assert said[1].startswith("{'records': 2")
+    assert all(float(number) > 0.9 for number in said[3].split())  # precision and recall of SNPs, F1 of indels
     assert "call() has no option min_coverag; did you mean min_coverage?" in said
     assert "(10, 24) (4, 90)" in said[-1]
     assert "INFO:clair3.calling.pipeline:1/7 Call variants using pileup model" in done.stderr
