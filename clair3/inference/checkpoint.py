@@ -1,4 +1,8 @@
-"""Model folders: which files hold the networks. Loads none of them, so it needs no torch."""
+"""Checkpoints: finding the file of a network in a model folder, loading it, and saving networks (spec/models.md 7).
+
+Only tensors and plain values are loaded from a file. What network it holds comes from the tensors, and every entry is
+checked against the network before it is loaded.
+"""
 
 import hashlib
 import io
@@ -22,21 +26,37 @@ from clair3.model import CONV_PADDINGS, NETWORKS, Clair3_F, Clair3_P, paddings_d
 logger = logging.getLogger(__name__)
 
 NETWORK_NAMES = {"pileup": "pileup", "full_alignment": "full-alignment"}
-"""Kinds of network and how v2.0.2's messages call them."""
+"""Names of the kinds of network in v2.0.2's messages."""
 
 TF_SUFFIX = ".index"
-"""Of the file by which a TensorFlow checkpoint is named here; its numbers lie in `.data-SSSSS-of-NNNNN` beside it."""
+"""Suffix of the index file of a TensorFlow checkpoint; its tensors lie in `.data-SSSSS-of-NNNNN` beside it."""
 
-LATEST = re.compile(r'^model_checkpoint_path:\s*"([^"\n]+)"', re.MULTILINE)
-"""In the file `checkpoint`, with which TensorFlow says which prefix of a folder is the latest."""
+LATEST_PREFIX = re.compile(r'^model_checkpoint_path:\s*"([^"\n]+)"', re.MULTILINE)
+"""Line of TensorFlow's file `checkpoint` that names the latest prefix of a folder."""
+
+_LOAD_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""Errors of torch.load and zipfile on broken files, besides OSError and UnpicklingError."""
+
+_warned_files: set[Path] = set()
+"""Files whose convolution padding was warned about: a run loads its full-alignment network twice."""
 
 
 def find_checkpoint(folder: Path, kind: str, prefix: str) -> Path:
-    """The file of a network in a model folder: `<prefix>.pt`, or `<prefix>` itself (spec/cli.md 3, no. 12).
+    """Return the file of a network in a model folder: `<prefix>.pt`, or `<prefix>` itself (spec/cli.md 3, no. 12).
 
     kind is "pileup" or "full_alignment". As in v2.0.2, when `<prefix>` is a file with another suffix and there is a
-    `.pt` file beside it, that one is taken. Without any, the index of a TensorFlow checkpoint of that prefix, which
-    clair3.inference.checkpoint converts. Raises InputError when nothing is there.
+    `.pt` file beside it, that one is taken. Without any, it is the index of a TensorFlow checkpoint of that prefix,
+    which read_checkpoint converts. Raises InputError when there is neither.
     """
     path = Path(folder) / prefix
     if (named := path.with_name(path.name + ".pt")).is_file():
@@ -52,7 +72,7 @@ def find_checkpoint(folder: Path, kind: str, prefix: str) -> Path:
 
 
 def find_tf_index(path: Path) -> Path | None:
-    """The index file of a TensorFlow checkpoint (spec/models.md 12); None when there is none.
+    """Return the index file of a TensorFlow checkpoint (spec/models.md 12); None when there is none.
 
     path may be the prefix, the index itself, a SavedModel folder, or a folder whose file `checkpoint` names the latest
     prefix. Raises InputError when that file names none, or one that is not there.
@@ -60,22 +80,22 @@ def find_tf_index(path: Path) -> Path | None:
     for index in (path, path.with_name(path.name + TF_SUFFIX), path / "variables" / f"variables{TF_SUFFIX}"):
         if index.suffix == TF_SUFFIX and index.is_file():
             return index
-    if not (note := path / "checkpoint").is_file():
+    if not (pointer := path / "checkpoint").is_file():
         return None
-    with open(note, "rb") as file:
-        named = LATEST.search(file.read(1 << 16).decode(errors="replace"))
-    if named is None:
-        raise InputError(f'{note}: names no checkpoint; expected a line model_checkpoint_path: "PREFIX"')
-    index = path / f"{named[1]}{TF_SUFFIX}"
+    with open(pointer, "rb") as file:
+        latest = LATEST_PREFIX.search(file.read(1 << 16).decode(errors="replace"))
+    if latest is None:
+        raise InputError(f'{pointer}: names no checkpoint; expected a line model_checkpoint_path: "PREFIX"')
+    index = path / f"{latest[1]}{TF_SUFFIX}"
     if not index.is_file():
-        raise InputError(f"{note}: names {named[1]}, but {index} is missing; give the prefix of the one you want")
+        raise InputError(f"{pointer}: names {latest[1]}, but {index} is missing; give the prefix of the one you want")
     return index
 
 
 def read_digest(path: Path) -> str:
-    """SHA-256 of what find_checkpoint found: of the file, or over all the files of a TensorFlow checkpoint.
+    """Return the SHA-256 of a file that find_checkpoint returned; of a TensorFlow checkpoint, over all its files.
 
-    Raises InputError when one cannot be read.
+    Raises InputError when a file cannot be read.
     """
     if path.suffix != TF_SUFFIX:
         return sha256_of(path)
@@ -83,21 +103,52 @@ def read_digest(path: Path) -> str:
     return hashlib.sha256("\n".join(map(sha256_of, (path, *shards))).encode()).hexdigest()
 
 
-_DAMAGES = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What torch.load and zipfile raise on broken files, besides OSError and UnpicklingError."""
+def load_model(
+    path: Path,
+    kind: str,
+    *,
+    heads: int = 2,
+    channels: int | None = None,
+    conv_padding: str = "auto",
+    depth: int | None = None,
+) -> nn.Module:
+    """Load a network on the CPU in eval mode; the file must have all its entries and no others (spec/models.md 7).
 
-_warned: set[Path] = set()
-"""Files of which the convolution padding was spoken already: a run loads its full-alignment network twice."""
+    kind          "pileup" or "full_alignment", the network that the caller needs
+    heads         smallest number of heads that the caller needs
+    channels      channels of the tensors that a full-alignment network will get; None: any
+    conv_padding  "auto" (the file's clair3_meta, else symmetric), or one of CONV_PADDINGS to overrule it
+    depth         rows of these tensors; with it, a file that looks converted from TensorFlow is warned about (8.5)
+
+    Raises InputError when the file cannot be read or does not hold such a network.
+    """
+    state, meta = read_checkpoint(path)
+    actual = network_kind(path, state)
+    if actual != kind:
+        raise InputError(
+            f"{path}: holds a {NETWORK_NAMES[actual]} network where the {NETWORK_NAMES[kind]} network is needed; "
+            "check the model prefixes"
+        )
+    model = _build(path, actual, state, meta, conv_padding)
+    _check_entries(path, model, state)
+    if model.heads < heads:
+        raise InputError(f"{path}: a network of {model.heads} heads, but {heads} are needed; use another model")
+    if kind == "full_alignment":
+        _check_channels(path, model.channels, channels)
+        if conv_padding == "auto" and not meta and depth and paddings_differ(depth) and _looks_converted(state):
+            _warn_of_padding(Path(path), depth)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def network_kind(path: Path, state: dict[str, Tensor]) -> str:
+    """Return the kind of network that a state dict is of. Raises InputError unless it is one of NETWORKS."""
+    for kind, network in NETWORKS.items():
+        if any(key.startswith(f"{network.body[0]}.") for key in state):
+            return kind
+    raise InputError(
+        f"{path}: not a Clair3 network: it has neither LSTM1 nor conv1; its first entry is {next(iter(state))}"
+    )
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -118,9 +169,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def load_content(path: Path) -> object:
-    """What a file of PyTorch holds, on the CPU; only tensors and plain values are loaded. Raises InputError."""
+    """Load a file of PyTorch onto the CPU; only tensors and plain values are allowed in it. Raises InputError."""
     try:
-        if zipfile.is_zipfile(path):  # torch.load does not look at the checksums
+        if zipfile.is_zipfile(path):  # torch.load does not verify the checksums
             with zipfile.ZipFile(path) as archive:
                 if broken := archive.testzip():
                     raise zipfile.BadZipFile(f"wrong checksum of {broken}")
@@ -131,91 +182,13 @@ def load_content(path: Path) -> object:
         raise InputError(
             f"{path}: not a PyTorch checkpoint of tensors and plain values; save the network's state_dict()"
         ) from None
-    except _DAMAGES as error:
+    except _LOAD_ERRORS as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path}: damaged or not a PyTorch checkpoint ({reason}); copy the model again") from None
 
 
-def load_model(
-    path: Path,
-    kind: str,
-    *,
-    heads: int = 2,
-    channels: int | None = None,
-    conv_padding: str = "auto",
-    depth: int | None = None,
-) -> nn.Module:
-    """Load a network on the CPU in eval mode, all its entries and no others (spec/models.md 7).
-
-    kind          "pileup" or "full_alignment", what the caller needs
-    heads         how many heads it needs at least
-    channels      of the tensors that will be given to a full-alignment network; None: any
-    conv_padding  "auto" (the file's clair3_meta, else symmetric), or one of CONV_PADDINGS to overrule it
-    depth         rows of these tensors; with it, a file that looks converted from TensorFlow is warned about (8.5)
-
-    Raises InputError when the file cannot be read or does not hold such a network.
-    """
-    state, meta = read_checkpoint(path)
-    found = network_kind(path, state)
-    if found != kind:
-        raise InputError(
-            f"{path}: holds a {NETWORK_NAMES[found]} network where the {NETWORK_NAMES[kind]} network is needed; "
-            "check the model prefixes"
-        )
-    model = _build(path, found, state, meta, conv_padding)
-    _check_entries(path, model, state)
-    if model.heads < heads:
-        raise InputError(f"{path}: a network of {model.heads} heads, but {heads} are needed; use another model")
-    if kind == "full_alignment":
-        _check_channels(path, model.channels, channels)
-        if conv_padding == "auto" and not meta and depth and paddings_differ(depth) and _looks_converted(state):
-            _warn_of_padding(Path(path), depth)
-    model.load_state_dict(state)
-    return model.eval()
-
-
-def save_model(model: nn.Module, path: Path, meta: dict | None = None) -> None:
-    """Write a network as a bare state dict, which v2.0.2 reads too; with meta (plain values), beside it.
-
-    A network of "tf_same" padding always gets a clair3_meta that says so. The file appears whole or not at all.
-    Raises InputError when it cannot be written.
-    """
-    content = OrderedDict((key, value.detach().cpu().contiguous()) for key, value in model.state_dict().items())
-    meta = dict(meta or {})
-    if getattr(model, "conv_padding", "symmetric") != "symmetric":
-        meta["conv_padding"] = model.conv_padding
-    if meta:
-        content = {"state_dict": content, "clair3_meta": meta}
-    write_checkpoints({Path(path): content})
-
-
-def write_checkpoints(contents: dict[Path, dict]) -> None:
-    """Write checkpoint files, of what read_checkpoint takes. They appear when all are complete, or none does.
-
-    Raises InputError when one cannot be written.
-    """
-    write_whole({path: _saved(content) for path, content in contents.items()})
-
-
-def _saved(content: dict) -> bytes:
-    """The bytes of a checkpoint file; torch itself turns what goes wrong with a disk into errors of its own."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
-
-
-def network_kind(path: Path, state: dict[str, Tensor]) -> str:
-    """Which network a state dict is of, "pileup" or "full_alignment". Raises InputError when it is neither."""
-    for kind, network in NETWORKS.items():
-        if any(key.startswith(f"{network.body[0]}.") for key in state):
-            return kind
-    raise InputError(
-        f"{path}: not a Clair3 network: it has neither LSTM1 nor conv1; its first entry is {next(iter(state))}"
-    )
-
-
 def _build(path: Path, kind: str, state: dict[str, Tensor], meta: dict, conv_padding: str) -> nn.Module:
-    """The network that the tensors describe, its weights not yet loaded."""
+    """Make the network that the tensors describe; its weights are not loaded yet."""
     heads = 4 if "L5_3.weight" in state else 2
     if kind == "pileup":
         return Clair3_P(heads)
@@ -232,16 +205,17 @@ def _build(path: Path, kind: str, state: dict[str, Tensor], meta: dict, conv_pad
     )
 
 
-def _check_channels(path: Path, found: int, wanted: int | None) -> None:
-    if wanted is None or found == wanted:
+def _check_channels(path: Path, actual: int, expected: int | None) -> None:
+    """Raise InputError, with the option to change, unless a network has the expected channels."""
+    if expected is None or actual == expected:
         return
-    if found == tensor_shapes.DWELL_CHANNEL_COUNT:
-        raise InputError(f"{path}: trained with dwell time ({found} channels); add --enable_dwell_time")
-    raise InputError(f"{path}: trained without dwell time ({found} channels); leave out --enable_dwell_time")
+    if actual == tensor_shapes.DWELL_CHANNEL_COUNT:
+        raise InputError(f"{path}: trained with dwell time ({actual} channels); add --enable_dwell_time")
+    raise InputError(f"{path}: trained without dwell time ({actual} channels); leave out --enable_dwell_time")
 
 
 def _check_entries(path: Path, model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Say what is wrong with the first entry that does not fit the network."""
+    """Raise InputError for the first entry of a state dict that does not fit the network."""
     network = f"the {NETWORK_NAMES[model.kind]} network"
     expected = model.state_dict()
     if missing := [key for key in expected if key not in state]:
@@ -259,16 +233,47 @@ def _check_entries(path: Path, model: nn.Module, state: dict[str, Tensor]) -> No
 
 
 def _warn_of_padding(path: Path, depth: int) -> None:
-    if path not in _warned:
+    """Warn, once per file, that the convolution padding is probably not the one of the training."""
+    if path not in _warned_files:
         logger.warning(
             "%s looks converted from TensorFlow by Clair3 v2: at %d rows it does not give the results of the network "
             "that was trained; --conv_padding=tf_same does, --conv_padding=symmetric keeps those of v2.0.2",
             path,
             depth,
         )
-        _warned.add(path)
+        _warned_files.add(path)
 
 
 def _looks_converted(state: dict[str, Tensor]) -> bool:
-    """Training counts its batches; the converter of v2.0.2 leaves every counter at 0."""
+    """Return whether every batch counter is 0: training counts its batches, the converter of v2.0.2 does not."""
     return all(int(value) == 0 for key, value in state.items() if key.endswith(".num_batches_tracked"))
+
+
+def save_model(model: nn.Module, path: Path, meta: dict | None = None) -> None:
+    """Write a network as a bare state dict, which v2.0.2 reads too; with meta (plain values), as a dict of both.
+
+    A network of "tf_same" padding always gets a clair3_meta that says so. The file is complete or absent.
+    Raises InputError when it cannot be written.
+    """
+    content = OrderedDict((key, value.detach().cpu().contiguous()) for key, value in model.state_dict().items())
+    meta = dict(meta or {})
+    if getattr(model, "conv_padding", "symmetric") != "symmetric":
+        meta["conv_padding"] = model.conv_padding
+    if meta:
+        content = {"state_dict": content, "clair3_meta": meta}
+    write_checkpoints({Path(path): content})
+
+
+def write_checkpoints(contents: dict[Path, dict]) -> None:
+    """Write checkpoint files with contents that read_checkpoint takes: either all of them or none.
+
+    Raises InputError when one cannot be written.
+    """
+    write_whole({path: _serialise(content) for path, content in contents.items()})
+
+
+def _serialise(content: dict) -> bytes:
+    """Return the bytes of a checkpoint file: torch.save to a path would hide the OSError of a full disk."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()

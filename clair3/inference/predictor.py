@@ -1,9 +1,9 @@
-"""From candidate tensors to class probabilities, in pieces of one fixed size.
+"""Prediction: from candidate tensors to class probabilities, in pieces of one fixed size.
 
 The last bits of a matrix product may depend on the number of rows (small ones take another kernel), and SELU is
 computed by another routine for the values left over when the vector units have taken theirs. The same candidate would
-then get other probabilities when it travels in another batch, and the records would depend on the chunk size. So the
-network always sees `piece` rows, the last piece filled up with zeros; with a multiple of 32 rows no head leaves values
+then get other probabilities in another batch, and the records would depend on the chunk size. So the
+network always sees `piece` rows, the last piece padded with zeros; with a multiple of 32 rows no head leaves values
 over, and a row's probabilities are the same bits at every place of a piece (tests/inference/test_predictor.py).
 
 On a CPU the convolutions of the full-alignment network skip the empty rows (FilledRows), in small pieces of their own.
@@ -25,9 +25,10 @@ PIECE = {"pileup": 64, "full_alignment": 32}
 """Rows per piece: the activations of these fit the caches (spec/performance.md 3), and few rows are wasted."""
 
 PIECE_STEP = 32
+"""Every size of a piece is a multiple of this."""
 
 REACHES = (4, 10, 16, 20)
-"""Rows above and below the middle one that a class of candidates fills at most; the last class fills any.
+"""Largest distance from the middle row that reads of a class of candidates reach; a further class reaches all rows.
 
 More classes leave more pieces unfilled. A reach beyond a quarter of the depth saves too little to be a class of its
 own: three convolution stages carry the data to nearly every row of the last, largest ones.
@@ -41,7 +42,7 @@ CONVOLUTION_PIECE = 8
 
 
 class Predictor:
-    """A network on a device: candidates in, probabilities out. Has no state, so threads may share it.
+    """Predicts class probabilities of candidates with a network on a device. It has no state, so threads may share it.
 
     Each call computes in the calling thread; how many threads torch uses inside one operation is set by the process.
     """
@@ -49,7 +50,8 @@ class Predictor:
     def __init__(self, model: torch.nn.Module, device: str | torch.device = "cpu", piece: int | None = None):
         """Move the model (Clair3_P or Clair3_F) to the device, in eval mode.
 
-        piece: rows per piece, a multiple of 32; None takes PIECE of the network's kind. Raises ConfigError for others.
+        piece is the number of rows per piece, a multiple of 32; None takes PIECE of the network's kind. Raises
+        ConfigError for other numbers.
         """
         self.piece = PIECE[model.kind] if piece is None else piece
         if self.piece < PIECE_STEP or self.piece % PIECE_STEP:
@@ -58,10 +60,10 @@ class Predictor:
         self.model = model.to(self.device).eval()
         self.classes = sum(HEAD_SIZES[: model.heads])
         skips = self.device.type == "cpu" and isinstance(model, Clair3_F)
-        self.convolve = FilledRows(model) if skips else None
+        self.skip_empty_rows = FilledRows(model) if skips else None
 
     def __call__(self, tensors: np.ndarray, check: Callable[[], None] = lambda: None) -> np.ndarray:
-        """Probabilities of each head, side by side in the order of HEAD_SIZES.
+        """Predict the probabilities of each head, side by side in the order of HEAD_SIZES.
 
         tensors  (n, 33, 18) int32 pileup, or (n, depth, 33, channels) int8 full alignment; n may be 0. Many at a time
                  are faster for full alignment: each class of FilledRows leaves one piece unfilled
@@ -70,8 +72,8 @@ class Predictor:
         """
         probabilities = np.empty((len(tensors), self.classes), np.float32)
         with torch.inference_mode():
-            if self.convolve and tensors.shape[1] >= TALL:
-                tensors = self.convolve(tensors, check)
+            if self.skip_empty_rows and tensors.shape[1] >= TALL:
+                tensors = self.skip_empty_rows(tensors, check)
             for start in range(0, len(tensors), self.piece):
                 check()
                 rows = tensors[start : start + self.piece]
@@ -85,9 +87,9 @@ class Predictor:
 class FilledRows:
     """The convolutions of Clair3_F on the filled rows of each candidate only (spec/performance.md 4, empty rows).
 
-    At 30x a third of the 89 rows hold a read, those in the middle; the others are zero. What a layer answers to them
-    does not depend on the data, so it is computed once for each depth and class, and a layer only works on the
-    rows that the data can reach, between rows of that answer (Frame). oneDNN gives the same bits as for the whole
+    At 30x a third of the 89 rows hold a read, those in the middle; the others are zero. The output of a layer for them
+    does not depend on the data, so it is computed once for each depth and class, and a layer only computes the
+    rows that the data can reach, between rows of that output (Frame). oneDNN gives the same bits as for the whole
     tensor, since what it adds up for a cell, and in which order, does not depend on the height of the map.
 
     A candidate's class depends on its own tensor only, and each class has its own pieces of one shape: so its
@@ -95,20 +97,20 @@ class FilledRows:
     """
 
     def __init__(self, model: Clair3_F):
-        """Of a network in eval mode on the CPU. Its weights become channels-last, which packs them faster."""
+        """Take a network in eval mode on the CPU. Its weights become channels-last, which packs them faster."""
         self.model = model.to(memory_format=torch.channels_last)
-        self.dtype = model.conv1.conv.weight.dtype  # of the maps; not float32 with a lower precision
+        self.dtype = model.conv1.conv.weight.dtype  # type of the maps; not float32 with a lower precision
         blocks = (model.conv1, model.res_block1), (model.conv3, model.res_block2), (model.conv5, model.res_block3)
         self.stages = [(down, residual[0]) for down, residual in blocks]
-        self.frames: dict[tuple[int, int], list] = {}  # of a depth and reach; threads may make one twice
+        self.frames: dict[tuple[int, int], list] = {}  # by depth and reach; two threads may make the same ones
 
     def __call__(self, tensors: np.ndarray, check: Callable[[], None] = lambda: None) -> np.ndarray:
-        """The inputs of the dense layers; within torch.inference_mode. Raises InputError for depths not served.
-
-        check is called before each piece, see Predictor.
+        """Compute the inputs of the dense layers, within torch.inference_mode.
 
         tensors  (n, depth, 33, channels)  int8; any rows may be filled, those in the middle are fast
+        check    is called before each piece, see Predictor
         returns  (n, 3584)                 float32
+        Raises InputError for a depth that the network does not serve.
         """
         depth, middle = tensors.shape[1], tensors.shape[1] // 2
         filled = tensors.any(axis=(2, 3))
@@ -124,12 +126,16 @@ class FilledRows:
                 chosen = members[start : start + CONVOLUTION_PIECE]
                 piece = np.zeros((CONVOLUTION_PIECE, *tensors[0, rows].shape), np.float32)
                 piece[: len(chosen)] = tensors[chosen, rows]
-                found = self.features(torch.from_numpy(piece), depth, int(reach))
-                features[chosen] = found[: len(chosen)].float().numpy()
+                computed = self.features(torch.from_numpy(piece), depth, int(reach))
+                features[chosen] = computed[: len(chosen)].float().numpy()
         return features
 
     def features(self, x: Tensor, depth: int, reach: int) -> Tensor:
-        """Features of a piece of one class: (CONVOLUTION_PIECE, rows, 33, channels) to (CONVOLUTION_PIECE, 3584)."""
+        """Compute the features of a piece of one class.
+
+        x        (CONVOLUTION_PIECE, rows, 33, channels) float32
+        returns  (CONVOLUTION_PIECE, 3584)
+        """
         if reach == depth:
             return self.model.features(x)
         if (depth, reach) not in self.frames:
@@ -137,15 +143,17 @@ class FilledRows:
         *stages, last = self.frames[depth, reach]
         x = (x.permute(0, 3, 1, 2) / 100).to(self.dtype)
         for (down, residual), frames in zip(self.stages, stages, strict=True):
-            x = stage(x, down, residual, *frames) if frames else residual(down(x))
+            x = apply_blocks(x, down, residual, *frames) if frames else residual(down(x))
         if last:
-            x = last.around(x)
+            x = last.enclose(x)
         return torch.cat([pool(x, bins) for bins in POOL_BINS], dim=1)
 
     def make_frames(self, depth: int, reach: int) -> list:
-        """For each stage three frames, or None where the data reach every row; at the end that of the last map."""
-        empty = torch.zeros(CONVOLUTION_PIECE, depth, 33, self.model.channels)  # as many: another number, other bits
-        self.model.features(empty)  # refuses depths that the network does not serve
+        """Compute three frames for each stage, or None where data reach every row, and the frame of the last map."""
+        empty = torch.zeros(
+            CONVOLUTION_PIECE, depth, 33, self.model.channels
+        )  # as many as in a piece: another number gives other bits
+        self.model.features(empty)  # raises InputError for depths that the network does not serve
         empty = empty.permute(0, 3, 1, 2).to(self.dtype)
         reached, frames = range(depth // 2 - reach, depth // 2 + reach + 1), []
         for down, residual in self.stages:
@@ -170,9 +178,9 @@ class FilledRows:
 
 @dataclass(frozen=True)
 class Frame:
-    """The input of a convolution where no data reach: rows of the answer to an empty tensor, zeros past its edges.
+    """The input of a convolution around the rows that data reach: outputs for an empty tensor, zeros past its edges.
 
-    empty    (1, C, rows, W) float32, the rows that the convolution reads, with those in between
+    empty    (1, C, rows, W) float32, all rows that the convolution reads
     top      row of the map that is the first of them; -1 at the upper edge
     inner    rows of the map that the data reach
     reached  rows of the convolution's output that the data reach
@@ -183,7 +191,7 @@ class Frame:
     inner: range
     reached: range
 
-    def around(self, x: Tensor) -> Tensor:
+    def enclose(self, x: Tensor) -> Tensor:
         """Put the rows computed from data into the frame: (N, C, len(inner), W) to (N, C, rows, W)."""
         framed = self.empty.expand(len(x), -1, -1, -1).clone(memory_format=torch.channels_last)
         framed[:, :, self.inner.start - self.top : self.inner.stop - self.top] = x
@@ -191,7 +199,7 @@ class Frame:
 
 
 def convolution_frame(empty: Tensor, inner: range, stride: int, before: int) -> Frame:
-    """The frame of a convolution over 3 rows: output row j reads the three from j * stride - before.
+    """Make the frame of a convolution over 3 rows: output row j reads the three from j * stride - before.
 
     empty (N, C, height, W) is its input for an empty tensor; data reach the rows `inner`; `before` rows of zeros come
     before the map.
@@ -204,26 +212,26 @@ def convolution_frame(empty: Tensor, inner: range, stride: int, before: int) -> 
     return Frame(channels_last(rows), top, inner, range(start, stop))
 
 
-def stage(x: Tensor, down: nn.Module, residual: nn.Module, first: Frame, second: Frame, third: Frame) -> Tensor:
-    """A DownBlock and a ResidualBlock on rows first.inner; returns rows third.reached, see clair3.model."""
-    x = second.around(F.relu(down.bn(convolve_rows(down.conv, first.around(x), stride=2)), inplace=True))
-    y = third.around(F.relu(residual.bn1(convolve_rows(residual.conv1, x, stride=1)), inplace=True))
+def apply_blocks(x: Tensor, down: nn.Module, residual: nn.Module, first: Frame, second: Frame, third: Frame) -> Tensor:
+    """Apply a DownBlock and a ResidualBlock (clair3.model) to rows first.inner; return rows third.reached."""
+    x = second.enclose(F.relu(down.bn(convolve_rows(down.conv, first.enclose(x), stride=2)), inplace=True))
+    y = third.enclose(F.relu(residual.bn1(convolve_rows(residual.conv1, x, stride=1)), inplace=True))
     kept = x[:, :, third.reached.start - second.top : third.reached.stop - second.top]
     return F.relu(kept + residual.bn2(convolve_rows(residual.conv2, y, stride=1)), inplace=True)
 
 
 def convolve_rows(conv: nn.Conv2d, x: Tensor, stride: int) -> Tensor:
-    """A 3x3 convolution that pads columns only: the rows of zeros are in the frame."""
+    """Apply a 3x3 convolution that pads columns only: the frame has the rows of zeros."""
     return F.conv2d(x, conv.weight, conv.bias, stride, padding=(0, 1))
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The same map in the memory order that oneDNN takes without a copy."""
+    """Return the map in the memory order that oneDNN takes without a copy."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def rescale_deep(tensors: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Bring pileup tensors of deep candidates to a depth that the network knows (spec/features.md B.10).
+    """Scale pileup tensors of deep candidates down to a depth that the network knows (spec/features.md B.10).
 
     tensors  (n, 33, 18)  int32
     depth    (n,)         int32  reads at the candidate (SupportBatch.depth)

@@ -1,4 +1,4 @@
-"""The networks of Clair3 v1 as state dicts of ours: which variable becomes which entry (spec/models.md 9 and 11)."""
+"""Networks of Clair3 v1: which TensorFlow variable becomes which entry of a state dict (spec/models.md 9 and 11)."""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -18,14 +18,14 @@ NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "runni
 DENSE = {"weight": "kernel", "bias": "bias"}
 
 AXES = {0: (), 1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
-"""Keras' axes in our order, by their number: dense (in, out) and convolution (height, width, in, out) kernels."""
+"""Keras' axes in PyTorch's order, by their number: dense (in, out) and convolution (height, width, in, out) kernels."""
 
 
 def read_network(index: Path) -> tuple[dict[str, Tensor], dict]:
-    """A network of Clair3 v1: (state dict with the keys, order and dtypes of v2's, clair3_meta).
+    """Read a network of Clair3 v1: (state dict with the keys, order and dtypes of v2's, clair3_meta).
 
-    index is the `.index` file of its checkpoint, see checkpoint.find_tf_index. What the network is - its kind, heads
-    and channels - comes from the object graph and the shapes. Raises InputError, as TfCheckpoint does.
+    index is the `.index` file of its checkpoint, see checkpoint.find_tf_index. The kind, heads and channels of the
+    network come from the object graph and the shapes. Raises InputError, as TfCheckpoint does.
     """
     checkpoint = TfCheckpoint(index)
     kinds = [kind for kind, network in NETWORKS.items() if checkpoint.has(network.body[0])]
@@ -34,15 +34,16 @@ def read_network(index: Path) -> tuple[dict[str, Tensor], dict]:
     heads = 4 if any(map(checkpoint.has, LENGTH_LAYERS)) else 2
     options = {"heads": heads}
     if kinds[0] == "full_alignment":
-        options["channels"] = _channels(checkpoint)
-    with torch.device("meta"):  # no weights: only the entries and their shapes are wanted
+        options["channels"] = _count_channels(checkpoint)
+    with torch.device("meta"):  # allocates no weights: only names and shapes of the entries are needed
         expected = NETWORKS[kinds[0]](**options).state_dict()
-    state = OrderedDict((key, _entry(checkpoint, key, tuple(value.shape))) for key, value in expected.items())
+    state = OrderedDict((key, _read_entry(checkpoint, key, tuple(value.shape))) for key, value in expected.items())
     meta = {"source": "tensorflow", "network": kinds[0], **options}
     return state, meta | ({"conv_padding": "tf_same"} if "channels" in options else {})
 
 
-def _channels(checkpoint: TfCheckpoint) -> int:
+def _count_channels(checkpoint: TfCheckpoint) -> int:
+    """Return the input channels of a full-alignment network. Raises InputError unless they are 8 or 9."""
     shape = checkpoint.shape("conv1", "conv", "kernel")
     known = (tensor_shapes.FULL_ALIGNMENT_CHANNEL_COUNT, tensor_shapes.DWELL_CHANNEL_COUNT)
     if len(shape) != 4 or shape[2] not in known:
@@ -53,19 +54,19 @@ def _channels(checkpoint: TfCheckpoint) -> int:
     return shape[2]
 
 
-def _entry(checkpoint: TfCheckpoint, key: str, shape: tuple[int, ...]) -> Tensor:
-    """An entry of our state dict, contiguous."""
+def _read_entry(checkpoint: TfCheckpoint, key: str, shape: tuple[int, ...]) -> Tensor:
+    """Return an entry of our state dict, contiguous, of this shape."""
     names = tf_variable(key)
     if names is None:
         return torch.zeros(shape, dtype=torch.int64 if key.endswith(".num_batches_tracked") else torch.float32)
     axes = AXES[len(shape)]
-    theirs = tuple(size for _, size in sorted(zip(axes, shape, strict=True)))
-    values = checkpoint.variable(*names, shape=theirs).transpose(axes)
+    tf_shape = tuple(size for _, size in sorted(zip(axes, shape, strict=True)))
+    values = checkpoint.variable(*names, shape=tf_shape).transpose(axes)
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
 def tf_variable(key: str) -> tuple[str, ...] | None:
-    """The place in the object graph from which an entry of our state dict comes; None: it is 0.
+    """Return the attribute names that lead to the variable of an entry of our state dict; None for an entry of zeros.
 
     res_block1.0.bn2.running_mean -> res_block1, layer_with_weights-0, bn2, moving_mean
     """
