@@ -1,7 +1,7 @@
-"""Phasing by WhatsHap or LongPhase, contig by contig, and the results read back.
+"""Phasing of a contig by WhatsHap or LongPhase, haplotagging by WhatsHap, and reading of phased VCF files.
 
-WhatsHap's command is the reference of this step (spec/calling.md 7.2, 11); where its solver was checked to give the
-same records, that is called instead (clair3.phasing.whatshap_worker).
+WhatsHap's command is the reference of this step (spec/calling.md 7.2, 11). For the versions whose solver was checked
+to give the same records, the solver is called through its Python API (clair3.phasing.whatshap_worker).
 """
 
 import gzip
@@ -32,54 +32,56 @@ logger = logging.getLogger(__name__)
 WHATSHAP, LONGPHASE = "whatshap", "longphase"
 
 LAST_LINES = 3
-"""Lines of a failing program that go into the error: enough for its own message, or for the end of a traceback."""
+"""Last lines of stderr of a failing program that go into the error: its message, or the end of a traceback."""
 
 LONGEST_BAI = 2**29
-"""A longer contig needs a .csi index."""
+"""Longest contig, in bases, that a .bai index can hold; a longer one needs a .csi index."""
 
 
 class PhasingError(ClairError):
-    """A contig could not be phased, or reads not be tagged."""
+    """A contig could not be phased, or a BAM file not be haplotagged or indexed."""
 
 
 def find_whatshap(given: str | None = None) -> tuple[str, ...]:
-    """How to start WhatsHap: as --whatshap says, else that of our Python, else that of the PATH.
+    """Return the command line that starts WhatsHap: --whatshap if given, else the module of our Python, else PATH's.
 
-    given is None when the option was left out; its published default, the bare name, means the same.
-    Raises ConfigError when there is none.
+    given is the value of --whatshap, None when it was left out; its published default, the bare name, means the same.
+    Raises ConfigError when there is no WhatsHap.
     """
     if given not in (None, WHATSHAP):
-        return (_executable(given, "--whatshap"),)
+        return (_find_executable(given, "--whatshap"),)
     if importlib.util.find_spec(WHATSHAP):
         # -P (Python 3.11): a folder of that name where the user happens to be is not the program
         safe = ("-P",) if sys.version_info >= (3, 11) else ()
         return (sys.executable, *safe, "-m", WHATSHAP)
-    found = _beside_python(WHATSHAP) or shutil.which(WHATSHAP)
-    if found is None:
+    path = _find_beside_python(WHATSHAP) or shutil.which(WHATSHAP)
+    if path is None:
         raise ConfigError('WhatsHap was not found; run "pip install whatshap" or give --whatshap=PATH')
-    return (found,)
+    return (path,)
 
 
 def find_longphase(given: str | None = None) -> str:
-    """The LongPhase program: as --longphase says, else beside our Python, else on the PATH.
+    """Return the path of LongPhase: --longphase if given, else beside our Python, else on the PATH.
 
     Raises ConfigError, in v2.0.2's words, when there is none (spec/cli.md 3.4).
     """
     if given is not None:
-        return _executable(given, "--longphase")
-    found = _beside_python(LONGPHASE) or shutil.which(LONGPHASE)
-    if found is None:
+        return _find_executable(given, "--longphase")
+    path = _find_beside_python(LONGPHASE) or shutil.which(LONGPHASE)
+    if path is None:
         raise ConfigError(f"Cannot find LongPhase path in {Path(sys.executable).parent}, exit! Give --longphase=PATH")
-    return found
+    return path
 
 
-def _executable(given: str, option: str) -> str:
-    if (found := shutil.which(given)) is None:
+def _find_executable(given: str, option: str) -> str:
+    """Return the absolute path of a program that an option names. Raises ConfigError when it is no executable."""
+    if (path := shutil.which(given)) is None:
         raise ConfigError(f"{option}={given}: expected the name or path of an executable program")
-    return os.path.abspath(found)
+    return os.path.abspath(path)
 
 
-def _beside_python(name: str) -> str | None:
+def _find_beside_python(name: str) -> str | None:
+    """Return the path of a program in the folder of the Python that runs us; None when it is not there."""
     return shutil.which(name, path=Path(sys.executable).parent)
 
 
@@ -87,8 +89,8 @@ def _beside_python(name: str) -> str | None:
 class WhatsHap:
     """Phasing and haplotagging by WhatsHap.
 
-    command    the program, see find_whatshap
-    cancelled  asked now and then; True ends a running program, which then raises PhasingError
+    command    command line that starts WhatsHap, see find_whatshap
+    cancelled  called now and then; True ends a running program, and PhasingError is raised
     """
 
     command: tuple[str, ...]
@@ -97,9 +99,9 @@ class WhatsHap:
     cancelled: Callable[[], bool] = lambda: False
 
     def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
-        """Phase the variants of one contig; output (.vcf, or .vcf.gz for bgzip) is complete or absent.
+        """Phase the variants of one contig; the output (.vcf, or .vcf.gz for bgzip) is complete or absent.
 
-        Genotypes are not trusted between the networks (7.2), and trusted in the final phasing (11).
+        Genotypes are not trusted between the two networks (7.2), and are in the final phasing (11).
         Raises PhasingError.
         """
         options = [] if trust_genotypes else ["--chromosome", contig, "--distrust-genotypes"]
@@ -125,35 +127,35 @@ class WhatsHap:
 
 @dataclass(frozen=True)
 class WhatsHapSolver:
-    """WhatsHap's solver in worker processes: the records of the command in a part of its time.
+    """Phasing by WhatsHap's solver in worker processes: the records of the command in a fraction of its time.
 
-    The command does what the solver is not for: phasing that trusts genotypes, and unusual files.
+    The command is used where the solver is not: to phase with trusted genotypes, and for VCF files of another kind.
     """
 
     command: WhatsHap
     workers: WorkerPool
 
     def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
-        """As WhatsHap.phase."""
+        """Phase the variants of one contig, see WhatsHap.phase."""
         if trust_genotypes:
             self.command.phase(contig, vcf, output, trust_genotypes)
             return
         with unfinished_in_folder(output) as made:
-            answer = self._ask(f"phasing of {contig}", contig=contig, vcf=vcf, output=made)
+            answer = self._request(f"phasing of {contig}", contig=contig, vcf=vcf, output=made)
             if answer == whatshap_worker.DONE:
                 made.replace(output)
                 return
         logger.debug("phasing of %s: %s; by the command", contig, answer)
         self.command.phase(contig, vcf, output)
 
-    def _ask(self, what: str, **task: str | Path) -> str:
-        """Have a task done; the answer of the worker."""
+    def _request(self, what: str, **task: str | Path) -> str:
+        """Send a task to a worker and return its answer. Raises PhasingError when it died or cannot be started."""
         task |= {"bam": self.command.bam, "reference": self.command.reference}
         logger.debug("%s: whatshap's solver, %s", what, task["vcf"])
         try:
-            return self.workers.ask(json.dumps(task, default=os.fspath), self.command.cancelled)
-        except WorkerDiedError as ended:
-            raise _failed(what, ended.code, ended.words) from None
+            return self.workers.request(json.dumps(task, default=os.fspath), self.command.cancelled)
+        except WorkerDiedError as error:
+            raise _make_error(what, error.code, error.stderr) from None
         except OSError as error:
             raise PhasingError(f"{what} failed: no process for it ({error.strerror})") from None
 
@@ -162,12 +164,12 @@ class WhatsHapSolver:
 def open_whatshap(
     given: str | None, bam: Path, reference: Path, cancelled: Callable[[], bool] = lambda: False
 ) -> Iterator[WhatsHap | WhatsHapSolver]:
-    """WhatsHap to phase with: the solver of the installed one, unless a program is given or it was never checked.
+    """Open the WhatsHap to phase with: the solver of the installed version if it was checked and no program is given.
 
     given is as in find_whatshap, the other arguments as in WhatsHap. Raises ConfigError when there is no WhatsHap.
     """
     command = WhatsHap(find_whatshap(given), bam, reference, cancelled)
-    if given not in (None, WHATSHAP) or not whatshap_worker.is_checked():
+    if given not in (None, WHATSHAP) or not whatshap_worker.is_solver_checked():
         logger.debug("phasing by the command %s", " ".join(command.command))
         yield command
         return
@@ -177,7 +179,7 @@ def open_whatshap(
 
 @dataclass(frozen=True)
 class LongPhase:
-    """Phasing by LongPhase; threads are those of one process. The other fields are as in WhatsHap."""
+    """Phasing by LongPhase; `threads` is the number of threads of one process, the other fields are as in WhatsHap."""
 
     command: tuple[str, ...]
     bam: Path
@@ -187,7 +189,7 @@ class LongPhase:
     cancelled: Callable[[], bool] = lambda: False
 
     def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
-        """As WhatsHap.phase; LongPhase is run in the same way whether genotypes are trusted or not."""
+        """Phase the variants of one contig, see WhatsHap.phase; LongPhase never trusts or distrusts genotypes."""
         kind = "--ont" if self.platform == "ont" else "--pb"
         with unfinished_in_folder(output) as made:
             prefix = made.with_name(made.name.removesuffix(".gz").removesuffix(".vcf"))
@@ -202,33 +204,36 @@ class LongPhase:
 
 
 def _run_tool(what: str, argv: Sequence[str | Path], cancelled: Callable[[], bool], results: Sequence[Path]) -> Path:
-    """Run a program and return which of its possible results it made; its words go to the debug log.
+    """Run a program and return the first of its possible result files that exists; its stderr goes to the debug log.
 
-    Raises PhasingError with the program's last lines when it failed or made none.
+    Raises PhasingError with the program's last lines when it failed or made no result.
     """
-    words = [os.fspath(word) for word in argv]
-    logger.debug("%s: %s", what, " ".join(words))
+    command = [os.fspath(word) for word in argv]
+    logger.debug("%s: %s", what, " ".join(command))
     try:
-        code, said = run_program(words, cancelled)
+        code, stderr = run_program(command, cancelled)
     except OSError as error:
-        raise PhasingError(f"{what} failed: {words[0]} cannot be started ({error.strerror})") from None
-    for line in said.splitlines():
+        raise PhasingError(f"{what} failed: {command[0]} cannot be started ({error.strerror})") from None
+    for line in stderr.splitlines():
         logger.debug("%s: %s", what, line)
     made = [result for result in results if result.exists()]
     if code or not made:
-        raise _failed(what, code, said)
+        raise _make_error(what, code, stderr)
     return made[0]
 
 
-def _failed(what: str, code: int, said: str) -> PhasingError:
-    """The error of a process that ended with this exit code (-n: by signal n), with the last lines of what it said."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _make_error(what: str, code: int, stderr: str) -> PhasingError:
+    """Make the error of a process that ended with an exit code (-n: by signal n), with the last lines of its stderr."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     end = f"ended by signal {-code}" if code < 0 else f"exit code {code}" if code else "it wrote no result"
     return PhasingError(f"{what} failed, {end}: {' | '.join(lines[-LAST_LINES:]) or 'no message'}")
 
 
 def index_bam(path: Path, threads: int) -> Path:
-    """Index a BAM file and return the index: .bai, or .csi when a contig is too long for it."""
+    """Index a BAM file and return the path of the index: .bai, or .csi when a contig is too long for that.
+
+    Raises PhasingError when samtools fails.
+    """
     with pysam.AlignmentFile(str(path), "rb") as bam:
         csi = max(bam.lengths, default=0) > LONGEST_BAI
     try:
@@ -239,10 +244,11 @@ def index_bam(path: Path, threads: int) -> Path:
 
 
 def read_phased(path: Path, contig: str, heterozygous: bool = False) -> PhasedSnps:
-    """The phased SNPs of one contig in a VCF, plain or compressed; only the heterozygous ones if so asked.
+    """Read the phased SNPs of one contig in a VCF, plain or compressed; with `heterozygous`, only those.
 
-    Left out are rows without phase, with alleles of more than one letter, or whose phase set is not a number; v2.0.2
-    fails on the last two (B15). Raises InputError when the file is damaged, not there or no VCF with genotypes.
+    Left out are records without phase, with alleles of more than one letter, or whose phase set is not a number; v2.0.2
+    fails on the last two (spec/features.md B15).
+    Raises InputError when the file is damaged, missing or no VCF with genotypes.
     """
     rows = []
     for number, line in read_rows(path):

@@ -1,9 +1,10 @@
-"""WhatsHap's solver through its Python API, fed with alleles that the C core has read: a worker process without torch.
+"""The worker process of phasing: WhatsHap's solver through its Python API, on alleles that the C core has read.
 
-It gives the records of the command `whatshap phase --distrust-genotypes --ignore-read-groups --reference FASTA`
-(spec/calling.md 7.2) for files of heterozygous SNPs. A line on stdin is a task, {"contig", "vcf", "output", "bam",
-"reference"} as JSON, and a line on stdout its answer: DONE, or why the command has to do it. A task that fails ends the
-process, with the reason on stderr.
+It imports no torch, and gives the records of the command
+`whatshap phase --distrust-genotypes --ignore-read-groups --reference FASTA`
+(spec/calling.md 7.2) for files of heterozygous SNPs. A line on stdin is a request, {"contig", "vcf", "output", "bam",
+"reference"} as JSON; a line on stdout is the answer: DONE, or the reason why the command is needed. An error ends the
+process, with its message on stderr.
 """
 
 if __package__ in (None, ""):  # started as a worker; nothing but the project's own folder is added to the path
@@ -28,33 +29,34 @@ from clair3.errors import ClairError
 from clair3.io.text import read_rows
 
 DONE = "done"
+"""Answer when the output file is written."""
 
 CHECKED = ("2.6", "2.7", "2.8")
 """Versions of WhatsHap whose command and solver were compared; others are run as the command."""
 
 
 class UnsupportedVcfError(Exception):
-    """A file that only the command can phase."""
+    """A VCF that only the command can phase."""
 
 
 def installed_version() -> str | None:
-    """The version of the WhatsHap that this Python has; None when it has none."""
+    """Return the version of WhatsHap that is installed in this Python; None when there is none."""
     try:
         return version("whatshap")
     except PackageNotFoundError:
         return None
 
 
-def is_checked() -> bool:
-    """Is the installed WhatsHap one whose solver gives the records of its command?"""
+def is_solver_checked() -> bool:
+    """Return whether the solver of the installed WhatsHap is known to give the records of its command."""
     return installed_version() in CHECKED
 
 
 def read_snps(path: Path, contig: str) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (n,) int64, 0-based, and ALT letters (n,) uint8 of the SNPs to phase.
+    """Read the SNPs to phase: positions, (n,) int64, 0-based, and ALT letters, (n,) uint8.
 
-    Raises UnsupportedVcfError unless all are heterozygous SNPs of the contig, in order, one per position, without
-    likelihoods.
+    Raises UnsupportedVcfError unless all records are heterozygous SNPs of the contig, in order, one per position,
+    without likelihoods.
     """
     pos, alts = [], []
     for number, line in read_rows(path):
@@ -74,13 +76,13 @@ def read_snps(path: Path, contig: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def phase(contig: str, vcf: str, output: str, bam: str, reference: str) -> str:
-    """Phase the SNPs of one contig; DONE, or why this is for the command.
+    """Phase the SNPs of one contig and return the answer: DONE, or the reason why the command is needed.
 
     Raises CoreError when reads or reference cannot be read.
     """
     from whatshap.vcf import PhasedVcfWriter  # the run imports this module, and may have no WhatsHap
 
-    from clair3.phasing.whatshap_reads import solve
+    from clair3.phasing.whatshap_reads import phase_reads
 
     try:
         pos, alts = read_snps(Path(vcf), contig)
@@ -88,20 +90,20 @@ def phase(contig: str, vcf: str, output: str, bam: str, reference: str) -> str:
         return str(reason)
     with Source(bam, reference) as source:
         alleles = phase_alleles(source, contig, pos, alts)
-    haplotypes, sets = solve(alleles, pos)
+    haplotypes, phase_sets = phase_reads(alleles, pos)
     with PhasedVcfWriter(in_path=vcf, command_line=None, out_file=output) as writer:
         sample = writer.samples[0]
-        writer.write(contig, {sample: haplotypes}, {sample: sets})
+        writer.write(contig, {sample: haplotypes}, {sample: phase_sets})
     return DONE
 
 
-def serve(pipe: int) -> None:
-    """Answer tasks until stdin ends; the process ends with the run that holds the other end of the pipe."""
+def worker_loop(pipe: int) -> None:
+    """Answer requests until stdin ends; the process ends with the run, which holds the other end of the pipe."""
     exit_with_parent(pipe)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # batch systems signal every process; the run ends its workers
+        signal.signal(number, signal.SIG_IGN)  # batch systems signal all processes; the run ends its workers
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # prints of a library go to stderr: they are no answers
     for line in sys.stdin:
         try:
             answers.write(f"{phase(**json.loads(line))}\n")
@@ -110,4 +112,4 @@ def serve(pipe: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    worker_loop(int(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""Helper processes that answer line by line: started once, asked many times, gone with the run."""
+"""Worker processes that answer requests line by line: started once, used many times, ended with the run."""
 
 import os
 import subprocess
@@ -11,22 +11,22 @@ from clair3.util.process import POLL_SECONDS
 
 
 class WorkerDiedError(Exception):
-    """A helper ended instead of answering. code: its exit code (-n: by signal n), words: what it wrote to stderr."""
+    """A worker ended instead of answering: its exit code (-n: by signal n) and what it wrote to stderr."""
 
-    def __init__(self, code: int, words: str):
-        super().__init__(code, words)
-        self.code, self.words = code, words
+    def __init__(self, code: int, stderr: str):
+        super().__init__(code, stderr)
+        self.code, self.stderr = code, stderr
 
 
 class WorkerProcess:
-    """One helper. It gets one more argument than argv: the number of a pipe whose other end closes with this process.
+    """One worker, started with argv and the number of a pipe whose other end closes when this process ends.
 
-    It is out of reach of a terminal's Ctrl-C: this process ends it. Raises OSError when it cannot be started.
+    A terminal's Ctrl-C does not reach it: this process ends it. Raises OSError when it cannot be started.
     """
 
     def __init__(self, argv: Sequence[str]):
         pipe, self.watchdog_pipe = os.pipe()
-        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the helper
+        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the worker runs
         try:
             self.process = subprocess.Popen(
                 [*argv, str(pipe)],
@@ -44,10 +44,13 @@ class WorkerProcess:
         finally:
             os.close(pipe)
 
-    def ask(self, question: str, cancelled: Callable[[], bool]) -> str:
-        """The line that answers a line. The helper is killed when cancelled() says so. Raises WorkerDiedError."""
-        with suppress(BrokenPipeError):  # it has ended, which the missing answer tells
-            self.process.stdin.write(f"{question}\n".encode())
+    def request(self, line: str, cancelled: Callable[[], bool]) -> str:
+        """Send a line and return the line that answers it; both without a line end.
+
+        The worker is killed when cancelled() is true. Raises WorkerDiedError when it ends without an answer.
+        """
+        with suppress(BrokenPipeError):  # it has ended, and readline below returns nothing
+            self.process.stdin.write(f"{line}\n".encode())
         while not wait([self.process.stdout], POLL_SECONDS):
             if cancelled():
                 self.process.kill()
@@ -58,7 +61,7 @@ class WorkerProcess:
         raise WorkerDiedError(code, self.stderr.read().decode(errors="backslashreplace"))
 
     def close(self) -> None:
-        """End the helper, whatever it does."""
+        """Kill the worker, whatever it does."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.stderr):
@@ -67,26 +70,31 @@ class WorkerProcess:
 
 
 class WorkerPool:
-    """As many helpers of one kind as threads ask at the same time; close it when none of them asks any more."""
+    """Workers of one kind, as many as threads make requests at a time; close the pool after the last request."""
 
     def __init__(self, argv: Sequence[str]):
         self.argv = argv
         self.idle: list[WorkerProcess] = []
 
-    def ask(self, question: str, cancelled: Callable[[], bool] = lambda: False) -> str:
-        """As WorkerProcess.ask, by a helper that has nothing else to do; one that ended is replaced for the next."""
+    def request(self, line: str, cancelled: Callable[[], bool] = lambda: False) -> str:
+        """Send a line to an idle worker, or a new one, and return its answer.
+
+        A worker that died is not used again. Raises WorkerDiedError as WorkerProcess.request does, and OSError when no
+        process can be started.
+        """
         try:
-            helper = self.idle.pop()
+            worker = self.idle.pop()
         except IndexError:
-            helper = WorkerProcess(self.argv)
+            worker = WorkerProcess(self.argv)
         try:
-            answer = helper.ask(question, cancelled)
+            answer = worker.request(line, cancelled)
         except BaseException:
-            helper.close()
+            worker.close()
             raise
-        self.idle.append(helper)
+        self.idle.append(worker)
         return answer
 
     def close(self) -> None:
+        """End all workers."""
         while self.idle:
             self.idle.pop().close()

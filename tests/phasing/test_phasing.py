@@ -267,11 +267,11 @@ def test_an_earlier_result_stays_when_a_new_one_fails(program, tmp_path):
 
 
 def test_cancelling_ends_the_program(program):
-    slow, asked = program("slow", "time.sleep(60)"), []
+    slow, polls = program("slow", "time.sleep(60)"), []
 
     def cancelled():
-        asked.append(time.monotonic())
-        return len(asked) > 2
+        polls.append(time.monotonic())
+        return len(polls) > 2
 
     began = time.monotonic()
     code, _ = run_program([slow], cancelled)

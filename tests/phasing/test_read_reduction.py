@@ -1,4 +1,4 @@
-"""WhatsHap's optimum from a part of the reads: always that of all reads, whatever was guessed."""
+"""Read reduction: the optimum is always that of all reads, whatever haplotypes the heuristic gives."""
 
 from dataclasses import dataclass, field, replace
 
@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 from whatshap.core import Read, ReadSet
 
-from clair3.phasing.read_reduction import blocks, optimum
-from clair3.phasing.read_reduction import certificate as room
-from clair3.phasing.read_reduction.certificate import connected
+from clair3.phasing.read_reduction import blocks, certificate, fallback, find_optimum
+from clair3.phasing.read_reduction.certificate import iter_components
+from clair3.phasing.read_reduction.heuristic import (
+    apply_switches,
+    best_switches,
+    find_haplotypes,
+    link_by_votes,
+    refine,
+    switch_gains,
+)
 from clair3.phasing.read_reduction.matrix import (
     EQUAL,
     AlleleMatrix,
-    Parts,
-    best_cuts,
-    by_votes,
-    guess,
-    plain_genotypes,
-    settled,
-    solve_all,
-    states,
-    switch_gain,
-    switched,
+    ReadFragments,
+    count_bipartitions,
+    solve_all_reads,
 )
 from clair3.phasing.whatshap_reads import ALLELE_QUALITY, GENOTYPE_QUALITY, SelectedReads
 
@@ -74,22 +74,22 @@ def random_problem(rng: np.random.Generator) -> SelectedReads | None:
 
 
 @dataclass(eq=False)
-class Watched:
-    """A problem that remembers how much the solver was asked."""
+class CountingProblem:
+    """A problem that counts the work of the solver."""
 
     problem: SelectedReads
-    states: list[float] = field(default_factory=list)
+    work: list[float] = field(default_factory=list)
 
     @property
     def matrix(self) -> AlleleMatrix:
         return self.problem.matrix
 
-    def part(self, reads: slice) -> "Watched":
-        return Watched(self.problem.part(reads), self.states)
+    def select_reads(self, reads: slice) -> "CountingProblem":
+        return CountingProblem(self.problem.select_reads(reads), self.work)
 
-    def solve(self, parts, cost, genotypes):
-        self.states.append(states(self.matrix.column[parts.begin], self.matrix.column[parts.end - 1]))
-        return self.problem.solve(parts, cost, genotypes)
+    def solve(self, fragments, cost, genotype_costs):
+        self.work.append(count_bipartitions(self.matrix.column[fragments.begin], self.matrix.column[fragments.end - 1]))
+        return self.problem.solve(fragments, cost, genotype_costs)
 
 
 def clean_rows(columns: int, length: int, depth: int, seed: int) -> list[str]:
@@ -103,104 +103,106 @@ def clean_rows(columns: int, length: int, depth: int, seed: int) -> list[str]:
     return rows
 
 
-# --- the guess ---------------------------------------------------------------------------------------------------
+# --- the heuristic -----------------------------------------------------------------------------------------------
 
 
 def test_costs_of_haplotypes():
     matrix = matrix_of("01.", "110", ".01")
     haplotypes = np.array([[0, 1, 0], [1, 0, 0]])
     assert matrix.low.tolist() == [0, 0, 1] and matrix.high.tolist() == [1, 2, 2]
-    assert matrix.distance(haplotypes).tolist() == [[0, 30, 60], [60, 30, 30]]
-    assert matrix.total(haplotypes) == 0 + 30 + 30 + GENOTYPE_QUALITY
+    assert matrix.read_costs(haplotypes).tolist() == [[0, 30, 60], [60, 30, 30]]
+    assert matrix.total_cost(haplotypes) == 0 + 30 + 30 + GENOTYPE_QUALITY
 
 
 def test_votes_of_neighbours():
-    votes = by_votes(matrix_of("0110", "0110", "1001", "01..", ".00."))
+    votes = link_by_votes(matrix_of("0110", "0110", "1001", "01..", ".00."))
     assert votes.tolist() == [[0, 1, 1, 0], [1, 0, 0, 1]]
 
 
-def test_a_switch_is_found():
+def test_a_switch():
     """Two long reads against three votes of short ones."""
     matrix = matrix_of("000000", "111111", "..00..", "..01..", "..10..", "..01..", "..11..")
     wrong = np.array([[0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0]])
-    gain = switch_gain(matrix, wrong)
-    assert best_cuts(gain) == [2]
-    right = switched(wrong, [2])
-    assert matrix.total(wrong) - matrix.total(right) == gain[2] > 0
-    assert (guess(matrix)[0] == right[0]).all() or (guess(matrix)[0] == right[1]).all()
+    gain = switch_gains(matrix, wrong)
+    assert best_switches(gain) == [2]
+    right = apply_switches(wrong, [2])
+    assert matrix.total_cost(wrong) - matrix.total_cost(right) == gain[2] > 0
+    assert (find_haplotypes(matrix)[0] == right[0]).all() or (find_haplotypes(matrix)[0] == right[1]).all()
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_settling_never_costs_more(seed):
+def test_refining_never_costs_more(seed):
     rng = np.random.default_rng(seed)
     problem = random_problem(rng)
     if problem is None:
         return
     matrix = problem.matrix
     start = rng.integers(0, 2, (2, matrix.columns))
-    assert matrix.total(settled(matrix, start)) <= matrix.total(start)
-    gain = switch_gain(matrix, start)
+    assert matrix.total_cost(refine(matrix, start)) <= matrix.total_cost(start)
+    gain = switch_gains(matrix, start)
     for cut in range(matrix.columns - 1):
-        assert gain[cut] == matrix.total(start) - matrix.total(switched(start, [cut]))
+        assert gain[cut] == matrix.total_cost(start) - matrix.total_cost(apply_switches(start, [cut]))
     least = problem.solve(*whole(problem))[2]
-    assert matrix.total(guess(matrix)) >= least
+    assert matrix.total_cost(find_haplotypes(matrix)) >= least
 
 
 def whole(problem: SelectedReads):
     matrix = problem.matrix
-    parts = Parts(np.arange(matrix.reads), matrix.first[:-1], matrix.first[1:])
-    return parts, matrix.cost, plain_genotypes(matrix)
+    fragments = ReadFragments(np.arange(matrix.reads), matrix.first[:-1], matrix.first[1:])
+    return fragments, matrix.cost, matrix.genotype_costs()
 
 
 # --- the optimum -------------------------------------------------------------------------------------------------
 
 
 def compare(monkeypatch, seeds: range, odd: bool = False) -> tuple[int, int]:
-    """The optimum of random reads both ways; how many were proven, and how many have SNPs with equal alleles.
+    """The optimum of random reads both ways; how many were certified, and how many have SNPs with equal alleles.
 
-    odd: errors cost little and not the same, and what is guessed is an optimum, but among equals another one.
+    odd: errors cost little and not the same, and the heuristic gives an optimum, but among equals another one.
     """
-    monkeypatch.setattr(room, "EASY", -1)
-    monkeypatch.setattr(room, "WORTHWHILE", 1e9)
-    monkeypatch.setattr(blocks, "MOST_COLUMNS", 1e9)
-    proofs, ask = [], room.prove
-    monkeypatch.setattr(room, "prove", lambda problem: proofs.append(ask(problem)) or proofs[-1])
+    monkeypatch.setattr(certificate, "MAX_DIRECT_BIPARTITIONS", -1)
+    monkeypatch.setattr(certificate, "MAX_WORK_SHARE", 1e9)
+    monkeypatch.setattr(fallback, "MAX_SOLVED_SHARE", 1e9)
+    results, find = [], certificate.find_certified_optimum
+    monkeypatch.setattr(
+        certificate, "find_certified_optimum", lambda problem: results.append(find(problem)) or results[-1]
+    )
     equal = 0
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        monkeypatch.setattr(blocks, "WINDOW", int(rng.choice([2, 3, 4, 6, 10])))
-        monkeypatch.setattr(room, "SUPPORTS", [(1, 100), (2, 4, 100), (3,), (100,)][seed % 4])
+        monkeypatch.setattr(blocks, "MIN_BLOCK", int(rng.choice([2, 3, 4, 6, 10])))
+        monkeypatch.setattr(certificate, "SUPPORT_STEPS", [(1, 100), (2, 4, 100), (3,), (100,)][seed % 4])
         problem = random_problem(rng)
         if problem is None:
             continue
         if odd:
-            monkeypatch.setattr(room, "SCALE", 2)
+            monkeypatch.setattr(certificate, "COST_SCALE", 2)
             problem = replace(
                 problem, matrix=replace(problem.matrix, cost=rng.integers(1, 3, len(problem.matrix.cost)))
             )
-            monkeypatch.setattr(room, "guess", another_optimum)
-        expected = solve_all(problem)
-        assert (optimum(problem) == expected).all(), f"seed {seed}"
+            monkeypatch.setattr(certificate, "find_haplotypes", another_optimum)
+        expected = solve_all_reads(problem)
+        assert (find_optimum(problem) == expected).all(), f"seed {seed}"
         equal += bool((expected == EQUAL).any())
-    return sum(one is not None for one in proofs), equal
+    return sum(one is not None for one in results), equal
 
 
 def another_optimum(matrix: AlleleMatrix) -> np.ndarray:
-    """What the solver makes of the reads under other names, by which it decides among equals."""
+    """Return the optimum of the reads under other names, by which the solver chooses among equals."""
     reads = [(f"read {number}", 60, 0) for number in range(matrix.reads)]
-    found = solve_all(SelectedReads(matrix, reads, list(range(0, 10 * matrix.columns, 10))))
+    found = solve_all_reads(SelectedReads(matrix, reads, list(range(0, 10 * matrix.columns, 10))))
     one = np.where(found[0] == EQUAL, np.where(found[1] == EQUAL, 0, 1 - found[1]), found[0])
     return np.stack([one, np.where(found[1] == EQUAL, 1 - one, found[1])])
 
 
 def test_the_optimum_is_that_of_all_reads(monkeypatch):
-    proven, equal = compare(monkeypatch, range(200))
-    assert proven > 100 and equal > 50
+    certified, equal = compare(monkeypatch, range(200))
+    assert certified > 100 and equal > 50
 
 
-def test_other_costs_and_another_optimum_as_guess(monkeypatch):
-    proven, equal = compare(monkeypatch, range(200, 400), odd=True)
-    assert proven > 100 and equal > 50
+def test_other_costs_and_another_optimum_of_the_heuristic(monkeypatch):
+    certified, equal = compare(monkeypatch, range(200, 400), odd=True)
+    assert certified > 100 and equal > 50
 
 
 @pytest.mark.slow
@@ -212,27 +214,27 @@ def test_more_optima(monkeypatch, first, odd):
 
 def test_a_discount_does_not_turn_reads(monkeypatch):
     """The first read has five wrong entries and six right ones: a discount for each would put it on the other side."""
-    monkeypatch.setattr(room, "SCALE", 2)
+    monkeypatch.setattr(certificate, "COST_SCALE", 2)
     matrix = problem_of(["00000011111", "11111111111", "01111111111"]).matrix
     matrix = replace(matrix, cost=np.ones_like(matrix.cost))
     haplotypes = np.array([[0] * 11, [1] * 11])
-    right = room.right_entries(blocks.CutReads(matrix, haplotypes, np.array([0, 11])))
+    right = certificate.find_supporting_entries(blocks.BlockDecomposition(matrix, haplotypes, np.array([0, 11])))
     assert right.sum() == 11 + 10
     cost = (2 * matrix.cost - right) * (matrix.allele != haplotypes[:, matrix.column])
     scaled = np.add.reduceat(cost, matrix.first[:-1], axis=1).min(axis=0)
-    assert (scaled == 2 * matrix.distance(haplotypes).min(axis=0)).all()
+    assert (scaled == 2 * matrix.read_costs(haplotypes).min(axis=0)).all()
 
 
-def test_a_proof_is_little_work():
-    problem = Watched(problem_of(clean_rows(columns=310, length=22, depth=11, seed=1)))
-    found = optimum(problem)
-    proof = sum(problem.states)
-    assert (found == solve_all(problem.problem)).all()
-    assert proof < states(problem.matrix.low, problem.matrix.high) / 50
+def test_a_certificate_is_little_work():
+    problem = CountingProblem(problem_of(clean_rows(columns=310, length=22, depth=11, seed=1)))
+    found = find_optimum(problem)
+    work = sum(problem.work)
+    assert (found == solve_all_reads(problem.problem)).all()
+    assert work < count_bipartitions(problem.matrix.low, problem.matrix.high) / 50
 
 
 def test_a_tie_is_left_to_the_solver():
-    """A SNP of which the reads show either allele on both haplotypes: the piece around it, not the whole, is solved."""
+    """A SNP of which the reads show either allele on both haplotypes: its context, not the whole, is solved."""
     rows = [list(row) for row in clean_rows(columns=309, length=22, depth=11, seed=2)]
     for side in "01":
         members = [row for row in rows if row[149] == side and row[150] != "."]
@@ -242,33 +244,35 @@ def test_a_tie_is_left_to_the_solver():
     for row in rows:
         if row[149] == ".":
             row[150] = "."
-    problem = Watched(problem_of([*map("".join, rows)]))
-    found = optimum(problem)
-    assert (found == solve_all(problem.problem)).all() and EQUAL in found[:, 150]
-    assert sum(problem.states) < states(problem.matrix.low, problem.matrix.high) / 2
+    problem = CountingProblem(problem_of([*map("".join, rows)]))
+    found = find_optimum(problem)
+    assert (found == solve_all_reads(problem.problem)).all() and EQUAL in found[:, 150]
+    assert sum(problem.work) < count_bipartitions(problem.matrix.low, problem.matrix.high) / 2
 
 
 WRONG = {
     "an allele": lambda found: np.where(np.arange(found.shape[1]) == 100, found[::-1], found),
-    "a switch": lambda found: switched(found, [149]),
+    "a switch": lambda found: apply_switches(found, [149]),
     "a genotype": lambda found: np.where(np.arange(found.shape[1]) == 40, 1, found),
     "everything": lambda found: np.zeros_like(found),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_guess_is_not_believed(monkeypatch, name):
-    monkeypatch.setattr(room, "guess", lambda matrix: WRONG[name](guess(matrix)))
+def test_a_wrong_heuristic_is_not_certified(monkeypatch, name):
+    monkeypatch.setattr(certificate, "find_haplotypes", lambda matrix: WRONG[name](find_haplotypes(matrix)))
     problem = problem_of(clean_rows(columns=200, length=20, depth=11, seed=3))
-    expected = solve_all(problem)
-    assert (room.guess(problem.matrix) != expected).any() and (room.guess(problem.matrix)[::-1] != expected).any()
-    assert (optimum(problem) == expected).all()
+    expected = solve_all_reads(problem)
+    assert (certificate.find_haplotypes(problem.matrix) != expected).any() and (
+        certificate.find_haplotypes(problem.matrix)[::-1] != expected
+    ).any()
+    assert (find_optimum(problem) == expected).all()
 
 
-def test_stretches_that_no_read_leaves():
+def test_connected_components():
     problem = problem_of(["01....", ".10...", "...01.", "...1.1"])
     matrix = problem.matrix
-    assert list(connected(matrix)) == [(slice(0, 2), slice(0, 3)), (slice(2, 4), slice(3, 6))]
-    part = problem.part(slice(2, 4))
+    assert list(iter_components(matrix)) == [(slice(0, 2), slice(0, 3)), (slice(2, 4), slice(3, 6))]
+    part = problem.select_reads(slice(2, 4))
     assert sorted(part.matrix.column.tolist()) == [0, 0, 1, 2] and part.pos == [30, 40, 50]
-    assert states(matrix.low, matrix.high) == 2 + 4 + 2 + 4 + 4 + 2
+    assert count_bipartitions(matrix.low, matrix.high) == 2 + 4 + 2 + 4 + 4 + 2

@@ -55,8 +55,8 @@ def compare_with_command(folder: Path, seeds: range) -> tuple[int, int]:
     everything, expected = folder / "all.vcf", folder / "expected.vcf"
     everything.write_text(header + "".join(f"{row}\n" for name in rows for row in rows[name]))
     options = ["--distrust-genotypes", "--ignore-read-groups", "--reference", reference, "--output", expected]
-    code, said = run_program([*find_whatshap(), "phase", *options, everything, bam])
-    assert code == 0, said
+    code, stderr = run_program([*find_whatshap(), "phase", *options, everything, bam])
+    assert code == 0, stderr
     found, answers = [], set()
     with open_whatshap(None, bam, reference) as whatshap:
         for contig in contigs:
@@ -165,7 +165,7 @@ def test_the_command_does_the_rest(checked, odd, tmp_path):
             whatshap.phase("c1", given, mine, trust)
             whatshap.command.phase("c1", given, theirs, trust)
             assert records(mine) == records(theirs)
-            assert len(whatshap.workers.idle) == 1  # asked once, and it said no
+            assert len(whatshap.workers.idle) == 1  # one request, which it refused
     assert sorted(path.name for path in tmp_path.iterdir() if "unfinished" in path.name) == []
 
 
@@ -221,9 +221,9 @@ def test_a_worker_that_fails_says_why(checked, odd, tmp_path):
     assert not list(tmp_path.glob("*phased*"))
 
 
-def helper(tmp_path: Path, text: str) -> list[str]:
-    """The command of a helper with this body; `pipe` is the number it was given."""
-    path = tmp_path / "helper.py"
+def write_worker(tmp_path: Path, text: str) -> list[str]:
+    """Return the command of a worker with this body, in which `pipe` is its last argument."""
+    path = tmp_path / "worker.py"
     path.write_text(f"import os, signal, sys, time\npipe = int(sys.argv[1])\n{text}\n")
     return [sys.executable, str(path)]
 
@@ -239,7 +239,7 @@ CRASHES = [
 @pytest.mark.parametrize("text, message", CRASHES)
 def test_a_crash_is_an_error(odd, tmp_path, text, message):
     bam, reference, given, _ = odd
-    workers = WorkerPool(helper(tmp_path, text))
+    workers = WorkerPool(write_worker(tmp_path, text))
     whatshap = WhatsHapSolver(WhatsHap(("false",), bam, reference), workers)
     for _ in range(2):  # each contig gets a process
         with pytest.raises(PhasingError, match=f"^phasing of c1 failed, {message}"):
@@ -257,34 +257,34 @@ def wait_until(condition, seconds: float = 10) -> None:
         time.sleep(0.02)
 
 
-def test_helpers_are_used_again_and_end(tmp_path):
-    helpers = WorkerPool(helper(tmp_path, ECHO))
-    answers = [helpers.ask(f"task {i}").split(" ", 1) for i in range(3)]
+def test_workers_are_used_again_and_end(tmp_path):
+    pool = WorkerPool(write_worker(tmp_path, ECHO))
+    answers = [pool.request(f"task {i}").split(" ", 1) for i in range(3)]
     assert [answer[1] for answer in answers] == ["task 0", "task 1", "task 2"]
     (pid,) = {int(answer[0]) for answer in answers}
-    threads = [threading.Thread(target=helpers.ask, args=("x",)) for _ in range(4)]
+    threads = [threading.Thread(target=pool.request, args=("x",)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    pids = {one.process.pid for one in helpers.idle}
+    pids = {one.process.pid for one in pool.idle}
     assert pid in pids and len(pids) <= 4
-    helpers.close()
+    pool.close()
     assert not any(map(is_running, pids))
 
 
-def test_cancelling_ends_a_helper(tmp_path):
-    helpers, asked = WorkerPool(helper(tmp_path, "time.sleep(60)")), []
+def test_cancelling_ends_a_worker(tmp_path):
+    pool, polls = WorkerPool(write_worker(tmp_path, "time.sleep(60)")), []
     began = time.monotonic()
     with pytest.raises(WorkerDiedError) as ended:
-        helpers.ask("x", lambda: asked.append(1) or len(asked) > 2)
+        pool.request("x", lambda: polls.append(1) or len(polls) > 2)
     assert ended.value.code == -signal.SIGKILL and time.monotonic() - began < 10
 
 
 def test_a_worker_ends_with_a_killed_run(tmp_path):
     """Also while a library keeps the interpreter to itself, as the solver does for minutes."""
     busy = "import ctypes\nexit_with_parent(pipe)\nsys.stdout.write(f'{os.getpid()}\\n'); sys.stdout.flush()\n"
-    argv = helper(
+    argv = write_worker(
         tmp_path, f"sys.path.insert(0, {str(ROOT)!r})\nfrom clair3.core.parent_watchdog import exit_with_parent\n{busy}"
     )
     Path(argv[1]).write_text(Path(argv[1]).read_text() + "ctypes.PyDLL(None).sleep(60)\n")

@@ -1,18 +1,23 @@
-"""WhatsHap's optimum from a part of the reads, with the proof that all of them have the same one.
+"""Read reduction: the optimum of WhatsHap's solver from a part of the reads, with a certificate that it is that of all.
 
-The solver's work doubles with every read over a SNP, and most reads only repeat what others say. So haplotypes are
-guessed (guess) and the solver is asked to find better ones, with few of the reads: all that the guess does not
-explain in full, for others cost nothing and leaving them out can only make other haplotypes cheaper. A little is taken
-off what contradicts the guess (SCALE), so that haplotypes as good as the guess would be found as better ones. If there
-are none, the guess is the only optimum of these reads and of all.
+Phasing is weighted minimum error correction (wMEC): assign each read to one of two haplotypes so that the weights of
+the alleles that contradict the haplotypes, and of unlikely genotypes, are least. WhatsHap's solver is exact and its
+work doubles with every read over a SNP, though most reads only repeat what others show.
 
-The same holds part by part. Reads are cut where both parts of each are still nearest to its haplotype, so that the cost
-of the whole is the sum of what windows cost. Windows with several optima, or a better one, are doubtful: there the
-solver gets all reads, over a stretch of which its choice among equals cannot depend on what lies beyond (Settling).
-Where this does not work out, it gets the whole.
+heuristic    Good haplotypes are found by votes and local search.
+blocks       Reads are cut into fragments between blocks of SNPs, at columns where the cost of each read is the sum of
+             the costs of its fragments. So the wMEC cost of the whole is the sum over blocks.
+certificate  The solver looks for cheaper haplotypes with few fragments of a block: all that contradict the heuristic
+             haplotypes, for the others cost nothing, and leaving them out only makes other haplotypes cheaper. The
+             costs of all other haplotypes are discounted a little, so that equally good ones would come out as
+             cheaper. If the solver finds none, the heuristic haplotypes are the only optimum of these
+             fragments, and of all reads.
+fallback     Uncertain blocks, with several optima or a better one, are solved with all reads and enough context that
+             the solver's choice among equal optima is the one that it makes for the whole. Where that does not work
+             out, the solver gets all reads of the connected component.
 """
 
-from clair3.phasing.read_reduction.certificate import optimum
-from clair3.phasing.read_reduction.matrix import AlleleMatrix, Parts
+from clair3.phasing.read_reduction.certificate import find_optimum
+from clair3.phasing.read_reduction.matrix import AlleleMatrix, ReadFragments
 
-__all__ = ["AlleleMatrix", "Parts", "optimum"]
+__all__ = ["AlleleMatrix", "ReadFragments", "find_optimum"]

@@ -1,183 +1,209 @@
-"""The proof: what is chosen for it, what the solver is asked, and what its answer leaves in doubt."""
+"""The certificate, block by block, that heuristic haplotypes are the only optimum, and the optimum of all reads."""
 
 from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 
-from clair3.phasing.read_reduction.blocks import CutReads, Settling
+from clair3.phasing.read_reduction.blocks import BlockDecomposition
+from clair3.phasing.read_reduction.fallback import UncertainBlockSolver
+from clair3.phasing.read_reduction.heuristic import find_haplotypes
 from clair3.phasing.read_reduction.matrix import (
     EQUAL,
     AlleleMatrix,
-    Problem,
-    guess,
-    plain_genotypes,
-    solve_all,
+    PhasingProblem,
+    count_bipartitions,
+    solve_all_reads,
     solve_reads,
-    states,
 )
 
-EASY = 300_000
-"""States (2 to the power of the reads, summed over SNPs) up to which the solver is as fast as a proof: some 30 ms."""
+MAX_DIRECT_BIPARTITIONS = 300_000
+"""Work (count_bipartitions) up to which the solver is as fast as a certificate: some 30 ms."""
 
-SUPPORTS = (2, 4, 100)
-"""Reads without errors of each haplotype that a proof takes at least; more where fewer left doubts, in the end all that
-say something."""
+SUPPORT_STEPS = (2, 4, 100)
+"""Error-free reads of each haplotype that a certificate takes at least; more where fewer left blocks uncertain, in the
+end all that are informative."""
 
-SCALE = 64
-"""Of the costs in a proof, to take 1 off. The larger, the seldomer is a guess doubted for nothing; it is never trusted
-for nothing (right_entries)."""
+COST_SCALE = 64
+"""Factor of the costs in a certificate, from which a discount of 1 is taken. With a larger one fewer blocks are
+uncertain for no reason; none is ever certified for no reason (find_supporting_entries)."""
 
-WORTHWHILE = 1 / 4
-"""States of a proof, of those of the whole, up to which it is tried."""
+MAX_WORK_SHARE = 1 / 4
+"""Largest work of a certificate, in shares of the work for the whole, for which it is tried."""
 
-WIDENINGS = 3
-"""Times that windows are joined with their neighbours, where the haplotypes are no optimum of them alone."""
+MAX_MERGES = 3
+"""Times that uncertain blocks are merged with their neighbours, where the haplotypes are no optimum of them alone."""
 
-MOST = 1 << 30
-"""Cost of a proof. The solver adds up in 32 bits, on its way some more: what the reads over one SNP cost altogether."""
+MAX_COST = 1 << 30
+"""Largest cost in a certificate. The solver adds up in 32 bits, in between also the cost of all reads over a SNP."""
 
 
-def optimum(problem: Problem) -> np.ndarray:
-    """The haplotypes that the solver finds for all reads, (2, m) int64: 0, 1 or EQUAL."""
+def find_optimum(problem: PhasingProblem) -> np.ndarray:
+    """Return the haplotypes that the solver finds for all reads, (2, m) int64: 0, 1 or EQUAL.
+
+    Connected components of much work are certified, if possible; all others are solved at once.
+    """
     matrix = problem.matrix
-    found = np.empty((2, matrix.columns), np.int64)
-    easy = np.ones(matrix.reads, bool)
-    for reads, columns in connected(matrix):
-        if states(matrix.low[reads], matrix.high[reads]) > EASY:
-            easy[reads] = False
-            part = problem.part(reads)
-            proven = prove(part)
-            found[:, columns] = solve_all(part) if proven is None else proven
-    if easy.any():
-        columns, alleles, _ = solve_reads(problem, np.flatnonzero(easy))
-        found[:, columns] = alleles
-    return found
+    optimum = np.empty((2, matrix.columns), np.int64)
+    is_direct = np.ones(matrix.reads, bool)
+    for reads, columns in iter_components(matrix):
+        if count_bipartitions(matrix.low[reads], matrix.high[reads]) > MAX_DIRECT_BIPARTITIONS:
+            is_direct[reads] = False
+            component = problem.select_reads(reads)
+            certified = find_certified_optimum(component)
+            optimum[:, columns] = solve_all_reads(component) if certified is None else certified
+    if is_direct.any():
+        columns, alleles, _ = solve_reads(problem, np.flatnonzero(is_direct))
+        optimum[:, columns] = alleles
+    return optimum
 
 
-def connected(matrix: AlleleMatrix) -> Iterator[tuple[slice, slice]]:
-    """Reads and columns of stretches that no read leaves."""
+def iter_components(matrix: AlleleMatrix) -> Iterator[tuple[slice, slice]]:
+    """Yield the reads and columns of each connected component: no read leaves its columns."""
     reach = np.maximum.accumulate(matrix.high)
     edges = np.r_[0, np.flatnonzero(matrix.low[1:] > reach[:-1]) + 1, matrix.reads].tolist()
     for start, end in pairwise(edges):
         yield slice(start, end), slice(int(matrix.low[start]), int(reach[end - 1]) + 1)
 
 
-def prove(problem: Problem) -> np.ndarray | None:
-    """The optimum of connected reads, (2, m); None where that is no less work than to solve the whole."""
+def find_certified_optimum(problem: PhasingProblem) -> np.ndarray | None:
+    """Return the optimum of a connected component, (2, m); None where that is no less work than to solve the whole."""
     matrix = problem.matrix
-    haplotypes = guess(matrix)
-    if SCALE * matrix.total(haplotypes) > MOST:
+    haplotypes = find_haplotypes(matrix)
+    if COST_SCALE * matrix.total_cost(haplotypes) > MAX_COST:
         return None
-    cuts = None
-    for _ in range(WIDENINGS + 1):
-        cut = CutReads(matrix, haplotypes, cuts)
-        doubtful = np.ones(len(cut.cuts) - 1, bool)
-        for support in SUPPORTS:
-            chosen = choose(cut, support, doubtful)
-            if not len(chosen):
+    edges = None
+    for _ in range(MAX_MERGES + 1):
+        decomposition = BlockDecomposition(matrix, haplotypes, edges)
+        uncertain = np.ones(len(decomposition.edges) - 1, bool)
+        for support in SUPPORT_STEPS:
+            selected = select_fragments(decomposition, support, uncertain)
+            if not len(selected):
                 break
-            if doubtful.all() and not is_worthwhile(cut, chosen):
+            if uncertain.all() and not is_worthwhile(decomposition, selected):
                 return None
-            doubtful &= doubts(problem, cut, chosen)
-            if not doubtful.any():
+            uncertain &= find_uncertain_blocks(problem, decomposition, selected)
+            if not uncertain.any():
                 break
-        if not doubtful.any() or is_optimal(problem, cut, doubtful):
-            return Settling(problem, cut, ~doubtful).run()
-        edges = np.r_[False, doubtful[1:] | doubtful[:-1], False]
-        cuts = cut.cuts[~edges]
-        if len(cuts) == len(cut.cuts):
+        if not uncertain.any() or is_optimal(problem, decomposition, uncertain):
+            return UncertainBlockSolver(problem, decomposition, ~uncertain).run()
+        is_merged = np.r_[False, uncertain[1:] | uncertain[:-1], False]
+        edges = decomposition.edges[~is_merged]
+        if len(edges) == len(decomposition.edges):
             break
     return None
 
 
-def is_worthwhile(cut: CutReads, chosen: np.ndarray) -> bool:
-    """Is a proof with these parts much less work than to solve the whole?"""
-    return states(cut.low[chosen], cut.high[chosen]) <= states(cut.matrix.low, cut.matrix.high) * WORTHWHILE
+def select_fragments(decomposition: BlockDecomposition, support: int, blocks: np.ndarray) -> np.ndarray:
+    """Return the indices of the fragments for a certificate of these blocks, (b,) bool.
 
-
-def is_optimal(problem: Problem, cut: CutReads, windows: np.ndarray) -> bool:
-    """Are the haplotypes an optimum of each of these windows, (w,) bool?"""
-    matrix = cut.matrix
-    parts = cut.parts.chosen(np.flatnonzero(windows[cut.window]))
-    columns, _, paid = problem.solve(parts, matrix.cost, plain_genotypes(matrix))
-    return len(columns) == np.diff(cut.cuts)[windows].sum() and paid == cut.window_cost[windows].sum()
-
-
-def doubts(problem: Problem, cut: CutReads, chosen: np.ndarray) -> np.ndarray:
-    """(w,) bool: windows of which the haplotypes are not proven to be the only optimum, up to changed places.
-
-    chosen: the parts that the proof takes (choose).
+    These are all fragments that cost something, and so many of the others that each haplotype has `support` of them
+    over each column, the largest first.
     """
-    right = right_entries(cut)
-    doubtful = cheaper_windows(problem, cut, chosen, right)
-    doubtful[cut.of_column[unlinked(cut, right)]] = True
-    apart = np.flatnonzero(~cut.joined)
-    doubtful[apart] = doubtful[apart + 1] = True
-    return doubtful
-
-
-def right_entries(cut: CutReads) -> np.ndarray:
-    """(k,) bool: entries that agree with the haplotype of their part, of parts that stay on its side when each such
-    entry costs one less. So what the haplotypes cost is known: SCALE times as much as before, and 1 for each genotype.
-    """
-    clear = SCALE * np.abs(cut.distance[0] - cut.distance[1]) > cut.parts.size
-    part = np.repeat(np.arange(len(cut.parts.size)), cut.parts.size)
-    return (cut.matrix.allele == cut.haplotypes[cut.side[part], cut.matrix.column]) & clear[part]
-
-
-def cheaper_windows(problem: Problem, cut: CutReads, chosen: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(w,) bool: windows where other haplotypes cost less, when these parts have to pay less for what contradicts the
-    right entries, (k,) bool, and columns less for other genotypes; and windows with columns that no part shows."""
-    matrix, haplotypes = cut.matrix, cut.haplotypes
-    cost = SCALE * matrix.cost - right
-    genotypes = SCALE * plain_genotypes(matrix)
-    genotypes[np.arange(matrix.columns), haplotypes.sum(axis=0)] += 1  # one less for the others
-    kept, window = cut.parts.chosen(chosen), cut.window[chosen]
-    columns, alleles, _ = problem.solve(kept, cost, genotypes)
-    found, unclear = haplotypes.copy(), np.ones(matrix.columns, bool)
-    found[:, columns], unclear[columns] = alleles, (alleles == EQUAL).any(axis=0)
-    found[found == EQUAL] = 0
-
-    def costs(alleles: np.ndarray) -> np.ndarray:
-        at = kept.entries
-        wrong = cost[at] * (matrix.allele[at] != alleles[:, matrix.column[at]])
-        paid = np.add.reduceat(genotypes[np.arange(matrix.columns), alleles.sum(axis=0)], cut.cuts[:-1])
-        np.add.at(paid, window, np.add.reduceat(wrong, kept.first, axis=1).min(axis=0))
-        return paid
-
-    cheaper = costs(found) < costs(haplotypes)
-    cheaper[cut.of_column[unclear]] = True
-    return cheaper
-
-
-def unlinked(cut: CutReads, right: np.ndarray) -> np.ndarray:
-    """Columns with two alleles that no read ties to the one before in the window; right (k,) bool: entries that do."""
-    matrix = cut.matrix
-    different = cut.haplotypes[0] != cut.haplotypes[1]
-    number = different.cumsum() - 1
-    at = np.flatnonzero(right & different[matrix.column])
-    column, read = number[matrix.column[at]], matrix.read[at]
-    tied = np.zeros(int(different.sum()), bool)
-    tied[column[1:][(np.diff(column) == 1) & (np.diff(read) == 0)]] = True
-    columns = np.flatnonzero(different)
-    tied[np.flatnonzero(np.diff(cut.of_column[columns], prepend=-1))] = True  # the first of a window
-    return columns[~tied]
-
-
-def choose(cut: CutReads, support: int, windows: np.ndarray) -> np.ndarray:
-    """Parts for a proof in these windows, (w,) bool: all that cost something, and so many others that each haplotype
-    has such support."""
-    here = windows[cut.window]
-    costly = here & (cut.distance.min(axis=0) > 0)
-    cover = np.zeros((2, cut.matrix.columns), np.int64)
-    for p in np.flatnonzero(costly & cut.strict).tolist():
-        cover[cut.side[p], cut.low[p] : cut.high[p] + 1] += 1
-    taken = costly.copy()
-    others = np.flatnonzero(here & ~costly & cut.strict & (cut.parts.size > 1))
-    for p in others[np.argsort(-cut.parts.size[others], kind="stable")].tolist():
-        covered = cover[cut.side[p], cut.low[p] : cut.high[p] + 1]
+    fragments, haplotype = decomposition.fragments, decomposition.haplotype
+    low, high, informative = decomposition.low, decomposition.high, decomposition.is_informative
+    in_blocks = blocks[decomposition.block]
+    costly = in_blocks & (decomposition.costs.min(axis=0) > 0)
+    coverage = np.zeros((2, decomposition.matrix.columns), np.int64)
+    for f in np.flatnonzero(costly & informative).tolist():
+        coverage[haplotype[f], low[f] : high[f] + 1] += 1
+    selected = costly.copy()
+    others = np.flatnonzero(in_blocks & ~costly & informative & (fragments.size > 1))
+    for f in others[np.argsort(-fragments.size[others], kind="stable")].tolist():
+        covered = coverage[haplotype[f], low[f] : high[f] + 1]
         if covered.min() < support:
             covered += 1
-            taken[p] = True
-    return np.flatnonzero(taken)
+            selected[f] = True
+    return np.flatnonzero(selected)
+
+
+def is_worthwhile(decomposition: BlockDecomposition, selected: np.ndarray) -> bool:
+    """Return whether a certificate with these fragments is much less work than to solve the whole."""
+    work = count_bipartitions(decomposition.low[selected], decomposition.high[selected])
+    return work <= MAX_WORK_SHARE * count_bipartitions(decomposition.matrix.low, decomposition.matrix.high)
+
+
+def find_uncertain_blocks(
+    problem: PhasingProblem, decomposition: BlockDecomposition, selected: np.ndarray
+) -> np.ndarray:
+    """Return the blocks whose haplotypes are not certified to be the only optimum, up to their order: (b,) bool.
+
+    selected  indices of the fragments that the certificate takes (select_fragments)
+    """
+    supporting = find_supporting_entries(decomposition)
+    uncertain = find_improvable_blocks(problem, decomposition, selected, supporting)
+    uncertain[decomposition.block_of_column[find_unlinked_columns(decomposition, supporting)]] = True
+    unlinked = np.flatnonzero(~decomposition.is_linked)
+    uncertain[unlinked] = uncertain[unlinked + 1] = True
+    return uncertain
+
+
+def find_supporting_entries(decomposition: BlockDecomposition) -> np.ndarray:
+    """Return the entries that get the discount, (k,) bool: they agree with the haplotype of their fragment.
+
+    Only fragments count that stay on their haplotype when each such entry costs one less on the other. So the cost of
+    the haplotypes is known: COST_SCALE times as much as before, and 1 for each genotype.
+    """
+    matrix, size = decomposition.matrix, decomposition.fragments.size
+    is_clear = COST_SCALE * np.abs(decomposition.costs[0] - decomposition.costs[1]) > size
+    fragment = np.repeat(np.arange(len(size)), size)
+    expected = decomposition.haplotypes[decomposition.haplotype[fragment], matrix.column]
+    return (matrix.allele == expected) & is_clear[fragment]
+
+
+def find_improvable_blocks(
+    problem: PhasingProblem, decomposition: BlockDecomposition, selected: np.ndarray, supporting: np.ndarray
+) -> np.ndarray:
+    """Return the blocks, (b,) bool, where other haplotypes cost less with the discount, or some columns have no read.
+
+    The selected fragments pay less where they contradict a supporting entry, (k,) bool, and columns pay less for
+    another genotype than that of the haplotypes.
+    """
+    matrix, haplotypes = decomposition.matrix, decomposition.haplotypes
+    cost = COST_SCALE * matrix.cost - supporting
+    genotype_costs = COST_SCALE * matrix.genotype_costs()
+    genotype_costs[np.arange(matrix.columns), haplotypes.sum(axis=0)] += 1  # that is 1 less for the others
+    fragments, block = decomposition.fragments.select(selected), decomposition.block[selected]
+    columns, alleles, _ = problem.solve(fragments, cost, genotype_costs)
+    others, is_open = haplotypes.copy(), np.ones(matrix.columns, bool)
+    others[:, columns], is_open[columns] = alleles, (alleles == EQUAL).any(axis=0)
+    others[others == EQUAL] = 0
+
+    def block_costs(alleles: np.ndarray) -> np.ndarray:
+        at = fragments.entries
+        entry_costs = cost[at] * (matrix.allele[at] != alleles[:, matrix.column[at]])
+        total = np.add.reduceat(
+            genotype_costs[np.arange(matrix.columns), alleles.sum(axis=0)], decomposition.edges[:-1]
+        )
+        np.add.at(total, block, np.add.reduceat(entry_costs, fragments.first, axis=1).min(axis=0))
+        return total
+
+    improvable = block_costs(others) < block_costs(haplotypes)
+    improvable[decomposition.block_of_column[is_open]] = True
+    return improvable
+
+
+def find_unlinked_columns(decomposition: BlockDecomposition, supporting: np.ndarray) -> np.ndarray:
+    """Return the heterozygous columns that no read links to the one before in their block.
+
+    supporting  (k,) bool  entries that link, see find_supporting_entries
+    """
+    matrix = decomposition.matrix
+    heterozygous = decomposition.haplotypes[0] != decomposition.haplotypes[1]
+    number = heterozygous.cumsum() - 1
+    at = np.flatnonzero(supporting & heterozygous[matrix.column])
+    column, read = number[matrix.column[at]], matrix.read[at]
+    linked = np.zeros(int(heterozygous.sum()), bool)
+    linked[column[1:][(np.diff(column) == 1) & (np.diff(read) == 0)]] = True
+    columns = np.flatnonzero(heterozygous)
+    linked[np.flatnonzero(np.diff(decomposition.block_of_column[columns], prepend=-1))] = True  # first of a block
+    return columns[~linked]
+
+
+def is_optimal(problem: PhasingProblem, decomposition: BlockDecomposition, blocks: np.ndarray) -> bool:
+    """Return whether the haplotypes are an optimum of each of these blocks, (b,) bool."""
+    matrix = decomposition.matrix
+    fragments = decomposition.fragments.select(np.flatnonzero(blocks[decomposition.block]))
+    columns, _, cost = problem.solve(fragments, matrix.cost, matrix.genotype_costs())
+    shows_all = len(columns) == np.diff(decomposition.edges)[blocks].sum()
+    return bool(shows_all and cost == decomposition.block_cost[blocks].sum())
