@@ -1,4 +1,4 @@
-"""From an answer of the network and the reads to alleles (spec/calling.md 2.4, 3.3). Letters A1 - A12: section 15."""
+"""Alleles of a genotype hypothesis, taken from the reads (spec/calling.md 2.4, 3.3). Letters A1 - A12: section 15."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,19 +12,22 @@ from clair3.records import SupportBatch
 
 OWN_ANCHOR = "i"
 """Kind of an insertion whose bases begin with the reads' own anchor base, which may differ from the reference:
-only the scripted full-alignment path tells these apart (spec/features.md C.13). Kind I has no anchor."""
+only the full alignment of short reads tells these apart (spec/features.md C.13). Kind I has no anchor."""
 INSERTIONS = ("I", OWN_ANCHOR)
+"""Kinds of support that are insertions."""
 
 LONGEST_KEY = {False: 50, True: 100_000}
-"""Longest indel that is called, without and with --enable_long_indel. Insertions are measured with their anchor
-base, so that 50 inserted bases are reported by the pileup but never called (A5)."""
+"""Longest indel in bases that is called, without and with --enable_long_indel. Insertions are measured with their
+anchor base, so that 50 inserted bases are reported by the pileup but never called (A5)."""
 
 _SUBSTITUTION_GAP = 9
+"""Reads by which the best base must lead to replace the predicted one (A4)."""
 _LONG_INSERTION = 50
+"""Length of an insertion, with its anchor, above which insertions of similar length count as the same."""
 
 
 class Alleles(NamedTuple):
-    """A realised event: REF, ALT, and the reads of each AD entry after the first."""
+    """REF and ALT of a hypothesis, and the depths of the AD entries after the first."""
 
     ref: str
     alts: tuple[str, ...]
@@ -32,11 +35,12 @@ class Alleles(NamedTuple):
 
 
 @dataclass(slots=True)
-class Reads:
-    """What the reads show at one candidate, in alt-info order; keys of ins begin with the anchor base.
+class AlleleCounts:
+    """Read counts of the alleles at one candidate, in alt-info order: SNVs, insertions and deletions by their bases.
 
-    ref is the reference letter as it stands: an IUPAC code equals no base, so that every predicted pair there
-    has two alternatives (A9). Deleted bases keep the reference's case, and so do REF and ALT (A10).
+    Keys of ins begin with the anchor base. ref is the reference letter unchanged: an IUPAC code equals no base, so that
+    every predicted pair there has two alternatives (A9). Deleted bases keep the reference's case, and so do REF and
+    ALT (A10).
     """
 
     ref: str
@@ -45,37 +49,39 @@ class Reads:
     dele: dict[str, int]
 
     @classmethod
-    def of(cls, support: SupportBatch, i: int, ref: str, longest: int) -> "Reads":
-        """Candidate i, without the indels that are too long to be called."""
-        reads = cls(ref, {}, {}, {})
+    def from_support(cls, support: SupportBatch, i: int, ref: str, longest: int) -> "AlleleCounts":
+        """Collect the alleles of candidate i, without indels of more than `longest` bases."""
+        counts = cls(ref, {}, {}, {})
         for kind, bases, count in support.items(i):
             if kind == "X":
-                reads.snv[bases] = count
+                counts.snv[bases] = count
             elif kind == "D" and len(bases) <= longest:
-                reads.dele[bases] = count
+                counts.dele[bases] = count
             elif kind in INSERTIONS and len(key := ref + bases if kind == "I" else bases) <= longest:
-                reads.ins[key] = count
-        return reads
+                counts.ins[key] = count
+        return counts
 
-    def top_snvs(self) -> list[str]:
-        """Bases by falling count, first-seen first."""
+    def rank_snvs(self) -> list[str]:
+        """Return the bases by descending count, of equals the first seen first."""
         return sorted(self.snv, key=self.snv.get, reverse=True)
 
-    def snv_for(self, predicted: str) -> str:
-        """The predicted base, unless it has no read or 9 reads less than the best, which then overrides it (A4)."""
-        best = self.top_snvs()[0]
+    def choose_snv(self, predicted: str) -> str:
+        """Return the predicted base, or the best one if that leads by 9 reads or the predicted base has none (A4)."""
+        best = self.rank_snvs()[0]
         if predicted not in self.snv or self.snv[best] - self.snv[predicted] >= _SUBSTITUTION_GAP:
             return best
         return predicted
 
-    def insertion(self, length: int, ignore: str | None = None) -> str:
+    def choose_insertion(self, length: int, ignore: str | None = None) -> str:
+        """Return the best supported insertion of a length in bases, else of any length, but never `ignore`."""
         return _pick(self.ins, length + 1 if length < LONGEST else None, ignore)
 
-    def deletion(self, length: int, ignore: str | None = None) -> str:
+    def choose_deletion(self, length: int, ignore: str | None = None) -> str:
+        """Return the best supported deletion of a length in bases, else of any length, but never `ignore`."""
         return _pick(self.dele, length if length < LONGEST else None, ignore)
 
     def insertion_depth(self, insertion: str) -> int:
-        """Reads with this insertion; a long one also counts those within 10% of its length (3.3).
+        """Count the reads with an insertion; of a long one also those within 10% of its length (3.3).
 
         The window compares lengths without the anchor to lengths with it; deletions have no such window (A6).
         """
@@ -87,113 +93,114 @@ class Reads:
         return depth + sum(n for key, n in self.ins.items() if key != insertion and shortest <= len(key) <= longest)
 
     def deletion_depth(self, length: int) -> int:
-        """Reads of the first deletion of this length."""
+        """Return the reads of the first deletion of a length in bases."""
         return next(count for key, count in self.dele.items() if len(key) == length)
 
 
 def _pick(keys: dict[str, int], length: int | None, ignore: str | None) -> str:
-    """The best supported key of this length, else of any; the first seen of equals."""
+    """Return the best supported key of a length, else of any length; of equals the first seen."""
     others = [key for key in keys if key != ignore]
     return max([key for key in others if len(key) == length] or others, key=keys.get)
 
 
 def _top_two(keys: dict[str, int]) -> list[str]:
-    """The two best supported keys; unlike everywhere else, the last seen of equals comes first."""
+    """Return the two best supported keys; of equals the last seen comes first, unlike everywhere else."""
     return sorted(keys, key=keys.get)[:-3:-1]
 
 
-# How each event becomes alleles (2.4) with their reads (3.3). `possible_events` has made sure that there are the reads
-# which every member of the event needs; None where this member needs more.
+# One function per event makes alleles (2.4) with their depths (3.3). possible_events has made sure of the reads that
+# every hypothesis of the event needs; None where a hypothesis needs more.
 
 
-def _hom_snp(outcome: GenotypeHypothesis, reads: Reads) -> Alleles:
-    alt = reads.snv_for(outcome.label[0])
-    return Alleles(reads.ref, (alt,), (reads.snv[alt],))
+def _hom_snp_alleles(hypothesis: GenotypeHypothesis, counts: AlleleCounts) -> Alleles:
+    alt = counts.choose_snv(hypothesis.label[0])
+    return Alleles(counts.ref, (alt,), (counts.snv[alt],))
 
 
-def _het_snp(outcome: GenotypeHypothesis, reads: Reads) -> Alleles | None:
-    if reads.ref in outcome.label:
-        alt = reads.snv_for(outcome.label.replace(reads.ref, ""))
-        return Alleles(reads.ref, (alt,), (reads.snv[alt],))
-    alts = tuple(reads.top_snvs()[:2])  # whatever two bases were predicted (A3)
-    return Alleles(reads.ref, alts, tuple(reads.snv[alt] for alt in alts)) if len(alts) == 2 else None
+def _het_snp_alleles(hypothesis: GenotypeHypothesis, counts: AlleleCounts) -> Alleles | None:
+    if counts.ref in hypothesis.label:
+        alt = counts.choose_snv(hypothesis.label.replace(counts.ref, ""))
+        return Alleles(counts.ref, (alt,), (counts.snv[alt],))
+    alts = tuple(counts.rank_snvs()[:2])  # whatever two bases were predicted (A3)
+    return Alleles(counts.ref, alts, tuple(counts.snv[alt] for alt in alts)) if len(alts) == 2 else None
 
 
-def _insertion(outcome: GenotypeHypothesis, reads: Reads) -> Alleles:
-    insertion = reads.insertion(outcome.length_2)
-    depth = reads.insertion_depth(insertion)
+def _insertion_alleles(hypothesis: GenotypeHypothesis, counts: AlleleCounts) -> Alleles:
+    insertion = counts.choose_insertion(hypothesis.length_2)
+    depth = counts.insertion_depth(insertion)
     # Without SNP reads a SNP + insertion becomes the insertion alone, and keeps its probability (A2).
-    if outcome.event is Event.BASE_INS and outcome.label[0] != reads.ref and reads.snv:
-        base = reads.top_snvs()[0]
-        return Alleles(reads.ref, (base, insertion), (reads.snv[base], depth))
-    return Alleles(reads.ref, (insertion,), (depth,))
+    if hypothesis.event is Event.BASE_INS and hypothesis.label[0] != counts.ref and counts.snv:
+        base = counts.rank_snvs()[0]
+        return Alleles(counts.ref, (base, insertion), (counts.snv[base], depth))
+    return Alleles(counts.ref, (insertion,), (depth,))
 
 
-def _two_insertions(outcome: GenotypeHypothesis, reads: Reads) -> Alleles:
-    if outcome.sized:
-        first = reads.insertion(outcome.length_1)
-        second = reads.insertion(outcome.length_2, ignore=first)
+def _two_insertion_alleles(hypothesis: GenotypeHypothesis, counts: AlleleCounts) -> Alleles:
+    if hypothesis.has_lengths:
+        first = counts.choose_insertion(hypothesis.length_1)
+        second = counts.choose_insertion(hypothesis.length_2, ignore=first)
     else:
-        first, second = _top_two(reads.ins)
-    return Alleles(reads.ref, (second, first), (reads.insertion_depth(second), reads.insertion_depth(first)))
+        first, second = _top_two(counts.ins)
+    return Alleles(counts.ref, (second, first), (counts.insertion_depth(second), counts.insertion_depth(first)))
 
 
-def _deletion(outcome: GenotypeHypothesis, reads: Reads) -> Alleles:
-    deleted = reads.deletion(-outcome.length_1)
-    ref, depth, base = reads.ref + deleted, reads.dele[deleted], outcome.label[0]
-    if outcome.event is Event.BASE_DEL and base != reads.ref:
+def _deletion_alleles(hypothesis: GenotypeHypothesis, counts: AlleleCounts) -> Alleles:
+    deleted = counts.choose_deletion(-hypothesis.length_1)
+    ref, depth, base = counts.ref + deleted, counts.dele[deleted], hypothesis.label[0]
+    if hypothesis.event is Event.BASE_DEL and base != counts.ref:
         # The SNP allele is the predicted one and needs no read (A3); AD and AF have it first, ALT last (A1).
-        return Alleles(ref, (reads.ref, base + deleted), (reads.snv.get(base, 0), depth))
-    return Alleles(ref, (reads.ref,), (depth,))
+        return Alleles(ref, (counts.ref, base + deleted), (counts.snv.get(base, 0), depth))
+    return Alleles(ref, (counts.ref,), (depth,))
 
 
-def _two_deletions(outcome: GenotypeHypothesis, reads: Reads) -> Alleles | None:
-    if outcome.sized:
-        shorter, longer = sorted((-outcome.length_1, -outcome.length_2))
-        first = reads.deletion(longer)
-        two = first, reads.deletion(shorter, ignore=first)
+def _two_deletion_alleles(hypothesis: GenotypeHypothesis, counts: AlleleCounts) -> Alleles | None:
+    if hypothesis.has_lengths:
+        shorter, longer = sorted((-hypothesis.length_1, -hypothesis.length_2))
+        first = counts.choose_deletion(longer)
+        two = first, counts.choose_deletion(shorter, ignore=first)
     else:
-        two = _top_two(reads.dele)
+        two = _top_two(counts.dele)
     short, long = sorted(two, key=len)
     if len(short) == len(long):
         return None
-    depths = reads.deletion_depth(len(long)), reads.deletion_depth(len(short))
-    return Alleles(reads.ref + long, (reads.ref, reads.ref + long[len(short) :]), depths)
+    depths = counts.deletion_depth(len(long)), counts.deletion_depth(len(short))
+    return Alleles(counts.ref + long, (counts.ref, counts.ref + long[len(short) :]), depths)
 
 
-def _insertion_and_deletion(outcome: GenotypeHypothesis, reads: Reads) -> Alleles:
-    insertion, deleted = reads.insertion(outcome.length_2), reads.deletion(-outcome.length_1)
-    depths = reads.deletion_depth(len(deleted)), reads.insertion_depth(insertion)
-    return Alleles(reads.ref + deleted, (reads.ref, insertion + deleted), depths)
+def _insertion_and_deletion_alleles(hypothesis: GenotypeHypothesis, counts: AlleleCounts) -> Alleles:
+    insertion, deleted = counts.choose_insertion(hypothesis.length_2), counts.choose_deletion(-hypothesis.length_1)
+    depths = counts.deletion_depth(len(deleted)), counts.insertion_depth(insertion)
+    return Alleles(counts.ref + deleted, (counts.ref, insertion + deleted), depths)
 
 
-_REALISE: dict[Event, Callable[[GenotypeHypothesis, Reads], Alleles | None]] = {
-    Event.HOM_SNP: _hom_snp,
-    Event.HET_SNP: _het_snp,
-    Event.HOM_INS: _insertion,
-    Event.BASE_INS: _insertion,
-    Event.INS_INS: _two_insertions,
-    Event.HOM_DEL: _deletion,
-    Event.BASE_DEL: _deletion,
-    Event.DEL_DEL: _two_deletions,
-    Event.INS_DEL: _insertion_and_deletion,
+_TO_ALLELES: dict[Event, Callable[[GenotypeHypothesis, AlleleCounts], Alleles | None]] = {
+    Event.HOM_SNP: _hom_snp_alleles,
+    Event.HET_SNP: _het_snp_alleles,
+    Event.HOM_INS: _insertion_alleles,
+    Event.BASE_INS: _insertion_alleles,
+    Event.INS_INS: _two_insertion_alleles,
+    Event.HOM_DEL: _deletion_alleles,
+    Event.BASE_DEL: _deletion_alleles,
+    Event.DEL_DEL: _two_deletion_alleles,
+    Event.INS_DEL: _insertion_and_deletion_alleles,
 }
 
 
 def possible_events(support: SupportBatch, longest: int) -> np.ndarray:
-    """Whether each candidate has the reads that every member of an event needs. (n, 10) bool, columns as Event
+    """Return whether each candidate has the reads that all hypotheses of an event need: (n, 10) bool, columns as Event.
 
-    An event without them is out for all its lengths alike, because any indel will do when none has the predicted
-    length; so the events are ruled out at once, where the spec rejects them member by member.
+    An event without them is impossible for all lengths alike, because any indel is taken when none has the predicted
+    length; so whole events are ruled out here, where the specification rejects one hypothesis after the other.
     """
     row = np.repeat(np.arange(len(support)), np.diff(support.item_start))
     key_length = np.diff(support.seq_start) + (support.kind == ord("I"))  # with the anchor
 
-    def alleles(*kinds: str) -> np.ndarray:
+    def count_alleles(*kinds: str) -> np.ndarray:
+        """Return the number of distinct alleles of these kinds at each candidate, (n,) int64."""
         items = np.isin(support.kind, [ord(kind) for kind in kinds]) & (key_length <= longest)
         return np.bincount(row[items], minlength=len(support))
 
-    snv, ins, dele = alleles("X"), alleles(*INSERTIONS), alleles("D")
+    snv, ins, dele = count_alleles("X"), count_alleles(*INSERTIONS), count_alleles("D")
     needs = {
         Event.REFERENCE: snv >= 0,
         Event.HOM_SNP: snv >= 1,
@@ -209,6 +216,6 @@ def possible_events(support: SupportBatch, longest: int) -> np.ndarray:
     return np.stack([needs[event] for event in Event], axis=1)
 
 
-def realise(outcome: GenotypeHypothesis, reads: Reads) -> Alleles | None:
-    """The alleles of an answer whose event is possible; None when reads do not support this very answer."""
-    return _REALISE[outcome.event](outcome, reads)
+def to_alleles(hypothesis: GenotypeHypothesis, counts: AlleleCounts) -> Alleles | None:
+    """Return the alleles of a hypothesis whose event is possible; None when no reads support this hypothesis."""
+    return _TO_ALLELES[hypothesis.event](hypothesis, counts)

@@ -14,44 +14,47 @@ LABELS = tuple("".join(pair) for pair in PAIRS)
 """AA AC AG AT CC CG CT GG GT TT DelDel ADel CDel GDel TDel InsIns AIns CIns GIns TIns InsDel, in output order."""
 
 INDEX = {label: index for index, label in enumerate(LABELS)}
+"""Class of the gt21 head by label."""
 _INDEX_OF_PAIR = {ordered: index for index, (a, b) in enumerate(PAIRS) for ordered in ((a, b), (b, a))}
 
 
 def allele_name(ref: str, allele: str) -> str:
-    """The name of one allele against REF: Del when shorter, Ins when longer, else its first base."""
+    """Return the name of an allele against REF: Del when shorter, Ins when longer, else its first base."""
     if len(allele) == len(ref):
         return allele[0]
     return DELETION if len(allele) < len(ref) else INSERTION
 
 
 def pair_index(first: str, second: str) -> int | None:
-    """Class of two allele names in either order; None when there is none, e.g. for an N."""
+    """Return the gt21 class of two allele names in either order; None when there is none, e.g. for an N."""
     return _INDEX_OF_PAIR.get((first, second))
 
 
 HOM_REF, HOM_ALT, HET = range(3)
-"""0/0; 1/1; 0/1 and 1/2."""
+"""Classes of the zygosity head: 0/0; 1/1; 0/1 and 1/2."""
 
 
 def zygosity(first: int, second: int) -> int:
-    """Class of a pair of allele numbers, 0 being the reference."""
+    """Return the zygosity class of a pair of allele numbers, 0 being the reference."""
     if first != second:
         return HET
     return HOM_ALT if first else HOM_REF
 
 
 LONGEST = 16
-"""The outermost classes mean "this many bases or more"."""
+"""Length change in bases of the outermost length classes, which mean "this many or more"."""
 
 CLASSES = 2 * LONGEST + 1
+"""Classes of a length head."""
 
 
 def length_index(change: int) -> int:
-    """Class of a signed length change in bases."""
+    """Return the length class of a signed length change in bases."""
     return min(max(change, -LONGEST), LONGEST) + LONGEST
 
 
 PILEUP, FULL_ALIGNMENT = "pileup", "full_alignment"
+"""Kinds of network."""
 
 GT21 = slice(0, len(LABELS))
 GENOTYPE = slice(GT21.stop, GT21.stop + 3)

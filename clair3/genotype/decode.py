@@ -1,4 +1,4 @@
-"""From network output and read support to calls (spec/calling.md 2.3 - 3.5). Letters A1 - A12: its section 15."""
+"""Decoding: from network output and read support to calls (spec/calling.md 2.3 - 3.5). Letters A1 - A12: section 15."""
 
 import math
 from dataclasses import dataclass
@@ -7,15 +7,16 @@ import numpy as np
 
 from clair3.errors import ConfigError, InputError
 from clair3.genotype import hypotheses
-from clair3.genotype.alleles import LONGEST_KEY, Alleles, Reads, possible_events, realise
+from clair3.genotype.alleles import LONGEST_KEY, AlleleCounts, Alleles, possible_events, to_alleles
 from clair3.genotype.classes import GENOTYPE, GT21, HET, HOM_ALT, PILEUP, WIDTH, allele_name, pair_index, zygosity
 from clair3.genotype.hypotheses import GenotypeHypothesis
 from clair3.records import IUPAC_TO_BASE, Call, SupportBatch, base_index, iupac_to_n
 
 PRECISE, SENSITIVE = "precise", "sensitive"
-"""Haploid modes: no heterozygous call at all; or every call with one alternative allele."""
+"""Haploid modes: no heterozygous call is written; or every call with one alternative allele is."""
 
 _NO_LIKELIHOOD = 990
+"""PL where there is no likelihood to compute it from."""
 _PHRED = -10 * math.log10(math.e)
 
 
@@ -29,7 +30,7 @@ def check_filters(qual: float | None, haploid: str | None) -> None:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """What the decoder writes and how. qual divides PASS from LowQual; None passes everything (3.5)."""
+    """Which calls the decoder makes, and how. qual divides PASS from LowQual; with None all calls pass (3.5)."""
 
     gvcf: bool = False
     haploid: str | None = None
@@ -47,15 +48,15 @@ def decode(
     ref: np.ndarray,
     pos: np.ndarray,
     support: SupportBatch,
-    rule: DecodeOptions,
+    options: DecodeOptions,
     kind: str = PILEUP,
 ) -> list[Call]:
-    """Calls of a batch of candidates, in candidate order; rows that are never written are left out (2, 3).
+    """Decode a batch of candidates to calls, in candidate order; candidates without a call are left out (2, 3).
 
     probabilities  (n, 24) pileup, (n, 90) full_alignment  float32  network output, heads after softmax
     ref            (n,)  uint8  reference letter, ASCII upper case
     pos            (n,)  int64  0-based
-    support        n rows
+    support        of the n candidates
     Raises InputError when a probability is not a finite number, when the network has other heads than `kind`
     needs, or when a reference letter is no nucleotide code.
     """
@@ -65,48 +66,51 @@ def decode(
     if not np.isfinite(heads).all():
         raise InputError("the network gave values that are not finite numbers; check the model file")
     letters = ref.tobytes().decode("ascii")
-    chosen, probability = _choose(heads, letters, base_index(ref), support, rule, kind)
+    variants, probability = _choose_hypotheses(heads, letters, base_index(ref), support, options, kind)
     ref_reads = _reference_reads(support)
     columns = pos, quality(probability), support.depth, ref_reads, _fractions(ref_reads, support.depth)
     calls = []
     for i, (at, qual, depth, reads, fraction) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
-        if i in chosen:
-            call = _variant_call(at, *chosen[i], qual, depth, reads, heads[i], rule)
+        if i in variants:
+            call = _make_variant_call(at, *variants[i], qual, depth, reads, heads[i], options)
             if call is not None:
                 calls.append(call)
-        elif rule.show_ref:
-            calls.append(_reference_call(at, letters[i], qual, depth, reads, fraction, rule))
+        elif options.show_ref:
+            calls.append(_make_reference_call(at, letters[i], qual, depth, reads, fraction, options))
     return calls
 
 
-def _choose(
-    heads, letters, base, support, rule, kind
+def _choose_hypotheses(
+    heads, letters, base, support, options, kind
 ) -> tuple[dict[int, tuple[GenotypeHypothesis, Alleles]], np.ndarray]:
-    """The non-reference answers that reads support, by row, and every row's probability, (n,) float32 (2.1 - 2.3)."""
+    """Return the variant hypothesis that reads support, by row, and the probability of every row's call (2.1 - 2.3).
+
+    The probabilities are (n,) float32. A row that is missing in the first result is a reference call.
+    """
     table = hypotheses.TABLES[kind]
-    probability, certain = hypotheses.reference(heads, base, table)
+    probability, certain = hypotheses.reference_probability(heads, base, table)
     rows = np.flatnonzero(~certain)
-    matrix = hypotheses.matrix(heads[rows], probability[rows], table)
-    longest = LONGEST_KEY[rule.enable_long_indel]
-    matrix[~possible_events(support, longest)[rows][:, table.event]] = 0
-    winners = matrix.argmax(axis=1)
-    chosen = {}
-    for k in np.flatnonzero(winners).tolist():
-        i, winner = int(rows[k]), winners[k]
-        reads = Reads.of(support, i, letters[i], longest)
-        while winner:  # 0 is the reference call: it needs no reads, so the rounds end
-            outcome = table.outcomes[winner]
-            if (alleles := realise(outcome, reads)) is not None:
-                chosen[i] = outcome, alleles
+    candidates = hypotheses.hypothesis_probabilities(heads[rows], probability[rows], table)
+    longest = LONGEST_KEY[options.enable_long_indel]
+    candidates[~possible_events(support, longest)[rows][:, table.event]] = 0
+    best = candidates.argmax(axis=1)
+    variants = {}
+    for k in np.flatnonzero(best).tolist():
+        i, h = int(rows[k]), best[k]
+        counts = AlleleCounts.from_support(support, i, letters[i], longest)
+        while h:  # 0 is the reference call: it needs no reads, so the loop ends
+            hypothesis = table.hypotheses[h]
+            if (alleles := to_alleles(hypothesis, counts)) is not None:
+                variants[i] = hypothesis, alleles
                 break
-            matrix[k, winner] = 0
-            winner = matrix[k].argmax()
-        probability[i] = matrix[k, winner]
-    return chosen, probability
+            candidates[k, h] = 0
+            h = candidates[k].argmax()
+        probability[i] = candidates[k, h]
+    return variants, probability
 
 
 def quality(probability: np.ndarray) -> np.ndarray:
-    """QUAL, rounded to 2 decimals (3.2). (n,) float32 -> (n,) float64
+    """Return QUAL of probabilities, (n,) float32, rounded to 2 decimals: (n,) float64 (3.2).
 
     math.log and round, not NumPy's: those may differ in the last bit from one processor to the next.
     """
@@ -116,7 +120,7 @@ def quality(probability: np.ndarray) -> np.ndarray:
 
 
 def _reference_reads(support: SupportBatch) -> np.ndarray:
-    """(n,) int32 reads of the reference alone."""
+    """Return how many reads of each candidate show the reference alone, (n,) int32."""
     items = np.flatnonzero(support.kind == ord("R"))
     reads = np.zeros(len(support), np.int32)
     reads[np.searchsorted(support.item_start, items, side="right") - 1] = support.count[items]
@@ -124,35 +128,35 @@ def _reference_reads(support: SupportBatch) -> np.ndarray:
 
 
 def _fractions(reads, depth) -> np.ndarray:
-    """Share of the reads, at most 1; 0 without reads, also with two alternatives (A12)."""
+    """Return reads / depth, (n,) float64, at most 1; 0 without reads, also with two alternatives (A12)."""
     return np.minimum(np.divide(reads, depth, out=np.zeros(len(reads)), where=depth > 0), 1)
 
 
-def _reference_call(pos, letter, qual, depth, reads, fraction, rule: DecodeOptions) -> Call:
-    """A reference call. Its AF is the share of reference reads, and GQ has no cap of 99 (A11)."""
-    genotype = "0" if rule.haploid else "0/0"
-    likelihoods = (_NO_LIKELIHOOD,) if rule.gvcf else None
+def _make_reference_call(pos, letter, qual, depth, reads, fraction, options: DecodeOptions) -> Call:
+    """Make a reference call. Its AF is the share of reference reads, and GQ has no cap of 99 (A11)."""
+    genotype = "0" if options.haploid else "0/0"
+    likelihoods = (_NO_LIKELIHOOD,) if options.gvcf else None
     ref = IUPAC_TO_BASE[letter]
     return Call(pos, ref, (), qual, "RefCall", genotype, int(qual), depth, (reads,), (fraction,), likelihoods)
 
 
-def _variant_call(
-    pos, outcome: GenotypeHypothesis, alleles: Alleles, qual, depth, reads, heads, rule: DecodeOptions
+def _make_variant_call(
+    pos, hypothesis: GenotypeHypothesis, alleles: Alleles, qual, depth, reads, heads, options: DecodeOptions
 ) -> Call | None:
-    """A variant call, or None when the rule leaves it out (2.5, 3.5)."""
+    """Make a variant call; None when it is not written with these options (2.5, 3.5)."""
     ref, alts = alleles.ref, alleles.alts
-    if not rule.keep_iupac_bases:
+    if not options.keep_iupac_bases:
         ref, alts = iupac_to_n(ref), tuple(map(iupac_to_n, alts))
     if (
         alts == (ref,)
-        or (rule.haploid == PRECISE and outcome.event.zygosity == HET)
-        or (rule.haploid == SENSITIVE and len(alts) == 2)
+        or (options.haploid == PRECISE and hypothesis.event.zygosity == HET)
+        or (options.haploid == SENSITIVE and len(alts) == 2)
     ):
         return None
-    # The zygosity is that of the realised event; v2.0.2 prints 1/1 if any event of equal probability is (A7, fixed).
-    genotype = "1/2" if len(alts) == 2 else "1/1" if outcome.event.zygosity == HOM_ALT else "0/1"
-    likelihoods = _likelihoods(heads, ref, alts, genotype) if rule.gvcf else None
-    passed = rule.qual is None or qual >= rule.qual
+    # The zygosity is that of the event; v2.0.2 prints 1/1 if any event of equal probability is (A7, fixed).
+    genotype = "1/2" if len(alts) == 2 else "1/1" if hypothesis.event.zygosity == HOM_ALT else "0/1"
+    likelihoods = _likelihoods(heads, ref, alts, genotype) if options.gvcf else None
+    passed = options.qual is None or qual >= options.qual
     fractions = tuple(min(n / depth, 1.0) if depth > 0 else 0.0 for n in alleles.depths)
     return Call(
         pos=pos,
@@ -160,7 +164,7 @@ def _variant_call(
         alts=alts,
         qual=qual,
         filter="PASS" if passed else "LowQual",
-        genotype="1" if rule.haploid else genotype,
+        genotype="1" if options.haploid else genotype,
         gq=int(qual),
         depth=depth,
         depths=(reads, *alleles.depths),
@@ -170,7 +174,7 @@ def _variant_call(
 
 
 def _likelihoods(heads: np.ndarray, ref: str, alts: tuple[str, ...], genotype: str) -> tuple[int, ...]:
-    """PL of every genotype in VCF order, from the genotype and zygosity heads alone, so it may disagree with GT (A11).
+    """Return PL of every genotype in VCF order, from the gt21 and zygosity heads alone; it may disagree with GT (A11).
 
     heads  (24|90,)  float32
     """

@@ -1,4 +1,4 @@
-"""The answers that a row of network output can give, and their probabilities (spec/calling.md 2.1, 2.2)."""
+"""Genotype hypotheses: what a row of network output can mean, and how probable each is (spec/calling.md 2.1, 2.2)."""
 
 from enum import IntEnum
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from clair3.records import BASES
 
 
 class Event(IntEnum):
-    """The classes of answers, in the order that resolves ties."""
+    """Classes of genotype hypotheses, in the order that resolves ties."""
 
     REFERENCE = 0
     HOM_SNP = 1
@@ -38,64 +38,71 @@ class Event(IntEnum):
 
     @property
     def zygosity(self) -> int:
+        """The class of the zygosity head that belongs to the event."""
         if self is Event.REFERENCE:
             return HOM_REF
         return HOM_ALT if self in (Event.HOM_SNP, Event.HOM_INS, Event.HOM_DEL) else HET
 
 
 class GenotypeHypothesis(NamedTuple):
-    """One answer: a class of events, the 21-genotype label, and the length changes of the two alleles.
+    """One hypothesis: its event, its label of the gt21 head, and the length changes of the two alleles in bases.
 
-    The pileup network has no length heads: `sized` is False and the lengths mean nothing there.
+    The pileup network has no length heads: then has_lengths is False, and the lengths are meaningless.
     """
 
     event: Event
     label: str
     length_1: int = 0
     length_2: int = 0
-    sized: bool = True
+    has_lengths: bool = True
 
 
-def _outcomes(sized: bool) -> list[GenotypeHypothesis]:
-    """All answers in table order (spec/calling.md 2.2); without sizes every indel has one, "of any length"."""
-    sizes = range(1, LONGEST + 1) if sized else (LONGEST,)
-    pairs = [(i, j) for i in sizes for j in sizes]
+def _make_hypotheses(has_lengths: bool) -> list[GenotypeHypothesis]:
+    """Make all hypotheses in table order (spec/calling.md 2.2); without lengths an indel has one, "of any length"."""
+    lengths = range(1, LONGEST + 1) if has_lengths else (LONGEST,)
+    pairs = [(i, j) for i in lengths for j in lengths]
     return [
-        GenotypeHypothesis(Event.REFERENCE, "AA", sized=sized),  # stands for every reference base, see `matrix`
-        *[GenotypeHypothesis(Event.HOM_SNP, a + a, sized=sized) for a in BASES],
-        *[GenotypeHypothesis(Event.HET_SNP, a + b, sized=sized) for a in BASES for b in BASES if a < b],
-        *[GenotypeHypothesis(Event.HOM_INS, "InsIns", n, n, sized) for n in sizes],
-        *[GenotypeHypothesis(Event.BASE_INS, base + "Ins", 0, n, sized) for n in sizes for base in BASES],
-        *[GenotypeHypothesis(Event.INS_INS, "InsIns", i, j, sized) for i, j in pairs if i <= j],
-        *[GenotypeHypothesis(Event.HOM_DEL, "DelDel", -n, -n, sized) for n in sizes],
-        *[GenotypeHypothesis(Event.BASE_DEL, base + "Del", -n, 0, sized) for n in sizes for base in BASES],
+        GenotypeHypothesis(
+            Event.REFERENCE, "AA", has_lengths=has_lengths
+        ),  # stands for every reference base, see hypothesis_probabilities
+        *[GenotypeHypothesis(Event.HOM_SNP, a + a, has_lengths=has_lengths) for a in BASES],
+        *[GenotypeHypothesis(Event.HET_SNP, a + b, has_lengths=has_lengths) for a in BASES for b in BASES if a < b],
+        *[GenotypeHypothesis(Event.HOM_INS, "InsIns", n, n, has_lengths) for n in lengths],
+        *[GenotypeHypothesis(Event.BASE_INS, base + "Ins", 0, n, has_lengths) for n in lengths for base in BASES],
+        *[GenotypeHypothesis(Event.INS_INS, "InsIns", i, j, has_lengths) for i, j in pairs if i <= j],
+        *[GenotypeHypothesis(Event.HOM_DEL, "DelDel", -n, -n, has_lengths) for n in lengths],
+        *[GenotypeHypothesis(Event.BASE_DEL, base + "Del", -n, 0, has_lengths) for n in lengths for base in BASES],
         # Two deletions of one length would be one allele; 16 is "16 or more", where two may differ.
-        *[GenotypeHypothesis(Event.DEL_DEL, "DelDel", -i, -j, sized) for i, j in pairs if i != j or i == LONGEST],
-        *[GenotypeHypothesis(Event.INS_DEL, "InsDel", -i, j, sized) for i, j in pairs],
+        *[GenotypeHypothesis(Event.DEL_DEL, "DelDel", -i, -j, has_lengths) for i, j in pairs if i != j or i == LONGEST],
+        *[GenotypeHypothesis(Event.INS_DEL, "InsDel", -i, j, has_lengths) for i, j in pairs],
     ]
 
 
-class Table:
-    """The answers of one kind of network, with the columns of network output that each one multiplies."""
+class HypothesisTable:
+    """The h hypotheses of one kind of network, with the columns of network output whose product is the probability.
 
-    def __init__(self, sized: bool):
-        self.sized = sized
-        self.outcomes = tuple(_outcomes(sized))
-        self.gt21 = np.array([GT21.start + INDEX[o.label] for o in self.outcomes])
-        self.zygosity = np.array([GENOTYPE.start + o.event.zygosity for o in self.outcomes])
-        self.length_1 = np.array([LENGTH_1.start + length_index(o.length_1) for o in self.outcomes])
-        self.length_2 = np.array([LENGTH_2.start + length_index(o.length_2) for o in self.outcomes])
-        self.event = np.array([o.event for o in self.outcomes])
+    gt21, zygosity, length_1, length_2  (h,) int64  columns of network output
+    event                               (h,) int64  Event of each hypothesis
+    """
 
-
-TABLES = {PILEUP: Table(sized=False), FULL_ALIGNMENT: Table(sized=True)}
-"""24 and 804 answers."""
-
-# Products are single-precision and associated exactly as in the spec's table: ties are compared on them.
+    def __init__(self, has_lengths: bool):
+        self.has_lengths = has_lengths
+        self.hypotheses = tuple(_make_hypotheses(has_lengths))
+        self.gt21 = np.array([GT21.start + INDEX[h.label] for h in self.hypotheses])
+        self.zygosity = np.array([GENOTYPE.start + h.event.zygosity for h in self.hypotheses])
+        self.length_1 = np.array([LENGTH_1.start + length_index(h.length_1) for h in self.hypotheses])
+        self.length_2 = np.array([LENGTH_2.start + length_index(h.length_2) for h in self.hypotheses])
+        self.event = np.array([h.event for h in self.hypotheses])
 
 
-def reference(heads: np.ndarray, base: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of the reference call, and which rows are one at once (spec/calling.md 2.1).
+TABLES = {PILEUP: HypothesisTable(has_lengths=False), FULL_ALIGNMENT: HypothesisTable(has_lengths=True)}
+"""The tables of 24 and 804 hypotheses, by kind of network."""
+
+# Products are in float32 and in the order of the table in 2.2: ties are decided on their last bits.
+
+
+def reference_probability(heads: np.ndarray, base: np.ndarray, table: HypothesisTable) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probability of the reference call, and which rows are certain to be one (spec/calling.md 2.1).
 
     heads    (n, 24|90)  float32  network output
     base     (n,)        uint8    index of the reference base in ACGT
@@ -105,22 +112,22 @@ def reference(heads: np.ndarray, base: np.ndarray, table: Table) -> tuple[np.nda
     g = heads[np.arange(len(heads)), same_base[base]]
     z = heads[:, GENOTYPE.start + HOM_REF]
     certain = (z >= 0.5) & (g >= 0.5)
-    if not table.sized:
+    if not table.has_lengths:
         return z * g, certain
     same_length = length_index(0)
     first, second = heads[:, LENGTH_1.start + same_length], heads[:, LENGTH_2.start + same_length]
     return first * second * z * g, certain & (first >= 0.5) & (second >= 0.5)
 
 
-def matrix(heads: np.ndarray, reference: np.ndarray, table: Table) -> np.ndarray:
-    """Probability of every answer; the first maximum of a row is the answer that wins (spec/calling.md 2.2, 2.3).
+def hypothesis_probabilities(heads: np.ndarray, reference: np.ndarray, table: HypothesisTable) -> np.ndarray:
+    """Return the probability of every hypothesis; the first maximum of a row is the call (spec/calling.md 2.2, 2.3).
 
     heads      (n, 24|90)   float32  network output
     reference  (n,)         float32  probability of the reference call, column 0 of the result
-    returns    (n, 24|804)  float32  columns as table.outcomes
+    returns    (n, 24|804)  float32  columns as table.hypotheses
     """
     g, z = heads[:, table.gt21], heads[:, table.zygosity]
-    if table.sized:
+    if table.has_lengths:
         lengths = heads[:, table.length_1] * heads[:, table.length_2]
         result = lengths * (z * g)
         snp = table.event <= Event.HET_SNP

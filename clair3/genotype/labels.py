@@ -1,4 +1,4 @@
-"""Labels: what each head of the networks should say about a candidate (spec/training.md B.1, B.2)."""
+"""Labels: the class that each head of the networks should predict for a candidate (spec/training.md B.1, B.2)."""
 
 from collections.abc import Sequence
 
@@ -19,13 +19,13 @@ from clair3.genotype.classes import (
 from clair3.records import BASES, base_index
 
 HEADS = (GT21, GENOTYPE, LENGTH_1, LENGTH_2)
-"""The blocks of a label, in order; each holds a single one."""
+"""Columns of each head in a one-hot label, in order."""
 
 _SAME_BASES = np.array([classes.INDEX[base + base] for base in BASES])
 
 
 def reference_classes(letters: np.ndarray) -> np.ndarray:
-    """Classes of candidates that are no variants.
+    """Return the classes of candidates that are no variants.
 
     letters  (n,)    uint8  ASCII, upper case: the reference at each candidate
     returns  (n, 4)  int64  class of each head
@@ -37,7 +37,7 @@ def reference_classes(letters: np.ndarray) -> np.ndarray:
 
 
 def variant_classes(ref: str, alts: Sequence[str], genotype: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Class of each head for a true variant; genotype holds numbers of alleles, 0 being REF.
+    """Return the class of each head for a true variant; genotype holds numbers of alleles, 0 being REF.
 
     Alleles that the genotype does not name have no influence. An allele as long as REF counts as its first base, also
     when it differs elsewhere. Letters are A, C, G and T.
@@ -50,17 +50,17 @@ def variant_classes(ref: str, alts: Sequence[str], genotype: tuple[int, int]) ->
 
 
 def one_hot(classes: np.ndarray) -> np.ndarray:
-    """Classes of each head, (n, 4) int64, as labels, (n, 90) int8."""
+    """Return labels, (n, 90) int8, of the classes of each head, (n, 4) int64."""
     label = np.zeros((len(classes), WIDTH[FULL_ALIGNMENT]), np.int8)
     np.put_along_axis(label, classes + [head.start for head in HEADS], 1, axis=1)
     return label
 
 
 def labels_to_classes(label: np.ndarray, heads: int = len(HEADS)) -> np.ndarray:
-    """Labels, (n, 90) of any integer type, as classes of the first heads, (n, heads) int64."""
+    """Return the classes of the first heads, (n, heads) int64, of labels, (n, 90) of any integer type."""
     return np.stack([label[:, head].argmax(axis=1) for head in HEADS[:heads]], axis=1)
 
 
 def is_variant(label: np.ndarray) -> np.ndarray:
-    """Which labels, (n, 90), are those of variants: (n,) bool."""
+    """Return which labels, (n, 90), are those of variants: (n,) bool."""
     return label[:, GENOTYPE.start + HOM_REF] == 0

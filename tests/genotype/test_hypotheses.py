@@ -91,7 +91,7 @@ def test_length_index(change, index):
 
 @pytest.mark.parametrize("kind, members", [(PILEUP, 24), (FULL_ALIGNMENT, 804)])
 def test_table_is_in_tie_order(kind, members):
-    events = [o.event for o in hypotheses.TABLES[kind].outcomes]
+    events = [h.event for h in hypotheses.TABLES[kind].hypotheses]
     assert len(events) == members
     assert events == sorted(events)
     assert set(events) == set(Event)
@@ -102,9 +102,9 @@ def test_probabilities_equal_the_table_bit_by_bit(kind):
     heads, refs = random_heads(kind, 40), "ACGT" * 10
     table = hypotheses.TABLES[kind]
     base = base_index(np.frombuffer(refs.encode(), np.uint8))
-    reference, _ = hypotheses.reference(heads, base, table)
-    got = hypotheses.matrix(heads, reference, table)
-    want = np.array([table_of_the_spec(row, ref, table.sized) for row, ref in zip(heads, refs, strict=True)])
+    reference, _ = hypotheses.reference_probability(heads, base, table)
+    got = hypotheses.hypothesis_probabilities(heads, reference, table)
+    want = np.array([table_of_the_spec(row, ref, table.has_lengths) for row, ref in zip(heads, refs, strict=True)])
     assert want.dtype == got.dtype == np.float32
     np.testing.assert_array_equal(got, want)
 
@@ -123,7 +123,7 @@ def test_reference_call_at_once(z, g, length_1, length_2, pileup, full_alignment
     heads = np.zeros((1, 90), f32)
     heads[0, [21, classes.INDEX["CC"], 24 + 16, 57 + 16]] = z, g, length_1, length_2
     for kind, certain in ((PILEUP, pileup), (FULL_ALIGNMENT, full_alignment)):
-        _, settled = hypotheses.reference(heads[:, : WIDTH[kind]], np.array([1]), hypotheses.TABLES[kind])
+        _, settled = hypotheses.reference_probability(heads[:, : WIDTH[kind]], np.array([1]), hypotheses.TABLES[kind])
         assert settled.tolist() == [certain]
 
 
