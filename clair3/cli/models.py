@@ -1,4 +1,4 @@
-"""`clair3 models`: which models there are, whether one is sound, and fetching one."""
+"""`clair3 models`: list the known models, show or verify one, and fetch one."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clair3.errors import ConfigError, InputError
-from clair3.models.fetch import check_model, fetch_model, verifiable
+from clair3.models.fetch import check_model, fetch_model, is_verifiable
 from clair3.models.registry import (
     AT_DOWNLOAD,
     CARD_FILE,
@@ -19,12 +19,12 @@ from clair3.models.registry import (
     read_card,
 )
 
-SCORE = {"tp_truth", "fn", "fp", "f1", "f1_interval"}
-"""Of what an evaluation says of a kind of variants (`clair3 assemble_model --evaluation`), what people are shown."""
+SCORE_FIELDS = {"tp_truth", "fn", "fp", "f1", "f1_interval"}
+"""Fields of an evaluation of one kind of variants (`clair3 assemble_model --evaluation`) that `info` shows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The four actions and their options."""
+    """Declare the four actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|info|verify|fetch", prog=parser.prog)
     actions.add_parser("list", help="models that are known, and where they lie on this machine")
     for name, text in (
@@ -40,34 +40,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Raises ClairError, see clair3.cli.arguments.run."""
+    """Carry out an action and print its result. Raises ClairError, see clair3.cli.arguments.run."""
     if args.action == "list":
-        print(table(known_models()))
+        print(format_table(known_models()))
     elif args.action == "fetch":
         print(fetch_model(find_card(args.model), args.address, args.allow_unverified))
     else:
-        folder, card = find(args.model)
+        folder, card = find_model(args.model)
         print(describe(folder, card) if args.action == "info" else verify(folder, card))
 
 
-def table(cards: dict[str, ModelCard]) -> str:
-    """One line a model, in columns, with a heading."""
+def format_table(cards: dict[str, ModelCard]) -> str:
+    """Return a line for each model, in columns, with a heading."""
     rows = [("NAME", "PLATFORM", "DWELL", "BASECALLER OR INSTRUMENT", "DIGEST", "HERE")]
     for card in cards.values():
-        known = "known" if verifiable(card, card.address) else "unknown"
+        known = "known" if is_verifiable(card, card.address) else "unknown"
         simulated = card.origin == SIMULATED
         made_by = (card.basecaller if card.platform == "ont" and not simulated else card.chemistry) or "-"
         made_by += ", trained on simulated reads" if simulated else ""
         made_by += f", for {card.purpose}" if card.purpose else ""
         here = find_installed(card.name)
-        rows.append((card.name, card.platform, yes(card.dwell), made_by, known, str(here or "-")))
+        rows.append((card.name, card.platform, yes_or_no(card.dwell), made_by, known, str(here or "-")))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
     return "\n".join(lines)
 
 
 def describe(folder: Path | None, card: ModelCard | None) -> str:
-    """What is known about a model, a line for each field."""
+    """Return what is known about a model, a line for each field."""
     lines = {"folder": folder or 'not on this machine, see "clair3 models fetch --help"'}
     if card is not None:
         lines |= {
@@ -81,11 +81,11 @@ def describe(folder: Path | None, card: ModelCard | None) -> str:
             lines["sha256"] = "not known"
     else:
         lines["model.json"] = "not there: nothing is known about this model"
-    return "\n".join(f"{name}: {text(value)}" for name, value in lines.items())
+    return "\n".join(f"{name}: {format_value(value)}" for name, value in lines.items())
 
 
 def verify(folder: Path | None, card: ModelCard | None) -> str:
-    """What was checked. Raises InputError when the model is not on this machine, or not sound."""
+    """Verify a model, and return what was verified. Raises InputError when it is not installed, or not sound."""
     if folder is None:
         raise InputError(f'{card.name}: not on this machine; run "clair3 models fetch {card.name}" first')
     check_model(folder, card)
@@ -96,10 +96,11 @@ def verify(folder: Path | None, card: ModelCard | None) -> str:
     return f"{folder}: both networks load; the files have the digests of the model's card"
 
 
-def find(model: str) -> tuple[Path | None, ModelCard | None]:
-    """The folder of a model, or None, and its card, or None: never neither. Raises ConfigError for an unknown name.
+def find_model(model: str) -> tuple[Path | None, ModelCard | None]:
+    """Return the folder of a model and its card; one of them may be None. Raises ConfigError for an unknown name.
 
-    The card in the folder comes first, but a digest in the registry overrules one made at the download.
+    The card in the folder is taken before that of the registry, but a digest of the registry overrules one made at the
+    download.
     """
     if Path(model).is_dir():
         folder = Path(os.path.abspath(model))
@@ -107,7 +108,7 @@ def find(model: str) -> tuple[Path | None, ModelCard | None]:
     folder = find_installed(model)
     registered = known_models().get(model)
     if folder is None and registered is None:
-        raise unknown(model)
+        raise unknown_model_error(model)
     card = (read_card(folder) if folder else None) or registered
     if registered is not None and registered.digest:
         card = replace(card, digest={**card.digest, **registered.digest}, digest_origin=PUBLISHED)
@@ -115,36 +116,41 @@ def find(model: str) -> tuple[Path | None, ModelCard | None]:
 
 
 def find_card(name: str) -> ModelCard:
-    """The card of a known model. Raises ConfigError for any other name."""
+    """Return the card of a known model. Raises ConfigError for an unknown name."""
     if (card := known_models().get(name)) is None:
-        raise unknown(name)
+        raise unknown_model_error(name)
     return card
 
 
-def unknown(name: str) -> ConfigError:
+def unknown_model_error(name: str) -> ConfigError:
+    """Return the error for a name that no model has."""
     return ConfigError(f'{name}: no model of this name is known; "clair3 models list" names them')
 
 
-def text(value: object) -> str:
-    """A field for people."""
+def format_value(value: object) -> str:
+    """Return a field of a card as people read it."""
     if isinstance(value, bool):
-        return yes(value)
+        return yes_or_no(value)
     if isinstance(value, list):
-        return ", ".join(map(text, value))
-    if isinstance(value, dict) and value.keys() >= SCORE:
-        return score(**{name: value[name] for name in SCORE})
+        return ", ".join(map(format_value, value))
+    if isinstance(value, dict) and value.keys() >= SCORE_FIELDS:
+        return format_score(**{name: value[name] for name in SCORE_FIELDS})
     if isinstance(value, dict):
-        inner = {name: f"({text(one)})" if isinstance(one, dict | list) else text(one) for name, one in value.items()}
+        inner = {
+            name: f"({format_value(one)})" if isinstance(one, dict | list) else format_value(one)
+            for name, one in value.items()
+        }
         return ", ".join(f"{name} {words}" for name, words in inner.items())
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def score(tp_truth: int, fn: int, fp: int, f1: float | None, f1_interval: list[float] | None) -> str:
-    """Counts of an evaluation for people."""
+def format_score(tp_truth: int, fn: int, fp: int, f1: float | None, f1_interval: list[float] | None) -> str:
+    """Return counts of an evaluation, F1 and its interval as people read them."""
     share = "" if f1 is None else f", F1 {f1:.3f}"
     share += "" if f1_interval is None else " ({:.3f}-{:.3f})".format(*f1_interval)
     return f"{tp_truth} of {tp_truth + fn} found, {fp} false{share}"
 
 
-def yes(value: bool | None) -> str:
+def yes_or_no(value: bool | None) -> str:
+    """Return yes or no; - for None."""
     return "-" if value is None else "yes" if value else "no"

@@ -14,7 +14,14 @@ from clair3.cli.main import main as clair3
 from clair3.errors import ConfigError, InputError
 from clair3.io.atomic import sha256_of
 from clair3.models import registry
-from clair3.models.choose import ReadGroup, choose, is_model_name, read_group, read_groups, resolve_model
+from clair3.models.choose import (
+    ReadGroup,
+    choose_model,
+    is_model_name,
+    load_read_groups,
+    parse_read_group,
+    resolve_model,
+)
 from clair3.models.registry import (
     PATH_VARIABLE,
     ModelCard,
@@ -73,12 +80,12 @@ def install(models):
     ],
 )
 def test_read_group(line, group):
-    assert read_group(line) == group
+    assert parse_read_group(line) == group
 
 
 def test_read_groups_of_real_files(shared_data):
     ont, hifi, ecoli = (
-        set(read_groups(shared_data / "real" / name / "reads.bam"))
+        set(load_read_groups(shared_data / "real" / name / "reads.bam"))
         for name in ("hg002_ont_r104_hac5_chr20_5.00M", "hg002_hifi_chr20_0.06M", "ecoli_ont_mg1655_0.16M")
     )
     assert ont == {ReadGroup("HG002", "ONT", None, "dna_r10.4.1_e8.2_400bps_hac@v5.0.0")}
@@ -91,7 +98,7 @@ def test_read_groups_of_real_files(shared_data):
 def test_damaged_files(tmp_path, content):
     (tmp_path / "x.bam").write_bytes(content)
     with pytest.raises(InputError, match=r"x\.bam: "):
-        read_groups(tmp_path / "x.bam")
+        load_read_groups(tmp_path / "x.bam")
 
 
 # The choice
@@ -122,10 +129,10 @@ def hifi(*instruments):
 )
 def test_chosen(models, install, groups, platform, dwell, name):
     with pytest.raises(InputError) as error:
-        choose(BAM, groups, platform, dwell, CARDS)
+        choose_model(BAM, groups, platform, dwell, CARDS)
     assert f'is {name}, which is not on this machine; run "clair3 models fetch {name}"' in str(error.value)
     install(*CARDS)
-    folder, reason = choose(BAM, groups, platform, dwell, CARDS)
+    folder, reason = choose_model(BAM, groups, platform, dwell, CARDS)
     assert folder == models / name
     assert reason.startswith(f"{name} in {models}, because the read groups of reads.bam say ")
 
@@ -175,7 +182,7 @@ MANY = [f"r1041_e82_400bps_{mode}_v{version}" for mode in ("hac", "sup") for ver
 def test_refused_rather_than_guessed(install, groups, platform, dwell, message, candidates):
     install(*CARDS)
     with pytest.raises(InputError) as error:
-        choose(BAM, groups, platform, dwell, CARDS)
+        choose_model(BAM, groups, platform, dwell, CARDS)
     told, _, named = str(error.value).partition("; give a model by name or folder instead: ")
     assert told.startswith(f"--model_path=auto: {BAM}: ") and message in told
     assert all(name in named for name in candidates) and "bacteria" not in named and "\n" not in named
@@ -188,18 +195,18 @@ def test_models_of_the_package_stand_back(models, install, monkeypatch):
     monkeypatch.setattr(registry, "search_path", lambda: [models, bundled])
     cards = CARDS | {"ours": ModelCard("ours", "ont", basecall_models=(SUP,), origin="bundled")}
     install("ours", within=bundled)
-    folder, reason = choose(BAM, ont(SUP), "ont", False, cards)
+    folder, reason = choose_model(BAM, ont(SUP), "ont", False, cards)
     assert folder == bundled / "ours"
     assert reason.endswith("; not on this machine, and for such reads too: r1041_e82_400bps_sup_v520")
     install("r1041_e82_400bps_sup_v520")
-    assert choose(BAM, ont(SUP), "ont", False, cards)[0] == models / "r1041_e82_400bps_sup_v520"
+    assert choose_model(BAM, ont(SUP), "ont", False, cards)[0] == models / "r1041_e82_400bps_sup_v520"
 
 
 def test_two_models_that_fit(install):
     cards = CARDS | {"ours": ModelCard("ours", "ont", basecall_models=(SUP,))}
     install("ours", "r1041_e82_400bps_sup_v520")
     with pytest.raises(InputError, match=r"2 models here fit reads of .*instead: r1041_e82_400bps_sup_v520, ours$"):
-        choose(BAM, ont(SUP), "ont", False, cards)
+        choose_model(BAM, ont(SUP), "ont", False, cards)
 
 
 # Where models lie
@@ -238,7 +245,7 @@ def test_models_without_registration(models, install, caplog):
     cards = known_models()
     assert list(cards) == [*CARDS, "lab"]
     assert cards["hifi_revio"] == CARDS["hifi_revio"]
-    assert choose(BAM, ont(FAST), "ont", False, cards)[0] == models / "lab"
+    assert choose_model(BAM, ont(FAST), "ont", False, cards)[0] == models / "lab"
     (warning,) = caplog.records
     assert "broken/model.json: not JSON" in warning.getMessage()
     assert resolve_model("silent", BAM, "ont", False) == models / "silent"

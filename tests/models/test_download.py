@@ -10,7 +10,7 @@ from web_server import serving
 
 from clair3.errors import InputError
 from clair3.io.atomic import sha256_of
-from clair3.models import fetch as room
+from clair3.models import fetch as fetch_module
 from clair3.models.fetch import download
 
 CONTENT = bytes(range(256)) * 1000
@@ -20,8 +20,8 @@ FILE = "/models/x/pileup.pt"
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(room, "WAIT_SECONDS", 0)
-    monkeypatch.setattr(room, "TIMEOUT_SECONDS", 5)
+    monkeypatch.setattr(fetch_module, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(fetch_module, "TIMEOUT_SECONDS", 5)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
@@ -84,7 +84,7 @@ def test_server_without_versions(server, fetched, digest, wanted):
 
 
 def test_another_program_run_goes_on(server, tmp_path, fetched, monkeypatch):
-    monkeypatch.setattr(room, "ATTEMPTS", 1)
+    monkeypatch.setattr(fetch_module, "ATTEMPTS", 1)
     with pytest.raises(InputError, match=r"ended after 1000 of 256000 bytes; .*kept, the same command goes on"):
         fetched(("cut", 1000))
     assert not (tmp_path / "file").exists()
@@ -93,7 +93,7 @@ def test_another_program_run_goes_on(server, tmp_path, fetched, monkeypatch):
 
 
 def test_the_file_changed_meanwhile(server, tmp_path, fetched, monkeypatch):
-    monkeypatch.setattr(room, "ATTEMPTS", 1)
+    monkeypatch.setattr(fetch_module, "ATTEMPTS", 1)
     with pytest.raises(InputError):
         fetched(("cut", 1000))
     server.files[FILE] = CONTENT[::-1]
@@ -149,7 +149,7 @@ def test_cut_file_without_length(tmp_path, fetched):
 
 def test_a_server_that_always_breaks(server, tmp_path, fetched):
     refused(fetched, tmp_path, "ended after 5 of 256000 bytes; gave up after 5 attempts", *[("cut", 1)] * 9)
-    assert len(server.asked) == room.ATTEMPTS
+    assert len(server.asked) == fetch_module.ATTEMPTS
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
@@ -169,7 +169,7 @@ def test_redirection_without_end(server, tmp_path, fetched):
 
 
 def test_too_large(tmp_path, fetched, monkeypatch):
-    monkeypatch.setattr(room, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(fetch_module, "MAX_BYTES", 100_000)
     refused(fetched, tmp_path, "larger than 100000 bytes; this is no model")
     assert list(tmp_path.iterdir()) == []
 

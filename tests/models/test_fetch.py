@@ -42,7 +42,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(fetch, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(fetch, "RETRY_SECONDS", 0)
     return tmp_path / "cache"
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clair3.errors import InputError
-from clair3.models import fetch as room
+from clair3.models import fetch
 from clair3.models.fetch import unpack
 
 FILES = {"model/pileup.pt": b"p" * 5000, "model/full_alignment.pt": bytes(range(256)) * 40, "model/LICENCE": b"free"}
@@ -90,7 +90,7 @@ def test_hostile_members(unpacked, hostile, message):
 
 
 def test_small_archive_of_much(unpacked, monkeypatch):
-    monkeypatch.setattr(room, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(fetch, "MAX_BYTES", 1_000_000)
     bomb = packed(member("zeros", bytes(10_000_000)))
     assert len(bomb) < 100_000
     with pytest.raises(InputError, match="unpacks to more than 1000000 bytes"):
@@ -99,7 +99,7 @@ def test_small_archive_of_much(unpacked, monkeypatch):
 
 def test_header_that_asks_for_much(unpacked, monkeypatch):
     """An extended header may claim any length; what is read of it is bounded too."""
-    monkeypatch.setattr(room, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(fetch, "MAX_BYTES", 1_000_000)
     info = tarfile.TarInfo("x")
     info.type, info.size = tarfile.XHDTYPE, 1 << 33
     with pytest.raises(InputError):
@@ -108,7 +108,7 @@ def test_header_that_asks_for_much(unpacked, monkeypatch):
 
 def test_too_many_members(unpacked):
     with pytest.raises(InputError, match="more than 1000 files"):
-        unpacked(packed(*(member(f"f{number}") for number in range(room.MAX_MEMBERS + 1))))
+        unpacked(packed(*(member(f"f{number}") for number in range(fetch.MAX_MEMBERS + 1))))
 
 
 @pytest.mark.parametrize(
