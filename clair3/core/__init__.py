@@ -1,4 +1,4 @@
-"""The C core seen from Python: NumPy in, NumPy out; codes become CoreError. The extension's only importer."""
+"""The Python side of the C core: NumPy in, NumPy out, codes become CoreError. It alone imports the extension."""
 
 import os
 
@@ -41,17 +41,19 @@ REASONS = {
 
 
 class RegionTooLargeError(CoreError):
-    """A region holds more than fits; ask for it in parts."""
+    """A region has more insertions and deletions than can be held; read it in parts."""
 
 
 class CancelledError(CoreError):
-    """The run was told to stop; not an error of the data."""
+    """The run was cancelled; this is no error of the data."""
 
 
-FAULTS_OF_REFERENCE = (lib.C3_NO_FASTA, lib.C3_NO_SEQUENCE)
+REFERENCE_CODES = (lib.C3_NO_FASTA, lib.C3_NO_SEQUENCE)
+"""Codes of errors in the reference, not in the alignments."""
 
 
 def _check(code: int, where: str) -> None:
+    """Raise the CoreError of a code; where names the file and the place in it."""
     if code == lib.C3_OK:
         return
     if code == lib.C3_CANCELLED:
@@ -62,7 +64,7 @@ def _check(code: int, where: str) -> None:
 
 
 class CancelFlag:
-    """A flag that long calls of the core look at; set it from any thread to end them soon."""
+    """A flag that long calls of the core poll; set it from any thread to end them soon."""
 
     def __init__(self):
         self.cell = ffi.new("int32_t *")
@@ -97,8 +99,8 @@ class Source:
         self.close()
 
     def check(self, code: int, place: str = "") -> None:
-        """Raises the CoreError of a code, naming the file whose fault it is and the place in it."""
-        name = self.reference if code in FAULTS_OF_REFERENCE else self.name
+        """Raise the CoreError of a code; it names the file that causes it and the place in it."""
+        name = self.reference if code in REFERENCE_CODES else self.name
         _check(code, f"{name} {place}".rstrip())
 
     def close(self) -> None:
@@ -107,21 +109,21 @@ class Source:
             self.handle = ffi.NULL
 
     def opened(self):
-        """The handle; raises CoreError after close."""
+        """Return the handle. Raises CoreError after close."""
         if self.handle == ffi.NULL:
             raise CoreError(f"{self.name}: already closed")
         return self.handle
 
 
 def _copy(pointer, shape, dtype) -> np.ndarray:
-    """An array of its own with what the core's buffer holds."""
+    """Copy a buffer of the core into a new array of this shape and dtype."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
     return np.frombuffer(ffi.buffer(pointer, size), dtype).reshape(shape).copy() if size else np.zeros(shape, dtype)
 
 
 def _support(support, depth: np.ndarray) -> SupportBatch:
-    """The core's support lists; a list without candidates has no arrays yet."""
+    """Copy the core's read support; without candidates it has no arrays yet."""
     return SupportBatch(
         depth=depth,
         item_start=_copy(support.item_start, support.n + 1, np.int64) if support.n else np.zeros(1, np.int64),
@@ -152,7 +154,7 @@ class Pileup:
         return len(self.pos)
 
     def batch(self, start: int = 0, end: int | None = None) -> TensorBatch:
-        """Candidates start <= i < end (all of them by default) with their (k, 33, 18) int32 windows (B.9)."""
+        """Return candidates start <= i < end (all by default) with their windows, (k, 33, 18) int32 (B.9)."""
         end = len(self) if end is None else min(end, len(self))
         assert 0 <= start <= end
         tensors = np.empty((end - start, WINDOW, CHANNEL_COUNT), np.int32)
@@ -161,11 +163,14 @@ class Pileup:
         return TensorBatch(self.region.contig, self.pos[start:end], self.ref[start:end], tensors, support)
 
     def columns(self) -> np.ndarray:
-        """(columns, 18) int32: the counters of each position of the region, zero where no read lies (B.3, B.4)."""
+        """Return the counters of each position of the region, (columns, 18) int32; zero where no read is (B.3, B.4)."""
         return _copy(self.handle.counts, (self.region.end - self.region.start, CHANNEL_COUNT), np.int32)
 
     def gvcf_evidence(self) -> np.ndarray:
-        """(2, columns) int32: reads that show the reference, and all reads, at each position of the region (B.8)."""
+        """Return the reads that show the reference, and all reads, at each position of the region (B.8).
+
+        returns  (2, columns) int32
+        """
         if self.handle.n_ref == ffi.NULL:
             raise CoreError(f"{self.region}: gVCF evidence was not asked for")
         columns = self.region.end - self.region.start
@@ -181,7 +186,7 @@ def pileup(
     cancel: CancelFlag | None = None,
     targets: np.ndarray | None = None,
 ) -> Pileup:
-    """Pile up a region and find its candidates.
+    """Count the pileup columns of a region and find its candidates.
 
     rule     clair3.features.candidates.CandidateOptions
     allowed  (k, 2) int64  sorted, disjoint [start, end): where candidates may be; the region must reach 35 further
@@ -191,7 +196,7 @@ def pileup(
     Raises CoreError for unreadable data and CancelledError when the flag was set.
     """
     places = ffi.new("c3_places *")
-    keep_alive = [None if found is None else np.ascontiguousarray(found, np.int64) for found in (allowed, targets)]
+    keep_alive = [None if rows is None else np.ascontiguousarray(rows, np.int64) for rows in (allowed, targets)]
     places.allowed, places.n = ffi.from_buffer("int64_t[]", keep_alive[0]), len(allowed)
     if targets is not None:
         places.targets, places.n_targets = ffi.from_buffer("int64_t[]", keep_alive[1]), len(targets)
@@ -217,7 +222,7 @@ def pileup(
 class FullAlignment:
     """The reads around candidates (spec/features.md C).
 
-    pos         (n,) int64      the candidates asked for, or found
+    pos         (n,) int64      0-based positions of the candidates
     ref         (n,) uint8      their reference letters, upper case ASCII
     support     SupportBatch of n rows
     haplotypes  (reads,) uint8  0, 1 or 2 of each read that was kept, in file order
@@ -235,9 +240,9 @@ class FullAlignment:
         return len(self.pos)
 
     def batch(self, start: int = 0, end: int | None = None, drawn: np.ndarray | None = None) -> TensorBatch:
-        """Candidates start <= i < end (all of them by default) with their (k, rows, 33, 8 or 9) int8 tensors.
+        """Return candidates start <= i < end (all by default) with their tensors, (k, rows, 33, 8 or 9) int8.
 
-        drawn  (d, rows) int32  short reads only: for each candidate with more of them than rows, which ones to show
+        drawn  (d, rows) int32  short reads only: reads to show for each candidate that has more reads than rows
         """
         end = len(self) if end is None else min(end, len(self))
         assert 0 <= start <= end
@@ -284,13 +289,13 @@ def full_alignment(
 
 
 def _full_rule(rule):
-    """The C struct of a clair3.features.full_alignment.ReadFeatureOptions."""
+    """Return the C struct of a clair3.features.full_alignment.ReadFeatureOptions."""
     fields = ("min_mapq", "max_indel_length", "rows", "dwell", "haplotype_tags", "min_coverage")
     return ffi.new("c3_full_rule *", {name: getattr(rule, name) for name in fields})
 
 
 def allele_order(keys: list[str] | list[int]) -> list[str] | list[int]:
-    """The order in which v2.0.2 lists distinct insertions or deletion lengths seen in this order (B.7)."""
+    """Return the distinct insertions, or deletion lengths, among keys as ordered in v2.0.2's lists (B.7)."""
     if any(isinstance(key, str) for key in keys):
         pool, lengths = "".join(keys).encode(), [len(key) for key in keys]
     else:
@@ -302,12 +307,12 @@ def allele_order(keys: list[str] | list[int]) -> list[str] | list[int]:
 
 
 def htslib_path() -> str:
-    """The htslib that reads the alignments: the system's, or the one in the pysam wheel; "" when unknown."""
+    """Return the path of the htslib in use: the system's, or the one in the pysam wheel; "" when unknown."""
     return ffi.string(lib.c3_htslib_path()).decode()
 
 
 def first_shuffle(n: int) -> list[int]:
-    """The permutation of range(n) that a fresh generator draws (C.6)."""
+    """Return the permutation of range(n) that a fresh generator draws (C.6)."""
     items = ffi.new("int32_t[]", max(n, 1))
     lib.c3_first_shuffle(items, n)
     return list(items)[:n]

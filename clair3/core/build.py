@@ -1,4 +1,4 @@
-"""Builds the C core with cffi: run by setuptools through setup.py, never imported by the program.
+"""The cffi build of the C core: setuptools runs it through setup.py, the program never imports it.
 
 htslib comes from the system when pkg-config knows it, otherwise from the pysam wheel, which carries headers and the
 shared library; then the extension finds that library by a path relative to itself. The environment variable
@@ -35,7 +35,7 @@ SOURCES = tuple(source for name in HEADERS if (CSRC / (source := f"{name.removes
 
 
 def declarations() -> str:
-    """The parts of the headers between `cdef: begin` and `cdef: end`: each signature is written once."""
+    """Return the parts of the headers between `cdef: begin` and `cdef: end`, so that each signature is written once."""
     parts = []
     for name in HEADERS:
         text = (CSRC / name).read_text()
@@ -44,16 +44,16 @@ def declarations() -> str:
 
 
 def pkg_config(*arguments: str) -> list[str] | None:
-    """Answer of `pkg-config ARGUMENTS htslib`, or None when htslib (or pkg-config) is not there."""
+    """Return the output of `pkg-config ARGUMENTS htslib`; None without htslib or pkg-config."""
     try:
-        asked = subprocess.run(["pkg-config", *arguments, "htslib"], capture_output=True, text=True, check=True)
+        result = subprocess.run(["pkg-config", *arguments, "htslib"], capture_output=True, text=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
         return None
-    return shlex.split(asked.stdout)
+    return shlex.split(result.stdout)
 
 
 def system_htslib() -> dict | None:
-    """Compiler and linker arguments for the system's htslib, or None when it is absent."""
+    """Return compiler and linker arguments for the system's htslib; None when it is absent."""
     compile_args, link_args = pkg_config("--cflags"), pkg_config("--libs")
     if compile_args is None or link_args is None:
         return None
@@ -61,7 +61,7 @@ def system_htslib() -> dict | None:
 
 
 def pysam_htslib() -> dict:
-    """Compiler and linker arguments for the htslib inside the pysam wheel."""
+    """Return compiler and linker arguments for the htslib in the pysam wheel."""
     import pysam
 
     library = Path(next(path for path in pysam.get_libraries() if "libchtslib" in path))
@@ -73,20 +73,20 @@ def pysam_htslib() -> dict:
     return {"include_dirs": pysam.get_include(), "extra_link_args": link_args}
 
 
-def htslib() -> dict:
-    """Where htslib comes from, as arguments of `FFI.set_source`."""
-    wanted = os.environ.get("CLAIR3_HTSLIB", "")
-    if wanted not in ("", "system", "pysam"):
-        raise SystemExit(f"CLAIR3_HTSLIB={wanted}: expected system or pysam")
-    found = system_htslib() if wanted != "pysam" else None
-    if found is None and wanted == "system":
+def choose_htslib() -> dict:
+    """Return the compiler and linker arguments of the htslib to use, as `FFI.set_source` takes them."""
+    choice = os.environ.get("CLAIR3_HTSLIB", "")
+    if choice not in ("", "system", "pysam"):
+        raise SystemExit(f"CLAIR3_HTSLIB={choice}: expected system or pysam")
+    arguments = system_htslib() if choice != "pysam" else None
+    if arguments is None and choice == "system":
         raise SystemExit("CLAIR3_HTSLIB=system, but pkg-config does not find htslib; install libhts-dev (or unset it)")
-    return found or pysam_htslib()
+    return arguments or pysam_htslib()
 
 
 def make_ffibuilder() -> FFI:
-    """The cffi builder that setuptools asks for."""
-    arguments = htslib()
+    """Make the cffi builder that setuptools runs."""
+    arguments = choose_htslib()
     arguments["include_dirs"] = [str(CSRC), *arguments.get("include_dirs", [])]
     flags = ["-std=c11", "-O3", "-fno-math-errno", "-fno-strict-aliasing"]
     flags += ["-Wall", "-Wextra", "-Wno-unused-parameter"]  # cffi's code leaves parameters unused

@@ -1,20 +1,20 @@
-"""gVCF block lines from the C core: NumPy in, text out (spec/calling.md 6.3)."""
+"""Block lines of a gVCF from the C core: NumPy in, text out (spec/calling.md 6.3)."""
 
 import numpy as np
 
 from clair3.core import ffi, lib
 
 SITE = np.dtype([("pl", np.int32, 3), ("gq", np.uint8), ("binned_gq", np.uint8), ("reference", np.bool_)], align=True)
-"""What the counts of a site say (6.2); reference: GT is 0/0, otherwise ./."""
+"""Values of a site by its read counts (6.2); reference: GT is 0/0, otherwise ./."""
 
 assert SITE.itemsize == ffi.sizeof("c3_gvcf_site")
 
 SITES_PER_CALL = 65_536
-"""Keeps the buffer of lines below some 15 MB, whatever the stretch; most of it is never touched."""
+"""Sites per call of the core: keeps the buffer of lines below some 15 MB, most of which is never touched."""
 
 
 class BlockLines:
-    """Lines of the blocks of one contig, from sites that come in order; a block goes on from one call to the next."""
+    """Makes the block lines of one contig from sites in order; a block can go on from one call to the next."""
 
     def __init__(self, contig: str, bp_resolution: bool):
         self.contig, self.bp_resolution = contig.encode(), bp_resolution
@@ -27,7 +27,7 @@ class BlockLines:
         start    0-based position of the first site
         letters  n reference letters, either case
         depth    (n,) int32  reads counted (n_total)
-        row      (n,) int32  sites[row[i]] is what the counts of a site say
+        row      (n,) int32  sites[row[i]] has the values of site i
         sites    (m,) SITE
         """
         depth, row = np.ascontiguousarray(depth, np.int32), np.ascontiguousarray(row, np.int32)
@@ -51,11 +51,11 @@ class BlockLines:
         return b"".join(parts)
 
     def end(self) -> int | None:
-        """Where the open block ends, half-open; None when there is none."""
+        """Return the 0-based position behind the open block; None when there is none."""
         return self.block.last + 1 if self.block.open else None
 
     def close(self, end: int | None = None) -> bytes:
-        """The line of the open block, with another END if one is given; nothing when there is none."""
+        """End the open block and return its line, with another END if one is given; b"" when there is none."""
         out = ffi.new("char[]", self.line_bytes)
         written = lib.c3_gvcf_close(self.block, self.contig, self.block.last + 1 if end is None else end, out)
         return bytes(ffi.buffer(out, written))

@@ -1,4 +1,4 @@
-"""The end of a worker process with that of the run which started it."""
+"""A watchdog that ends a worker process when the run that started it ends."""
 
 from clair3.core import _check, lib
 

@@ -1,4 +1,4 @@
-"""Alleles that reads show at SNPs to be phased, and haplotypes that phased SNPs give to reads: NumPy in, NumPy out."""
+"""Phasing in the C core: alleles of reads at SNPs to be phased, and haplotypes of reads from phased SNPs."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from clair3.core import CancelFlag, Source, _copy, ffi, lib
 
 @dataclass(frozen=True, eq=False)
 class PhaseAlleles:
-    """Alleles of the n reads that show any, in file order.
+    """Alleles of the n reads that show a SNP, in file order.
 
-    names   n names; letters outside ASCII are Latin-1, which keeps their order
+    names   n names, decoded as Latin-1, which keeps their order
     mapq    (n,) uint8
     pos     (n,) int64      0-based start
     first   (n + 1,) int64  alleles of read r are first[r] .. first[r + 1] of the next two
@@ -28,55 +28,56 @@ class PhaseAlleles:
 
 
 def phase_alleles(source: Source, contig: str, pos: np.ndarray, alt: np.ndarray) -> PhaseAlleles:
-    """Read the alleles at SNPs of a contig: each read is held against both haplotypes, 10 bases on both sides.
+    """Read the alleles at SNPs of a contig: each read is aligned to both alleles with 10 bases on both sides.
 
     pos  (n,) int64  0-based, ascending, distinct
     alt  (n,) uint8  upper-case letters
 
-    Left out are reads that are unmapped, secondary, supplementary, duplicates, mapped with less than 20 or without
-    bases. Raises CoreError for unreadable data.
+    Left out are reads that are unmapped, secondary, supplementary or duplicates, have a MAPQ below 20 or no bases.
+    Raises CoreError for unreadable data.
     """
     pos, alt = np.ascontiguousarray(pos, np.int64), np.ascontiguousarray(alt, np.uint8)
     out = ffi.new("c3_phase_alleles **")
     buffers = ffi.from_buffer("int64_t[]", pos), ffi.from_buffer("uint8_t[]", alt)
     code = lib.c3_phase_alleles_read(source.opened(), contig.encode(), *buffers, len(pos), 0, ffi.NULL, out)
     source.check(code, contig)
-    found = ffi.gc(out[0], lib.c3_phase_alleles_free)
-    n, edges = found.reads, found.reads + 1 if found.reads else 0
-    pool = bytes(ffi.buffer(found.names, found.n_names)).decode("latin-1") if found.n_names else ""
-    name_start = _copy(found.name_start, edges, np.int64).tolist()
+    alleles = ffi.gc(out[0], lib.c3_phase_alleles_free)
+    n, edges = alleles.reads, alleles.reads + 1 if alleles.reads else 0
+    pool = bytes(ffi.buffer(alleles.names, alleles.n_names)).decode("latin-1") if alleles.n_names else ""
+    name_start = _copy(alleles.name_start, edges, np.int64).tolist()
     return PhaseAlleles(
         names=[pool[name_start[r] : name_start[r + 1]] for r in range(n)],
-        mapq=_copy(found.mapq, n, np.uint8),
-        pos=_copy(found.pos, n, np.int64),
-        first=_copy(found.first, edges, np.int64) if n else np.zeros(1, np.int64),
-        snp=_copy(found.snp, found.n, np.int32),
-        allele=_copy(found.allele, found.n, np.uint8),
+        mapq=_copy(alleles.mapq, n, np.uint8),
+        pos=_copy(alleles.pos, n, np.int64),
+        first=_copy(alleles.first, edges, np.int64) if n else np.zeros(1, np.int64),
+        snp=_copy(alleles.snp, alleles.n, np.int32),
+        allele=_copy(alleles.allele, alleles.n, np.uint8),
     )
 
 
 class Haplotypes:
-    """Which reads of a contig belong to which haplotype; threads may share it.
+    """Haplotypes of the reads of a contig, by read name; threads may share it.
 
-    handle is for functions of the core that take the haplotypes of reads.
+    handle is what functions of the core take.
     """
 
     def __init__(self, handle):
         self.handle = handle
 
-    def of(self, name: str) -> int:
+    def get(self, name: str) -> int:
         """1 or 2, or 0 for a read that no SNP gives to either."""
         return lib.c3_haplotypes_get(self.handle, name.encode("latin-1"))
 
 
 def haplotypes(source: Source, contig: str, snps, cancel: CancelFlag | None = None) -> Haplotypes:
-    """Haplotypes of a contig's reads by its phased SNPs, by the rules of `whatshap haplotag` (spec/calling.md 7.2):
-    mates are one read, and of several phase sets the one in which most alleles agree decides.
+    """Assign the reads of a contig to haplotypes by its phased SNPs, as `whatshap haplotag` does (spec/calling.md 7.2).
+
+    Mates are one read, and of several phase sets the one in which most alleles agree decides.
 
     snps  clair3.records.PhasedSnps, heterozygous, at distinct positions, ascending
 
-    Reads that do not count are those of phase_alleles, except duplicates, which do. Raises CoreError for unreadable
-    data and CancelledError when the flag was set.
+    The reads that phase_alleles leaves out have no haplotype, except duplicates, which have one.
+    Raises CoreError for unreadable data and CancelledError when the flag was set.
     """
     columns = (("pos", np.int64), ("alt", np.uint8), ("haplotype", np.int8), ("phase_set", np.int64))
     kept = [np.ascontiguousarray(getattr(snps, name), dtype) for name, dtype in columns]

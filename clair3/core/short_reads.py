@@ -1,4 +1,4 @@
-"""Full-alignment features of realigned short reads, from the C core (spec/features.md C.13, D)."""
+"""Full-alignment features of realigned short reads in the C core (spec/features.md C.13, D)."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import numpy as np
 from clair3.core import CancelFlag, FullAlignment, Source, _copy, _full_rule, ffi, lib
 
 STRETCH = 100_000
-"""Bases of the contig, or reads, that are held at a time, about: some 50 MB at most."""
+"""Bases of the contig, or reads, that are in memory at a time: some 50 MB at most."""
 
 
 def iter_short_reads(
@@ -19,13 +19,14 @@ def iter_short_reads(
     cancel: CancelFlag | None = None,
     stretch: int = STRETCH,
 ) -> Iterator[FullAlignment]:
-    """Realign the reads over some intervals and find candidates in them, stretch by stretch.
+    """Realign the reads over some intervals and find candidates in them, one batch after the other.
 
     intervals   (n, 2) int64  0-based [start, end), sorted and disjoint, at least one
     rule        clair3.features.full_alignment.ReadFeatureOptions
     haplotypes  clair3.core.phasing.Haplotypes of the contig; None: those of the HP tags, if the rule wants them
 
-    stretch     shows in no result
+    stretch  bases of the contig, or reads, in a batch; it changes no result
+
     Raises CoreError for unreadable data and CancelledError when the flag was set.
     """
     intervals = np.ascontiguousarray(intervals, np.int64)
@@ -55,6 +56,6 @@ def iter_short_reads(
         yield FullAlignment(contig, rule, ffi.gc(found[0], lib.c3_full_free))
 
 
-def window_reads(found: FullAlignment) -> np.ndarray:
-    """(n,) int32: how many reads could be rows of each candidate."""
-    return _copy(found.handle.window_reads, len(found), np.int32)
+def window_reads(candidates: FullAlignment) -> np.ndarray:
+    """Return how many reads could be rows of each candidate, (n,) int32."""
+    return _copy(candidates.handle.window_reads, len(candidates), np.int32)

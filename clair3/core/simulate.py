@@ -1,4 +1,4 @@
-"""Simulated reads from the C core: tables and segments in, BAM records out."""
+"""Read simulation in the C core: tables of an error process and a plan of reads in, BAM records out."""
 
 import os
 from collections.abc import Sequence
@@ -46,11 +46,11 @@ TABLES = {
 NUMBERS = (
     *("mismatch", "insertion", "deletion", "read_share", "smoothness", "rise", "decline", "dwell", "stride"),
 )  # fmt: skip
-"""Its single numbers."""
+"""Single numbers of an error process, in the same struct."""
 
 
 class ErrorProcess:
-    """An error process in the form of the core. values holds the TABLES and NUMBERS by name."""
+    """An error process as the C struct of the core, of values with the names of TABLES and NUMBERS."""
 
     def __init__(self, values: dict):
         self.arrays = {}
@@ -83,7 +83,10 @@ class Haplotype:
 
 
 def short_repeats(bases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Short tandem repeats of bases, (n,) uint8: two (n,) uint16, where they start and end, 256 * unit + bases."""
+    """Find short tandem repeats of bases, (n,) uint8.
+
+    returns  two (n,) uint16, at their first and last bases: 256 * unit + length in bases
+    """
     bases = np.ascontiguousarray(bases, np.uint8)
     first, last = np.empty(len(bases), np.uint16), np.empty(len(bases), np.uint16)
     views = ffi.from_buffer("uint16_t *", first), ffi.from_buffer("uint16_t *", last)
@@ -93,7 +96,10 @@ def short_repeats(bases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """BAM records of a batch: the one at pos[i] (int64) is pool[first[i] : first[i + 1]]; bases: of all of them."""
+    """BAM records of a batch: the one at pos[i] (int64, 0-based) is pool[first[i] : first[i + 1]].
+
+    bases is the number of bases of all reads.
+    """
 
     pool: np.ndarray
     first: np.ndarray
@@ -138,17 +144,18 @@ class ReadMaker:
         self.run = ffi.new("c3_sim_run *", run)
 
     def keep(self, kind: str, array: np.ndarray, dtype=None):
-        """A pointer to an array that lives as long as this object."""
+        """Return a pointer to an array that lives as long as this object."""
         array = np.ascontiguousarray(array, dtype)
         self.kept.append(array)
         return ffi.from_buffer(kind, array)
 
     def keep_text(self, text: str):
+        """Return a pointer to a text that lives as long as this object."""
         self.kept.append(ffi.new("char[]", text.encode()))
         return self.kept[-1]
 
     def records(self, segments: np.ndarray) -> Records:
-        """The alignments of planned segments, (n,) SEGMENT. Raises CoreError (no memory, a read far too long)."""
+        """Make the alignments of planned segments, (n,) SEGMENT. Raises CoreError (no memory, a read far too long)."""
         segments = np.ascontiguousarray(segments)
         assert segments.dtype == SEGMENT
         out = ffi.new("c3_sim_records **")

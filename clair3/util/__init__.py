@@ -1,1 +1,1 @@
-"""What serves every package and knows none of them: log, processes, progress, threads."""
+"""Utilities that serve every package and import none: log, processes, progress, threads."""

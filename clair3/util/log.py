@@ -1,4 +1,4 @@
-"""The program's words: `[INFO] ...` lines on stderr, in colour on a terminal, and a copy in the run's log file."""
+"""Logging: `[INFO] ...` lines on stderr, in colour on a terminal, and copies in the log files of a run."""
 
 import logging
 import sys
@@ -12,13 +12,15 @@ from clair3.errors import InputError, unwritable
 COLOURS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m"}
 PLAIN = "\033[0m"
 
-
 MOST_ALIKE = 100
-"""Lines that differ in names and numbers only which a user gets to see; an assembly has thousands of contigs."""
+"""Lines of one message, with other names and numbers, that a user sees; an assembly has thousands of contigs."""
+
+OURS = ("clair3", "__main__")
+"""First parts of the names of this program's loggers."""
 
 
-class Layout(logging.Formatter):
-    """`[LEVEL] message`, as v2.0.2 prints it (spec/cli.md 3); scripts look for these words."""
+class LevelFormatter(logging.Formatter):
+    """Formats a record as `[LEVEL] message`, as v2.0.2 does (spec/cli.md 3); scripts search for it."""
 
     def __init__(self, colour: bool = False):
         super().__init__("[%(levelname)s] %(message)s")
@@ -32,38 +34,34 @@ class Layout(logging.Formatter):
         return text
 
 
-OURS = ("clair3", "__main__")
-
-
 def is_for_users(record: logging.LogRecord) -> bool:
-    """Our own messages, and what libraries warn about; what they tell of themselves (torch at its end) is noise."""
+    """Return whether a record is of this program, or a warning of a library; INFO of libraries is noise."""
     return record.levelno >= logging.WARNING or record.name.partition(".")[0] in OURS
 
 
-class FewAlike(logging.Filter):
-    """Within a stage, lets MOST_ALIKE lines made from the same text through; the last of them says so, and the log of
-    the stage has all.
+class RepeatFilter(logging.Filter):
+    """Within a stage, passes MOST_ALIKE records of each message; the last of them says so. The stage's log has all.
 
-    One filter serves several handlers: a record is counted by the first that asks.
+    One filter serves several handlers: a record is counted by the first of them.
     """
 
     def __init__(self):
         super().__init__()
-        self.seen: Counter | None = None  # None outside stages, where no other log would have the rest
+        self.counts: Counter | None = None  # None outside stages, where no other log would have the rest
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if self.seen is None:
+        if self.counts is None:
             return True
         if not hasattr(record, "number"):
-            kind = record.name, record.msg
-            self.seen[kind] += 1
-            record.number = self.seen[kind]
+            message = record.name, record.msg
+            self.counts[message] += 1
+            record.number = self.counts[message]
             if record.number == MOST_ALIKE:
                 record.msg = f"{record.msg} (more lines like this are only in the folder log)"
         return record.number <= MOST_ALIKE
 
 
-few_alike = FewAlike()
+repeat_filter = RepeatFilter()
 
 file_logger = logging.getLogger()
 """The logger whose messages append_to and stage_log write to files: the root, which gets all. clair3.api puts that of
@@ -71,36 +69,36 @@ this package here during a run, for there the root belongs to somebody else."""
 
 
 class LogFile(logging.FileHandler):
-    """A log that ends the program with one line when it cannot be written, for the run's other files cannot either."""
+    """A log file whose write errors end the program with one line: other files of the run cannot be written either."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Called within the except clause of whatever went wrong. Raises InputError when the disk refuses."""
+        """Raise InputError when the disk is the reason; logging calls this in the except clause of a failed write."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
             return
-        file_logger.removeHandler(self)  # the error itself is logged, too
+        file_logger.removeHandler(self)  # for the error itself is logged, too
         self.close()
         raise InputError(unwritable(self.baseFilename, error)) from None
 
     def close(self) -> None:
-        with suppress(OSError):  # what a full disk did not take
+        with suppress(OSError):  # of a full disk, for buffered lines
             super().close()
 
 
 def setup(level: int = logging.INFO) -> None:
-    """Send messages to stderr; called once by the door. Handlers of an earlier call are closed and replaced."""
+    """Send messages to stderr; a command calls this once. Handlers of an earlier call are closed and replaced."""
     root = logging.getLogger()
-    for handler in [h for h in root.handlers if isinstance(h.formatter, Layout)]:
+    for handler in [h for h in root.handlers if isinstance(h.formatter, LevelFormatter)]:
         root.removeHandler(handler)
         handler.close()
     for name in OURS:
-        logging.getLogger(name).setLevel(logging.DEBUG)  # for the log of a stage
+        logging.getLogger(name).setLevel(logging.DEBUG)  # the log of a stage has DEBUG
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(level)
-    handler.setFormatter(Layout(colour=sys.stderr.isatty()))
+    handler.setFormatter(LevelFormatter(colour=sys.stderr.isatty()))
     handler.addFilter(is_for_users)
-    handler.addFilter(few_alike)
+    handler.addFilter(repeat_filter)
     root.addHandler(handler)
     root.setLevel(level)
 
@@ -108,39 +106,43 @@ def setup(level: int = logging.INFO) -> None:
 def append_to(path: Path) -> None:
     """Also append every later message to a file, without colour (`<output>/run_clair3.log`, spec/cli.md 7).
 
-    Does nothing when the file is a log already. Raises InputError when it cannot be written.
+    Nothing changes when the file is a log already. Raises InputError when it cannot be written.
     """
     open_logs = [h.baseFilename for h in file_logger.handlers if isinstance(h, LogFile)]
     if str(path.absolute()) not in open_logs or not path.exists():
-        handler = _file_handler(path, "a", logging.INFO)
-        handler.addFilter(few_alike)
+        handler = _open_log_file(path, "a", logging.INFO)
+        handler.addFilter(repeat_filter)
         file_logger.addHandler(handler)
 
 
 @contextmanager
 def stage_log(path: Path) -> Iterator[None]:
-    """Write every message of a stage, details included, to a file of its own (`<output>/log/`, spec/cli.md 7)."""
+    """Write every message of a stage, also DEBUG, to a file of its own (`<output>/log/`, spec/cli.md 7).
+
+    Raises InputError when it cannot be written.
+    """
     try:
         path.parent.mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(unwritable(path, error)) from None
-    handler = _file_handler(path, "w", logging.DEBUG)
+    handler = _open_log_file(path, "w", logging.DEBUG)
     file_logger.addHandler(handler)
-    few_alike.seen = Counter()
+    repeat_filter.counts = Counter()
     try:
         yield
     finally:
-        few_alike.seen = None
+        repeat_filter.counts = None
         file_logger.removeHandler(handler)
         handler.close()
 
 
-def _file_handler(path: Path, mode: str, level: int) -> logging.Handler:
+def _open_log_file(path: Path, mode: str, level: int) -> logging.Handler:
+    """Open a log file as a handler. Raises InputError when it cannot be written."""
     try:
         handler = LogFile(path, mode=mode, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise InputError(unwritable(path, error)) from None
     handler.setLevel(level)
-    handler.setFormatter(Layout())
+    handler.setFormatter(LevelFormatter())
     handler.addFilter(is_for_users)
     return handler

@@ -1,4 +1,4 @@
-"""What the machine gives to this process: library threads, processors, process limit, other programs."""
+"""Processes: threads of libraries, processors, the process limit, and running other programs."""
 
 import logging
 import os
@@ -23,23 +23,23 @@ THREAD_VARIABLES = (
 )
 
 PROCESSES_PER_THREAD = 30
-"""v2.0.2's allowance of the process limit per thread (spec/cli.md 3.9); a thread counts as a process there."""
+"""Processes per thread that v2.0.2 counts against the process limit (spec/cli.md 3.9), where threads count, too."""
 
 POLL_SECONDS = 0.2
-"""Time between two looks at whether a running program is still wanted."""
+"""Time between two looks at whether a running program was cancelled."""
 
 
 def limit_library_threads() -> None:
     """Make numerical libraries use one thread each; our own workers are the parallelism.
 
-    The libraries read these variables once, when they are loaded: doors call this before they import NumPy or torch.
+    The libraries read these variables once, when they are loaded: commands call this before they import NumPy or torch.
     """
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold back SIGINT and SIGTERM for a second of loading; they arrive at the end of the block.
+    """Hold back SIGINT and SIGTERM while modules are loaded; they arrive at the end of the block.
 
     An exception in the middle of an import can be swallowed there, or end the process inside a library.
     """
@@ -51,27 +51,27 @@ def uninterrupted() -> Iterator[None]:
 
 
 def cpu_count() -> int:
-    """Processors this process may use: those of its affinity mask where the system has one (Slurm, taskset)."""
+    """Return how many processors this process may use: those of its affinity mask, if the system has one (Slurm)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def process_limit() -> int | None:
-    """The soft RLIMIT_NPROC, or None when there is none."""
+    """Return the soft RLIMIT_NPROC; None when it is unlimited."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def usable_threads(asked: int) -> int:
-    """Threads a run may use: those asked for, lowered with a warning to what the machine has (spec/cli.md 3.9).
+def usable_threads(requested: int) -> int:
+    """Return how many threads a run uses: the requested ones, or fewer with a warning (spec/cli.md 3.9).
 
-    Raises ConfigError when asked is not positive. Only the door calls this; the number of workers below it is a plain
-    argument, so that tests can use more workers than processors.
+    They are lowered to the processors and the process limit. Raises ConfigError when `requested` is not positive. Only
+    commands call this; below, the number of workers is a plain argument, so that tests can use more than processors.
     """
-    if asked <= 0:
-        raise ConfigError(f"Invalid threads input --threads={asked}; expected a whole number from 1")
-    threads = asked
+    if requested <= 0:
+        raise ConfigError(f"Invalid threads input --threads={requested}; expected a whole number from 1")
+    threads = requested
     if threads > (cpus := cpu_count()):
         logger.warning("--threads=%d is more than the processors available here, using %d", threads, cpus)
         threads = cpus
@@ -90,12 +90,12 @@ def run_program(
 ) -> tuple[int, str]:
     """Run an external program, without a shell, and wait for its end.
 
-    Nothing stands on its stdin, its stdout is dropped. Returns the exit code (-n: ended by signal n) and what it wrote
-    to stderr; with log, an open file, that goes there as it comes and is not returned. It is killed, with all processes
-    it started, when cancelled() says so and when the waiting thread gets an exception; a terminal's Ctrl-C does not
-    reach it otherwise. Raises OSError when it cannot be started.
+    Its stdin is empty, and its stdout is discarded. Returns the exit code (-n: ended by signal n) and the text that it
+    wrote to stderr; with log, an open file, the text goes there at once and is not returned. The program is killed,
+    with all processes that it started, when cancelled() is true and when the waiting thread gets an exception; a
+    terminal's Ctrl-C does not reach it otherwise. Raises OSError when it cannot be started.
     """
-    words = ""
+    errors = ""
     with subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
@@ -108,9 +108,9 @@ def run_program(
         try:
             while process.returncode is None and not cancelled():
                 with suppress(subprocess.TimeoutExpired):
-                    _, words = process.communicate(timeout=POLL_SECONDS)
+                    _, errors = process.communicate(timeout=POLL_SECONDS)
         finally:
-            if process.returncode is None:  # nobody waited for it yet, so the number is still its own
+            if process.returncode is None:  # nobody waited for it, so no other process has its id
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode, words or ""
+    return process.returncode, errors or ""

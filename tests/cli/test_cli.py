@@ -246,7 +246,7 @@ def test_lines_alike_are_few_but_in_the_log_of_the_stage(tmp_path, capsys):
 )
 def test_colour_on_a_terminal(level, text):
     record = logging.LogRecord("x", level, "", 0, "[a] %s", ("b",), None)
-    assert log.Layout(colour=True).format(record) == text
+    assert log.LevelFormatter(colour=True).format(record) == text
 
 
 # Threads

@@ -55,7 +55,7 @@ def test_drawn_reads(tmp_path):
     snps = phased_snps([(4, "G", 2, 5), (20, "C", 1, 5), (37, "A", 1, 38), (62, "A", 1, 38)])
     with Source(bam, write_fasta(tmp_path / "ref.fa", {"c": ref})) as source:
         found = haplotypes(source, "c", snps)
-        assert [found.of(f"r{i}") for i in range(1, 7)] == [1, 2, 0, 2, 2, 0]
+        assert [found.get(f"r{i}") for i in range(1, 7)] == [1, 2, 0, 2, 2, 0]
         cancel = CancelFlag()
         cancel.set()
         with pytest.raises(CancelledError):
@@ -109,7 +109,7 @@ def compare_with_command(folder: Path, seeds: range) -> list[int]:
     with Source(bam, reference) as source, pysam.AlignmentFile(str(tagged)) as expected:
         found = {c.name: haplotypes(source, c.name, read_phased(phased, c.name, heterozygous=True)) for c in contigs}
         for read in expected:
-            mine = 0 if read.flag & NEVER_TAGGED else found[read.reference_name].of(read.query_name)
+            mine = 0 if read.flag & NEVER_TAGGED else found[read.reference_name].get(read.query_name)
             assert mine == (read.get_tag("HP") if read.has_tag("HP") else 0), str(read)
             counts[mine] += 1
     return counts
@@ -141,7 +141,7 @@ def test_pairs_as_the_command(tmp_path, errors):
     with Source(bam, reference) as source, pysam.AlignmentFile(str(tagged)) as reads:
         found = haplotypes(source, "chr20", read_phased(phased, "chr20", heterozygous=True))
         tags = [(read.query_name, read.get_tag("HP") if read.has_tag("HP") else 0) for read in reads.fetch("chr20")]
-    assert [found.of(name) for name, _ in tags] == [tag for _, tag in tags]
+    assert [found.get(name) for name, _ in tags] == [tag for _, tag in tags]
     assert len(lines) > 300 and sum(tag > 0 for _, tag in tags) > 0.5 * len(tags)
 
 

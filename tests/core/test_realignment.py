@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clair3.core import CancelFlag, CancelledError
-from clair3.core.realignment import composed, haplotypes, local_alignment, shift
+from clair3.core.realignment import compose_cigars, haplotypes, local_alignment, reference_shift
 from clair3.errors import CoreError
 
 GOOD = bytes([40])
@@ -191,7 +191,7 @@ def test_haplotypes_agree_with_the_reference(assembly):
     ],
 )
 def test_composed(read, place, haplotype, expected):
-    assert composed(read, place, haplotype) == expected
+    assert compose_cigars(read, place, haplotype) == expected
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_composed(read, place, haplotype, expected):
     ],
 )
 def test_shift(haplotype, place, expected):
-    assert shift(haplotype, place) == expected
+    assert reference_shift(haplotype, place) == expected
 
 
 def alignment(rng: random.Random) -> list[tuple[int, str]]:
@@ -227,7 +227,7 @@ def test_composed_agrees_with_the_reference(seed):
     rng = random.Random(seed)
     read, haplotype = alignment(rng), alignment(rng)
     place = rng.randrange(sum(length for length, op in haplotype if op != "D"))
-    found = composed(reference.text(read), place, reference.text(haplotype))
+    found = compose_cigars(reference.text(read), place, reference.text(haplotype))
     expected = reference.compose(read, place, haplotype)
     assert found == (None if expected is None else reference.text(expected))
-    assert shift(reference.text(haplotype), place) == reference.shift_of(haplotype, place)
+    assert reference_shift(reference.text(haplotype), place) == reference.shift_of(haplotype, place)

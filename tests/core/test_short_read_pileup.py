@@ -63,7 +63,7 @@ def test_golden_tensors(shared_data):
 
 
 def test_golden_tensors_as_text(shared_data, tmp_path):
-    """The door gives the same with the 33 reference letters; v2.0.2's part reaches beyond its own positions."""
+    """The command gives the same with the 33 reference letters; v2.0.2's part reaches beyond its own positions."""
     golden = np.load(shared_data / "golden" / "tensors" / "ilmn_pileup.npz")
     small, output = shared_data / "sim" / "small", tmp_path / "tensors"
     files = [f"--bam_fn={small / 'ilmn.bam'}", f"--ref_fn={small / 'ref.fa'}", "--ctgName=chr20"]

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from clair3.util.progress import LINE_SECONDS, Lines, progress_bar
+from clair3.util.progress import LINE_SECONDS, ProgressLines, progress_bar
 
 
 class Clock:
@@ -20,7 +20,7 @@ class Clock:
 def lines_of(caplog, steps: int, seconds: float, step: float = 1.0) -> list[str]:
     """What a stage of so many steps, each of so much work, says when each takes so many seconds."""
     clock = Clock()
-    lines = Lines("calling", steps * step, "Mb" if isinstance(step, float) else "candidates", clock=clock)
+    lines = ProgressLines("calling", steps * step, "Mb" if isinstance(step, float) else "candidates", clock=clock)
     with caplog.at_level(logging.INFO):
         for _ in range(steps):
             clock.now += seconds
