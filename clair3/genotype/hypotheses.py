@@ -62,9 +62,8 @@ def _make_hypotheses(has_lengths: bool) -> list[GenotypeHypothesis]:
     lengths = range(1, LONGEST + 1) if has_lengths else (LONGEST,)
     pairs = [(i, j) for i in lengths for j in lengths]
     return [
-        GenotypeHypothesis(
-            Event.REFERENCE, "AA", has_lengths=has_lengths
-        ),  # stands for every reference base, see hypothesis_probabilities
+        # The first one stands for all four reference bases, see hypothesis_probabilities.
+        GenotypeHypothesis(Event.REFERENCE, "AA", has_lengths=has_lengths),
         *[GenotypeHypothesis(Event.HOM_SNP, a + a, has_lengths=has_lengths) for a in BASES],
         *[GenotypeHypothesis(Event.HET_SNP, a + b, has_lengths=has_lengths) for a in BASES for b in BASES if a < b],
         *[GenotypeHypothesis(Event.HOM_INS, "InsIns", n, n, has_lengths) for n in lengths],
