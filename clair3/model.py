@@ -1,4 +1,4 @@
-"""Both Clair3 networks: Clair3_P on pileup counts, Clair3_F on full alignments (spec/models.md 1-4 and 8).
+"""The two networks: Clair3_P on pileup counts, Clair3_F on full alignments (spec/models.md 1-4 and 8).
 
 The attribute names are the published state-dict keys of Clair3 v2 (`LSTM1`, `res_block1.0.conv1`, `Y_gt21_logits`),
 and the order in which the layers are made is the order of the entries in its files: keep both.
@@ -15,17 +15,21 @@ HEAD_SIZES = (21, 3, 33, 33)
 """Classes of the heads in output order: gt21, genotype, variant length 1, variant length 2."""
 
 LENGTH_LAYERS = ("L5_3", "L5_4", "Y_indel_length_logits_1", "Y_indel_length_logits_2")
-"""The layers that a network of two heads lacks."""
+"""Layers that a network of two heads does not have."""
 
 CONV_PADDINGS = tensor_shapes.CONV_PADDINGS
 POOL_BINS = (3, 2, 1)
+"""Tiles per axis of each level of the pyramid pooling."""
 BN_EPS = 1e-3
+"""Epsilon of the batch norms, as in Keras."""
 
 
 class _Clair3(nn.Module):
-    """What the networks share: the dense layers, from the flattened features to a probability per class.
+    """Base of both networks: the dense layers, from flattened features to a probability per class.
 
-    body: the names of the layers before the dense ones; the first one tells of which kind a network is.
+    kind   "pileup" or "full_alignment"
+    body   names of the layers before the dense ones; the first one identifies the kind in a checkpoint
+    heads  2 or 4, as many of HEAD_SIZES
     """
 
     kind: str
@@ -33,7 +37,7 @@ class _Clair3(nn.Module):
     heads: int
 
     def add_dense(self, features: int, width: int) -> None:
-        """Make the layers behind `features` inputs; called last, for the order of the keys.
+        """Make the dense layers, for `features` inputs; call it last, for the order of the keys.
 
         The layers of the two length heads come after those of the first two heads, as in the files.
         """
@@ -49,15 +53,15 @@ class _Clair3(nn.Module):
             self.Y_indel_length_logits_2 = nn.Linear(128, HEAD_SIZES[3])
 
     def features(self, x: Tensor) -> Tensor:
-        """The layers before the dense ones: a batch of tensors to (N, features)."""
+        """Apply the layers before the dense ones: a batch of tensors to (N, features)."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Training form: tensors of any integer or float dtype to the probabilities of each head, [(N, classes)]."""
+        """Map tensors of any integer or float dtype to the probabilities of each head, a list of (N, classes)."""
         return [F.softmax(logits, dim=1) for logits in self.logits(x)]
 
     def logits(self, x: Tensor) -> list[Tensor]:
-        """What the softmax of each head is taken of, [(N, classes)].
+        """Return the logits of each head, a list of (N, classes).
 
         Every dense layer is followed by SELU, also the last ones: logits are never below -1.7581.
         """
@@ -71,7 +75,7 @@ class _Clair3(nn.Module):
         return [F.selu(head(h)) for h, (_, head) in zip(hidden, branches, strict=True)]
 
     def predict(self, x: Tensor) -> Tensor:
-        """Predict form: the heads side by side, (N, 24) with two heads and (N, 90) with four."""
+        """Return the probabilities of all heads side by side, (N, 24) with two heads and (N, 90) with four."""
         return torch.cat(self(x), dim=1)
 
 
@@ -100,9 +104,9 @@ class Clair3_P(_Clair3):
 class Clair3_F(_Clair3):
     """The full-alignment network: a small residual network over the read rows (spec/models.md 3, 4 and 8).
 
-    Input (N, depth, 33, channels), hundredths of the values it works on; (N, channels, depth, 33) is taken too.
+    Input (N, depth, 33, channels), which it divides by 100; (N, channels, depth, 33) is accepted, too.
     One network serves any depth of 17-24 or at least 33 rows; others raise InputError.
-    channels is 8, or 9 with dwell time. conv_padding is how the stride-2 convolutions meet the borders:
+    channels is 8, or 9 with dwell time. conv_padding is the padding of the stride-2 convolutions:
     "symmetric" as Clair3 v2 trains, or "tf_same" for weights that were trained in TensorFlow.
     """
 
@@ -131,9 +135,9 @@ class Clair3_F(_Clair3):
 
     def features(self, x: Tensor) -> Tensor:
         if x.dim() == 2:
-            return x  # features already, of clair3.inference.predictor.FilledRows
+            return x  # these are features already, from clair3.inference.predictor.FilledRows
         if x.shape[-1] == self.channels:
-            x = x.permute(0, 3, 1, 2)  # a view: channels-last memory is what the convolutions like best
+            x = x.permute(0, 3, 1, 2)  # a view in channels-last memory, in which convolutions are fastest
         depth = x.shape[2]
         x = x / 100  # (N, channels, 89, 33)
         x = self.res_block1(self.conv1(x))  # (N, 64, 45, 17)
@@ -158,6 +162,7 @@ class DownBlock(nn.Module):
         return F.relu(self.bn(self.convolve(x)), inplace=True)
 
     def convolve(self, x: Tensor) -> Tensor:
+        """Apply the convolution with the configured padding."""
         height, width = (int(size) for size in x.shape[2:])
         if self.conv_padding == "symmetric" or (height % 2 and width % 2):
             return self.conv(x)
@@ -182,13 +187,13 @@ class ResidualBlock(nn.Module):
 
 
 def pool(x: Tensor, bins: int) -> Tensor:
-    """Maximum over bins x bins tiles of a map: (N, C, h, w) to (N, bins * bins * C), channel fastest.
+    """Take the maximum of bins x bins tiles of a map: (N, C, h, w) to (N, bins * bins * C), channel fastest.
 
     Tiles are ceil(size / bins) wide; the cells that are missing are split between both ends, the odd one at the end.
     `ceil_mode` adds that odd one; max_pool2d ignores missing cells, which for a map without negative values is the
     same as the zeros of v2. Maps of height 1, 2 or 4 give fewer tiles.
     """
-    sizes = [int(size) for size in x.shape[2:]]  # plain numbers also while the network is traced (clair3.cli.export)
+    sizes = [int(size) for size in x.shape[2:]]  # plain numbers also while the network is traced (clair3.export)
     tile = [-(-size // bins) for size in sizes]
     before = [-size % t // 2 for size, t in zip(sizes, tile, strict=True)]
     tiles = F.max_pool2d(x, tile, stride=tile, padding=before, ceil_mode=True)
@@ -196,19 +201,20 @@ def pool(x: Tensor, bins: int) -> Tensor:
 
 
 def paddings_differ(depth: int) -> bool:
-    """Whether the two convolution paddings give different results for tensors of `depth` rows (55: yes, 89: no)."""
+    """Return whether the two convolution paddings differ for tensors of `depth` rows (55: yes, 89: no)."""
     heights = depth, -(-depth // 2), -(-depth // 4)
     return any(height % 2 == 0 for height in heights)
 
 
 NETWORKS = {network.kind: network for network in (Clair3_P, Clair3_F)}
+"""Networks by kind."""
 
 
 def random_model(kind: str, seed: int, **options) -> _Clair3:
-    """A network of seeded random weights in eval mode, for demonstrations and tests: its calls mean nothing.
+    """Make a network of seeded random weights in eval mode, for demonstrations and tests: its calls are meaningless.
 
-    kind is "pileup" or "full_alignment"; options go to Clair3_P or Clair3_F. Not while other threads draw from torch's
-    random numbers: the seed is set for the time of this call.
+    kind is "pileup" or "full_alignment"; options go to Clair3_P or Clair3_F. No other thread may draw random numbers of
+    torch meanwhile, whose seed is set during the call.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -226,6 +232,7 @@ def random_model(kind: str, seed: int, **options) -> _Clair3:
 
 
 def _take_statistics(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+    """Set the running statistics of a batch norm to those of its input."""
     variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(variance)
@@ -233,16 +240,17 @@ def _take_statistics(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
 
 
 def _centre(layer: nn.Linear, _, output: Tensor) -> Tensor:
-    """Centre and scale a dense layer on a batch, else a random network says nearly the same of every candidate."""
+    """Centre and scale a dense layer on a batch; a random network would predict nearly the same for all candidates."""
     spread, mean = torch.std_mean(output, dim=0)
     if layer.out_features in HEAD_SIZES:
-        spread = spread / 4  # logits far apart: decided answers, of which QUAL is not 0
+        spread = spread / 4  # logits far apart, so that QUAL is not 0
     layer.weight.div_(spread[:, None])
     layer.bias.sub_(mean).div_(spread)
     return (output - mean) / spread
 
 
 def _checked_heads(heads: int) -> int:
+    """Return the number of heads. Raises ConfigError unless it is 2 or 4."""
     if heads not in (2, 4):
         raise ConfigError(f"a network of {heads} heads; expected 2 or 4")
     return heads

@@ -1,6 +1,7 @@
-"""Converting Clair3 v1's TensorFlow checkpoints to files that this program and Clair3 v2 read (spec/models.md 12).
+"""`clair3 convert_tf`: TensorFlow checkpoints of Clair3 v1 become files for this program and v2 (spec/models.md 12).
 
-The files say which networks they hold; the options of v2.0.2's converter can only agree. Needs no TensorFlow.
+Which network a checkpoint holds comes from the checkpoint; the options of v2.0.2's converter must agree with it.
+TensorFlow is not needed.
 """
 
 import argparse
@@ -23,12 +24,12 @@ from clair3.version import VERSION
 logger = logging.getLogger(__name__)
 
 KINDS = PILEUP, FULL_ALIGNMENT
-"""Kinds of network, and the prefixes of their files when none are given."""
+"""Kinds of network, and the default prefixes of their files."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """One network to convert: the index of its checkpoint, the file to write, and its kind if the user said it."""
+class Conversion:
+    """A network to convert: the index of its checkpoint, the file or folder to write, and its kind if it was given."""
 
     index: Path
     output: Path
@@ -36,7 +37,7 @@ class Wanted:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of v2.0.2's converter, and --bare."""
+    """Declare the options of v2.0.2's converter, and --bare."""
     group = parser.add_argument_group("one network")
     add_path(group, "checkpoint", "PATH", "prefix, .index file, SavedModel folder, or folder with one network")
     add_path(group, "output", "FILE", "file to write, or an existing folder")
@@ -66,39 +67,43 @@ def add_claim(group: Any, name: str, text: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Convert what the options name; all files are written, or none.
+    """Convert the networks that the options name; all files are written, or none.
 
     Raises UsageError for options that do not go together, ConfigError where they contradict a file, and InputError.
     """
-    contents, told = {}, []
-    for wanted in list(iter_wanted(args)):
-        state, meta = read_network(wanted.index)
-        check_claims(args, wanted, meta)
-        output = wanted.output / f"{meta['network']}.pt" if wanted.output.is_dir() else wanted.output
+    contents, messages = {}, []
+    for conversion in list(iter_conversions(args)):
+        state, meta = read_network(conversion.index)
+        check_claims(args, conversion, meta)
+        output = conversion.output / f"{meta['network']}.pt" if conversion.output.is_dir() else conversion.output
         if output in contents:
             raise UsageError(f"{output}: both networks would be written there; convert one at a time")
-        meta |= {"checkpoint": wanted.index.name, "sha256": read_digest(wanted.index), "by": f"clair3-torch {VERSION}"}
+        meta |= {
+            "checkpoint": conversion.index.name,
+            "sha256": read_digest(conversion.index),
+            "by": f"clair3-torch {VERSION}",
+        }
         if args.platform:
             meta["platform"] = args.platform
         contents[output] = state if args.bare else {"state_dict": state, "clair3_meta": meta}
-        told.append(f"{output}: {describe(meta)}, from {wanted.index}")
+        messages.append(f"{output}: {describe(meta)}, from {conversion.index}")
     for output in contents:
         make_folder(output.parent)
     write_checkpoints(contents)
-    for line in told:
+    for line in messages:
         logger.info("%s", line)
     if args.bare and any("conv1.conv.weight" in state for state in contents.values()):
         logger.warning("--bare: give --conv_padding=tf_same when you call HiFi or Illumina reads with this network")
 
 
 def describe(meta: dict) -> str:
-    """What a network is, in words."""
+    """Return the properties of a network as words of a message."""
     words = f"{NETWORK_NAMES[meta['network']]} network, {meta['heads']} heads"
     return f"{words}, {meta['channels']} channels, padding {meta['conv_padding']}" if "channels" in meta else words
 
 
-def iter_wanted(args: argparse.Namespace) -> Iterator[Wanted]:
-    """The networks to convert. Raises UsageError, and InputError when there is no checkpoint."""
+def iter_conversions(args: argparse.Namespace) -> Iterator[Conversion]:
+    """Yield the networks to convert. Raises UsageError, and InputError when there is no checkpoint."""
     one, both = args.checkpoint and args.output, args.checkpoint_dir and args.output_dir
     mixed = (args.checkpoint or args.output) and (args.checkpoint_dir or args.output_dir)
     if mixed or not (one or both):
@@ -109,7 +114,7 @@ def iter_wanted(args: argparse.Namespace) -> Iterator[Wanted]:
             raise UsageError(f"--output={output}: {TF_SUFFIX} is the name of TensorFlow's files; write a .pt file")
         if (args.pileup_add_indel_length, args.fa_add_indel_length) != (None, None):
             raise UsageError("with --checkpoint the option is --add-indel-length, whatever the network")
-        yield Wanted(find_one(args, Path(args.checkpoint), kind), output, kind)
+        yield Conversion(find_one(args, Path(args.checkpoint), kind), output, kind)
         return
     if (args.model_type, args.add_indel_length) != (None, None):
         raise UsageError("--model-type and --add-indel-length go with --checkpoint, not with --checkpoint-dir")
@@ -121,50 +126,54 @@ def iter_wanted(args: argparse.Namespace) -> Iterator[Wanted]:
         prefix = output_prefix(args, kind)
         if kind in indices:
             name = Path(prefix).name.removesuffix(TF_SUFFIX)
-            yield Wanted(indices[kind], Path(args.output_dir) / f"{name}.pt", kind)
+            yield Conversion(indices[kind], Path(args.output_dir) / f"{name}.pt", kind)
         else:
             logger.warning("%s: there is no %s network", folder / prefix, NETWORK_NAMES[kind])
 
 
 def output_prefix(args: argparse.Namespace, kind: str) -> str:
+    """Return the prefix of a network: as given, else its kind."""
     return (args.pileup_prefix if kind == PILEUP else args.fa_prefix) or kind
 
 
 def find_both(args: argparse.Namespace, folder: Path) -> dict[str, Path]:
-    """The index files of a folder's networks, by kind. Raises InputError when a prefix was given and is not there."""
-    found = {kind: find_tf_index(folder / output_prefix(args, kind)) for kind in KINDS}
+    """Return the index files of a folder's networks, by kind. Raises InputError when a given prefix has none."""
+    indices = {kind: find_tf_index(folder / output_prefix(args, kind)) for kind in KINDS}
     for kind, given in ((PILEUP, args.pileup_prefix), (FULL_ALIGNMENT, args.fa_prefix)):
-        if given and not found[kind]:
+        if given and not indices[kind]:
             raise InputError(f"{folder / given}: no TensorFlow checkpoint of that prefix; correct the option")
-    return {kind: index for kind, index in found.items() if index}
+    return {kind: index for kind, index in indices.items() if index}
 
 
 def find_one(args: argparse.Namespace, path: Path, kind: str | None) -> Path:
-    """The index file that --checkpoint means; a folder with both networks needs --model-type.
+    """Return the index file that --checkpoint means; a folder with both networks needs --model-type.
 
-    The names in a folder come before its file `checkpoint`, which names the one that was saved last.
+    Networks under the usual prefixes are taken before that of the file `checkpoint`, which was saved last. Raises
+    UsageError when there are two, InputError when there is none.
     """
-    found = [index for of, index in find_both(args, path).items() if kind in (None, of)] or [find_tf_index(path)]
-    if len(found) > 1:
+    indices = [index for one, index in find_both(args, path).items() if kind in (None, one)] or [find_tf_index(path)]
+    if len(indices) > 1:
         raise UsageError(f"{path}: holds both networks; add --model-type, or give --checkpoint-dir and --output-dir")
-    if found[0] is None:
+    if indices[0] is None:
         raise InputError(f"{path}: no TensorFlow checkpoint; give its prefix, its {TF_SUFFIX} file or its folder")
-    return found[0]
+    return indices[0]
 
 
-def check_claims(args: argparse.Namespace, wanted: Wanted, meta: dict) -> None:
-    """Raises ConfigError when an option says something else than the file."""
+def check_claims(args: argparse.Namespace, conversion: Conversion, meta: dict) -> None:
+    """Raise ConfigError when an option contradicts the checkpoint."""
     kind, heads = meta["network"], meta["heads"]
-    if wanted.kind not in (None, kind):
-        names = NETWORK_NAMES[kind], NETWORK_NAMES[wanted.kind]
-        raise ConfigError(f"{wanted.index}: holds a {names[0]} network, not a {names[1]} network")
+    if conversion.kind not in (None, kind):
+        names = NETWORK_NAMES[kind], NETWORK_NAMES[conversion.kind]
+        raise ConfigError(f"{conversion.index}: holds a {names[0]} network, not a {names[1]} network")
     name = "add" if args.checkpoint else "pileup-add" if kind == PILEUP else "fa-add"
     claims = {f"{name}-indel-length": (heads == 4, f"{heads} heads")}
     if kind == FULL_ALIGNMENT:
         channels = meta["channels"]
         claims["enable-dwell-time"] = channels == DWELL_CHANNEL_COUNT, f"{channels} channels"
         if channels == DWELL_CHANNEL_COUNT and args.platform not in (None, "ont"):
-            raise ConfigError(f"{wanted.index}: has {channels} channels, which only ont has, not {args.platform}")
-    for option, (found, words) in claims.items():
-        if (said := getattr(args, option.replace("-", "_"))) not in (None, found):
-            raise ConfigError(f"{wanted.index}: has {words}, which --{option}={'yes' if said else 'no'} contradicts")
+            raise ConfigError(f"{conversion.index}: has {channels} channels, which only ont has, not {args.platform}")
+    for option, (actual, words) in claims.items():
+        if (claimed := getattr(args, option.replace("-", "_"))) not in (None, actual):
+            raise ConfigError(
+                f"{conversion.index}: has {words}, which --{option}={'yes' if claimed else 'no'} contradicts"
+            )

@@ -1,4 +1,4 @@
-"""Export the networks for other runtimes: TorchScript, ONNX, a model repository of Triton (docs/export.md)."""
+"""`clair3 export`: the networks for other runtimes, TorchScript, ONNX, a repository of Triton (docs/export.md)."""
 
 import argparse
 import logging
@@ -23,26 +23,26 @@ from clair3.platforms import PLATFORMS
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 5e-5
-"""Largest difference from the network in PyTorch that is rounding (spec/models.md 13)."""
+"""Largest difference from the network in PyTorch that counts as rounding (spec/models.md 13)."""
 
 TENSOR_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What to export, and how.
+    """Which networks to export, and how.
 
     model          folder with both networks, or the checkpoint of one
     output         file for one network, folder for two, or Triton's model repository
     format         one of FORMATS
-    platform       of the reads, which gives the rows of full-alignment tensors; None: that of the folder's model.json
-    prefixes       of the two networks in the folder, by kind
+    platform       platform of the reads, which gives the rows of full-alignment tensors; None: as model.json says
+    prefixes       prefixes of the two networks in the folder, by kind
     conv_padding   "auto", or one of CONV_PADDINGS to overrule the file (spec/models.md 8)
-    logits         the answer is what the softmax of each head is taken of, in place of probabilities
+    logits         whether the output is logits in place of probabilities
     batch          random candidates that the network is traced and verified with
-    verify         compare with the network in PyTorch before anything is written
-    repository     how Triton serves the networks; None: files only
-    names          of the input and output tensor, in ONNX and for Triton
+    verify         whether to compare with PyTorch before anything is written
+    repository     Triton's repository; None: files only
+    names          names of the input and output tensor, in ONNX and for Triton
     """
 
     model: Path
@@ -74,11 +74,13 @@ class ExportConfig:
             )
 
     @property
-    def one_file(self) -> bool:
+    def is_one_file(self) -> bool:
+        """Whether the output is one file: one checkpoint, and no repository."""
         return not self.repository and not self.model.is_dir()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     add_input(parser.add_argument_group("input"))
     add_output(parser.add_argument_group("output"))
     add_triton(parser.add_argument_group("Triton Inference Server"))
@@ -121,7 +123,7 @@ def add_output(group: argparse._ArgumentGroup) -> None:
 
 
 def add_triton(group: argparse._ArgumentGroup) -> None:
-    """The numbers are None when not given: they are refused without --triton."""
+    """Declare the options of Triton; the numbers are None when not given, as they are refused without --triton."""
     add_switch(group, "--triton", help="write a model repository with the models pileup and alignment")
     for name, text in (
         ("model_version", "of the models, their folder"),
@@ -134,6 +136,7 @@ def add_triton(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Export as the options say. Raises ClairError, see export."""
     given = {name: value for name in ("model_version", "max_batch") if (value := getattr(args, name)) is not None}
     if given and not args.triton:
         raise ConfigError(f"--{next(iter(given))} is for Triton only; add --triton or leave it out")
@@ -155,22 +158,22 @@ def run(args: argparse.Namespace) -> None:
 
 
 def export(config: ExportConfig) -> None:
-    """Export the networks of a model; nothing is written before all of them are made, and verified if asked for.
+    """Export the networks of a model; nothing is written before all of them are made and, with `verify`, verified.
 
-    Raises InputError when a checkpoint cannot be used, ConfigError when an option or package is missing, ClairError
-    when a network in its new form does not give the results of PyTorch.
+    Raises InputError when a checkpoint cannot be used, ConfigError when an option or package is missing, and
+    ClairError when an exported network does not give the results of PyTorch.
     """
     _check_output(config)
     form = FORMATS[config.format]
     files: dict[Path, bytes] = {}
-    for path, kind in _checkpoints(config):
-        rows = 0 if kind == "pileup" else _rows(config)
+    for path, kind in _find_checkpoints(config):
+        rows = 0 if kind == "pileup" else _find_rows(config)
         network = load_model(path, kind, conv_padding=config.conv_padding, depth=rows)
         content = convert(network, config, rows)
         if config.repository:
-            made = config.repository.files(network, content, form, rows, config.names)
-            files |= {config.output / place: data for place, data in made.items()}
-        elif config.one_file:
+            model_files = config.repository.files(network, content, form, rows, config.names)
+            files |= {config.output / path: data for path, data in model_files.items()}
+        elif config.is_one_file:
             files[config.output] = content
         else:
             files[config.output / f"{kind}{form.suffix}"] = content
@@ -182,34 +185,34 @@ def export(config: ExportConfig) -> None:
 
 
 def convert(network: nn.Module, config: ExportConfig, rows: int) -> bytes:
-    """A network in the configured format; with `verify` after a comparison.
+    """Return the file contents of a network in the configured format.
 
-    Raises ClairError when the results differ by more than rounding.
+    With `verify`, raises ClairError when its results differ from PyTorch by more than rounding.
     """
     form = FORMATS[config.format]
     example = torch.from_numpy(random_tensors(network, rows, config.batch, np.random.default_rng(1)))
     content = form.make(Served(network, config.logits), example, config.names)
     if config.verify:
-        worst = largest_difference(network, form.run(content), rows, config.batch, config.logits)
-        if not worst <= TOLERANCE:
+        difference = largest_difference(network, form.run(content), rows, config.batch, config.logits)
+        if not difference <= TOLERANCE:
             raise ClairError(
-                f"the {NETWORK_NAMES[network.kind]} network differs as {config.format} by up to {worst:.1e} from "
+                f"the {NETWORK_NAMES[network.kind]} network differs as {config.format} by up to {difference:.1e} from "
                 f"PyTorch (allowed: {TOLERANCE:.0e}); nothing was written, try other versions of torch and onnxruntime"
             )
-        logger.info("%s network: at most %.1e from PyTorch", NETWORK_NAMES[network.kind], worst)
+        logger.info("%s network: at most %.1e from PyTorch", NETWORK_NAMES[network.kind], difference)
     return content
 
 
-def _checkpoints(config: ExportConfig) -> list[tuple[Path, str]]:
-    """The files to export, and the kinds of their networks."""
+def _find_checkpoints(config: ExportConfig) -> list[tuple[Path, str]]:
+    """Return the checkpoints to export, and the kinds of their networks."""
     if config.model.is_dir():
         return [(find_checkpoint(config.model, kind, prefix), kind) for kind, prefix in config.prefixes.items()]
     state, _ = read_checkpoint(config.model)
     return [(config.model, network_kind(config.model, state))]
 
 
-def _rows(config: ExportConfig) -> int:
-    """Rows of full-alignment tensors. Raises ConfigError when nothing tells the platform."""
+def _find_rows(config: ExportConfig) -> int:
+    """Return the rows of full-alignment tensors. Raises ConfigError when the platform is not known."""
     platform = config.platform
     if platform is None and config.model.is_dir() and (card := read_card(config.model)):
         platform = card.platform
@@ -222,11 +225,12 @@ def _rows(config: ExportConfig) -> int:
 
 
 def _check_output(config: ExportConfig) -> None:
+    """Raise InputError or ConfigError when the model is missing, or the output is no place for it."""
     if not config.model.exists():
         raise InputError(f"{config.model}: no such model folder or checkpoint; check --model_path")
-    if config.one_file and config.output.is_dir():
+    if config.is_one_file and config.output.is_dir():
         raise ConfigError(f"--output={config.output} is a folder; give a file name for one network")
-    if not config.one_file and config.output.exists() and not config.output.is_dir():
+    if not config.is_one_file and config.output.exists() and not config.output.is_dir():
         raise ConfigError(f"--output={config.output} is a file; a folder is needed")
     if config.output.exists() and config.output.samefile(config.model):
         raise ConfigError(f"--output={config.output} is the model itself; give another name")

@@ -1,1 +1,1 @@
-"""The networks for other runtimes: TorchScript, ONNX, a model repository of Triton."""
+"""Export of the networks for other runtimes: TorchScript, ONNX, a model repository of Triton."""

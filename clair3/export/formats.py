@@ -1,4 +1,4 @@
-"""The networks in the files of other runtimes, TorchScript and ONNX: how they are made, run and compared."""
+"""Formats of exported networks, TorchScript and ONNX: made, run, compared with PyTorch, and laid out for Triton."""
 
 import copy
 import inspect
@@ -18,22 +18,23 @@ from clair3.errors import ConfigError, check_range
 from clair3.model import HEAD_SIZES
 
 OPSET = 17
-"""ONNX operators of 2022: the newest set that torch 2.2 writes, and every ONNX Runtime since 1.12 reads."""
+"""Version of the ONNX operators (2022): the newest that torch 2.2 writes; every ONNX Runtime since 1.12 reads it."""
 
 ONNX_HINT = 'ONNX needs the packages onnx and onnxruntime; run "pip install onnx onnxruntime"'
 
+MODEL_NAMES = {"pileup": "pileup", "full_alignment": "alignment"}
+"""Names of the models in Triton that the client of Clair3 v2 uses, by kind of network."""
+MAX_INT32 = 2**31 - 1
+
 Predict = Callable[[np.ndarray], np.ndarray]
-"""Tensors as random_tensors makes them to (N, classes): a network in any runtime."""
+"""A network in any runtime: a function from tensors, as random_tensors makes them, to (N, classes)."""
 
 
 class Served(nn.Module):
-    """A network as a server runs it: integer tensors as the caller has them in, one tensor with all heads out."""
+    """A network as other runtimes run it: the integer tensors of the C core in, one tensor with all heads out."""
 
     def __init__(self, network: nn.Module, logits: bool = False):
-        """A copy of a network (Clair3_P or Clair3_F) in eval mode.
-
-        logits: the answer is what the softmax of each head is taken of, in place of probabilities.
-        """
+        """Copy a network (Clair3_P or Clair3_F) in eval mode; with `logits`, these take the place of probabilities."""
         super().__init__()
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.logits = logits
@@ -42,12 +43,12 @@ class Served(nn.Module):
                 setattr(self.network, name, PortableLSTM(layer))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 33, 18) or (N, rows, 33, channels), any integers, to (N, 24) with two heads and (N, 90) with four."""
+        """Map (N, 33, 18) or (N, rows, 33, channels), any integers, to (N, 24) with two heads and (N, 90) with four."""
         return torch.cat(self.network.logits(x), dim=1) if self.logits else self.network.predict(x)
 
 
 class PortableLSTM(nn.Module):
-    """An LSTM whose zero state is made from its input: a trace of torch's own would stay on the device it was made."""
+    """An LSTM that makes its zero state from the input; a trace of torch's own is bound to the device of the trace."""
 
     def __init__(self, lstm: nn.LSTM):
         super().__init__()
@@ -59,29 +60,29 @@ class PortableLSTM(nn.Module):
 
 
 def to_torchscript(served: Served, example: Tensor) -> bytes:
-    """The contents of a TorchScript file: a trace that takes any number of candidates, on any device.
+    """Return the contents of a TorchScript file: a trace that takes any number of candidates, on any device.
 
-    example is a batch of the tensors that will be given to it: the trace keeps their rows, not their number.
+    example is a batch of tensors as callers have them: the trace is bound to their rows, not to their number.
     """
     content = io.BytesIO()
-    with _quiet(), torch.no_grad():
+    with _no_warnings(), torch.no_grad():
         torch.jit.save(torch.jit.trace(served, (example,), check_trace=False), content)
     return content.getvalue()
 
 
 def to_onnx(served: Served, example: Tensor, names: tuple[str, str] = ("input", "output")) -> bytes:
-    """The contents of an ONNX file with a first axis "batch" of any length; names are those of input and output.
+    """Return the contents of an ONNX file with a first axis "batch" of any length; names are those of input and output.
 
     Raises ConfigError when the package onnx is not installed.
     """
     try:
-        import onnx  # noqa: F401  torch's exporter wants it
+        import onnx  # noqa: F401  torch's exporter needs it
     except ImportError as error:
         raise ConfigError(f"{ONNX_HINT} ({error})") from None
     # from torch 2.9 on another exporter is the default, which needs onnxscript too
     exporter = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     content = io.BytesIO()
-    with _quiet(), torch.no_grad():
+    with _no_warnings(), torch.no_grad():
         torch.onnx.export(
             served,
             (example,),
@@ -96,8 +97,8 @@ def to_onnx(served: Served, example: Tensor, names: tuple[str, str] = ("input", 
 
 
 def run_torchscript(content: bytes) -> Predict:
-    """The network in a TorchScript file, on the CPU."""
-    with _quiet():
+    """Load the network of a TorchScript file on the CPU."""
+    with _no_warnings():
         script = torch.jit.load(io.BytesIO(content), map_location="cpu")
 
     def predict(tensors: np.ndarray) -> np.ndarray:
@@ -108,7 +109,7 @@ def run_torchscript(content: bytes) -> Predict:
 
 
 def run_onnx(content: bytes) -> Predict:
-    """The network in an ONNX file, in ONNX Runtime on the CPU. Raises ConfigError when that is not installed."""
+    """Load the network of an ONNX file in ONNX Runtime on the CPU. Raises ConfigError when that is not installed."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -123,7 +124,7 @@ def run_onnx(content: bytes) -> Predict:
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file: its suffix, how it is made (see to_onnx) and run, and Triton's back end and file name for it."""
+    """A file format: its suffix, functions that make (see to_onnx) and load it, Triton's back end and file name."""
 
     suffix: str
     make: Callable[[Served, Tensor, tuple[str, str]], bytes]
@@ -141,25 +142,25 @@ FORMATS = {
 
 
 def input_shape(network: nn.Module, rows: int) -> tuple[int, ...]:
-    """Shape of a candidate's tensor; rows is the height of a full-alignment tensor."""
+    """Return the shape of a candidate's tensor; rows is the height of a full-alignment tensor."""
     if network.kind == "pileup":
         return tensor_shapes.WINDOW, tensor_shapes.PILEUP_CHANNEL_COUNT
     return rows, tensor_shapes.WINDOW, network.channels
 
 
 def random_tensors(network: nn.Module, rows: int, batch: int, generator: np.random.Generator) -> np.ndarray:
-    """Random tensors with numbers in the range of real ones, as callers give them to the network.
+    """Make random tensors with values in the range of real ones.
 
-    returns  (batch, 33, 18) int32, counts up to the depth of rescaling, negative for the reference's letter
+    returns  (batch, 33, 18) int32, counts up to the depth of rescaling, negative for the reference base
              (spec/features.md B); or (batch, rows, 33, channels) int8, some rows in the middle filled (C)
     """
     shape = (batch, *input_shape(network, rows))
     if network.kind == "pileup":
         depth = generator.integers(1, tensor_shapes.RESCALE_ABOVE, (batch, 1, 1), endpoint=True)
         counts = generator.integers(0, depth, shape, endpoint=True).astype(np.int32)
-        letter = generator.integers(0, 4, (*shape[:2], 1))
+        reference = generator.integers(0, 4, (*shape[:2], 1))
         return np.where(
-            np.arange(tensor_shapes.PILEUP_CHANNEL_COUNT) % tensor_shapes.REVERSE == letter, -counts, counts
+            np.arange(tensor_shapes.PILEUP_CHANNEL_COUNT) % tensor_shapes.REVERSE == reference, -counts, counts
         )
     cells = generator.integers(-100, 100, shape, np.int8, endpoint=True)
     reads = generator.integers(1, rows, (batch, 1), endpoint=True)
@@ -168,10 +169,10 @@ def random_tensors(network: nn.Module, rows: int, batch: int, generator: np.rand
 
 
 def largest_difference(network: nn.Module, predict: Predict, rows: int, batch: int, logits: bool = False) -> float:
-    """How far predict is from the network in PyTorch at worst, on 1, 3 and batch random candidates.
+    """Return the largest difference between predict and the network in PyTorch, on 1, 3 and `batch` random candidates.
 
-    In shares of the candidate's greatest value where that is above 1 (logits: what is summed up to one rounds the
-    others). An answer of another shape is infinitely far.
+    It is relative to the largest value of a candidate where that is above 1: the rounding of a logit is, too. For a
+    result of another shape it is infinite.
     """
     generator = np.random.default_rng(0)
     differences = []
@@ -180,34 +181,28 @@ def largest_difference(network: nn.Module, predict: Predict, rows: int, batch: i
         x = torch.from_numpy(tensors)
         with torch.inference_mode():
             expected = (torch.cat(network.logits(x), dim=1) if logits else network.predict(x)).numpy()
-        found = predict(tensors)
-        if found.shape != expected.shape:
+        actual = predict(tensors)
+        if actual.shape != expected.shape:
             return np.inf
         scale = np.maximum(abs(expected).max(axis=1, keepdims=True), 1)
-        differences.append((abs(found - expected) / scale).max())
-    return float(np.max(differences))  # NaN where any is
+        differences.append((abs(actual - expected) / scale).max())
+    return float(np.max(differences))  # NaN if any value is
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch's warnings: that tracing is deprecated, and that shapes (here: rows) become constants."""
+def _no_warnings() -> Iterator[None]:
+    """Suppress torch's warnings that tracing is deprecated, and that shapes (here: rows) become constants."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-MODEL_NAMES = {"pileup": "pileup", "full_alignment": "alignment"}
-"""What the client of Clair3 v2 asks for, by kind of network."""
-
-MAX_INT32 = 2**31 - 1
-
-
 @dataclass(frozen=True)
 class Repository:
-    """How Triton serves the networks.
+    """A model repository of Triton.
 
-    model_version  of the models: the number of their folder
-    max_batch      candidates that Triton takes in one request, and merges requests up to
+    model_version  version of the models, which names their folder
+    max_batch      largest request in candidates, and largest batch that Triton merges requests to
     """
 
     model_version: int = 1
@@ -220,13 +215,13 @@ class Repository:
     def files(
         self, network: nn.Module, content: bytes, form: Format, rows: int, names: tuple[str, str]
     ) -> dict[Path, bytes]:
-        """The files of one model by their place in the repository; content is the network in the given format."""
+        """Return the files of one model by their path in the repository; content is the network in this format."""
         folder = Path(MODEL_NAMES[network.kind])
         config = self.config(network, form, rows, names)
         return {folder / str(self.model_version) / form.file: content, folder / "config.pbtxt": config.encode()}
 
     def config(self, network: nn.Module, form: Format, rows: int, names: tuple[str, str]) -> str:
-        """The text of config.pbtxt; dims are those of one candidate, the first axis is Triton's to fill."""
+        """Return the text of config.pbtxt; dims are those of one candidate, without the batch axis."""
         integers = "TYPE_INT32" if network.kind == "pileup" else "TYPE_INT8"
         dims = ", ".join(map(str, input_shape(network, rows)))
         classes = sum(HEAD_SIZES[: network.heads])

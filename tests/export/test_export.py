@@ -52,7 +52,7 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
-def door(*options) -> None:
+def run_export(*options) -> None:
     clair3(["export", *map(str, options)])
 
 
@@ -60,7 +60,7 @@ def refusal(capsys, *options) -> tuple[int, str]:
     """Exit code and the one line of an export that must not succeed."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
-        door(*options)
+        run_export(*options)
     *before, last = capsys.readouterr().err.splitlines()
     assert stopped.value.code == 2 or not before
     return stopped.value.code, last
@@ -152,7 +152,7 @@ def test_the_door(model, tmp_path, start):
 
 
 def test_a_folder(form, model, tmp_path, caplog):
-    door(f"--model_path={model}", "--output", tmp_path / "out", f"--format={form}", "--platform=hifi", "--verify")
+    run_export(f"--model_path={model}", "--output", tmp_path / "out", f"--format={form}", "--platform=hifi", "--verify")
     assert files(tmp_path / "out") == set(FILES[form])
     assert len(re.findall(r"network: at most \d\.\de[-+]\d\d from PyTorch", caplog.text)) == 2
     network = random_model("full_alignment", 2, conv_padding="tf_same")
@@ -162,7 +162,7 @@ def test_a_folder(form, model, tmp_path, caplog):
 
 def test_one_checkpoint(form, model, tmp_path):
     output = tmp_path / "new" / "network"
-    door(
+    run_export(
         "--model_path", model / "full_alignment.pt", "--output", output, f"--format={form}", "-p", "ont", "--logits=yes"
     )
     assert files(tmp_path) == {"new/network"}
@@ -172,7 +172,9 @@ def test_one_checkpoint(form, model, tmp_path):
 
 def test_padding_can_be_overruled(model, tmp_path):
     output = tmp_path / "network.ts"
-    door("--model_path", model / "full_alignment.pt", "--output", output, "-p", "hifi", "--conv_padding=symmetric")
+    run_export(
+        "--model_path", model / "full_alignment.pt", "--output", output, "-p", "hifi", "--conv_padding=symmetric"
+    )
     exported = run_torchscript(output.read_bytes())
     assert largest_difference(random_model("full_alignment", 2), exported, 55, 4) == 0
     assert largest_difference(random_model("full_alignment", 2, conv_padding="tf_same"), exported, 55, 4) > 0.01
@@ -182,7 +184,7 @@ def test_the_platform_is_that_of_the_model(tmp_path):
     save_model(PLAIN[0], tmp_path / "p.pt")
     save_model(PLAIN[1], tmp_path / "fa.pt")
     write_card(tmp_path, ModelCard(name="hifi", platform="hifi"))
-    door(
+    run_export(
         "--model_path",
         tmp_path,
         "--output",
@@ -195,7 +197,7 @@ def test_the_platform_is_that_of_the_model(tmp_path):
 
 
 def test_a_folder_of_tensorflow(shared_data, tmp_path):
-    door("--model_path", shared_data / "golden/tf/ont", "--output", tmp_path, "-p", "ont", "--verify")
+    run_export("--model_path", shared_data / "golden/tf/ont", "--output", tmp_path, "-p", "ont", "--verify")
     golden = np.load(shared_data / "golden/tf/ont/pileup_io.npz")
     exported = run_torchscript((tmp_path / "pileup.ts").read_bytes())
     np.testing.assert_allclose(exported(golden["x"]), golden["prob_f64"], rtol=0, atol=5e-5)
@@ -241,7 +243,7 @@ def test_triton_repository_of_onnx(model, tmp_path):
     """What config.pbtxt says is what is in model.onnx, and what the client of v2 sends."""
     onnxruntime = needs_onnx()
     options = ("--model_version=3", "--max_batch=64", "--input_name=reads", "--output_name=heads", "-p", "hifi")
-    door("--model_path", model, "--output", tmp_path, "--format=onnx", "--triton", "--verify", *options)
+    run_export("--model_path", model, "--output", tmp_path, "--format=onnx", "--triton", "--verify", *options)
     assert files(tmp_path) == REPOSITORY
     types = {"TYPE_INT32": "tensor(int32)", "TYPE_INT8": "tensor(int8)", "TYPE_FP32": "tensor(float)"}
     for name, integers, shape, classes in (
@@ -265,7 +267,7 @@ def test_triton_repository_of_onnx(model, tmp_path):
 
 def test_triton_repository_of_torchscript(model, tmp_path):
     for version in (1, 2):
-        door("--model_path", model, "--output", tmp_path, "--triton", "-p", "ont", f"--model_version={version}")
+        run_export("--model_path", model, "--output", tmp_path, "--triton", "-p", "ont", f"--model_version={version}")
     assert files(tmp_path) == {
         f"{name}/{file}" for name in ("pileup", "alignment") for file in ("config.pbtxt", "1/model.pt", "2/model.pt")
     }
@@ -282,7 +284,7 @@ def test_onnx_states_its_opset(model, tmp_path):
     needs_onnx()
     import onnx
 
-    door("--model_path", model / "pileup.pt", "--output", tmp_path / "a.onnx", "--format=onnx")
+    run_export("--model_path", model / "pileup.pt", "--output", tmp_path / "a.onnx", "--format=onnx")
     made = onnx.load(tmp_path / "a.onnx")
     onnx.checker.check_model(made, full_check=True)
     assert [(opset.domain, opset.version) for opset in made.opset_import] == [("", 17)]
@@ -314,22 +316,22 @@ def test_a_failed_verification_leaves_nothing(form, model, tmp_path, monkeypatch
         f"--triton={triton}",
     )
     with pytest.raises(SystemExit) as stopped:
-        door(*options, "--verify")
+        run_export(*options, "--verify")
     last = capsys.readouterr().err.splitlines()[-1]
     assert stopped.value.code == 1
     assert re.search(rf"{kind.replace('_', '-')} network differs as {form} by up to \d\.\de[-+]\d\d from PyTorch", last)
     assert files(tmp_path) == set()
-    door(*options)  # nobody asked
+    run_export(*options)  # without --verify
     assert len(files(tmp_path)) == (4 if triton else 2)
 
 
 def test_an_earlier_export_survives_a_failed_one(model, tmp_path, monkeypatch):
     output = tmp_path / "pileup.ts"
-    door("--model_path", model / "pileup.pt", "--output", output)
+    run_export("--model_path", model / "pileup.pt", "--output", output)
     before = output.read_bytes()
     spoil(monkeypatch, "torchscript", "pileup")
     with pytest.raises(SystemExit):
-        door("--model_path", model / "pileup.pt", "--output", output, "--verify")
+        run_export("--model_path", model / "pileup.pt", "--output", output, "--verify")
     assert output.read_bytes() == before
     assert files(tmp_path) == {"pileup.ts"}
 
