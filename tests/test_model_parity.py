@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from clair3.export.formats import Served, run_onnx, run_torchscript, to_onnx, to_torchscript
+from clair3.export.formats import ExportedNetwork, run_onnx, run_torchscript, to_onnx, to_torchscript
 from clair3.inference.checkpoint import load_model
 
 torch.set_num_threads(1)
@@ -74,15 +74,15 @@ def test_pytorch_in_double_precision(case):
 
 def test_torchscript(case):
     network, golden = case
-    script = run_torchscript(to_torchscript(Served(network), torch.from_numpy(golden["x"][:5])))
+    script = run_torchscript(to_torchscript(ExportedNetwork(network), torch.from_numpy(golden["x"][:5])))
     check_batches(script, golden, SINGLE, np.float32)
     np.testing.assert_array_equal(script(golden["x"]), eager(network)(golden["x"]))  # the same bits
 
 
 def test_torchscript_in_double_precision(case):
     network, golden = case
-    served = Served(network).double()
-    script = run_torchscript(to_torchscript(served, torch.from_numpy(golden["x"][:5])))
+    exported = ExportedNetwork(network).double()
+    script = run_torchscript(to_torchscript(exported, torch.from_numpy(golden["x"][:5])))
     check_batches(script, golden, DOUBLE, np.float64)
 
 
@@ -90,5 +90,5 @@ def test_onnx(case):
     pytest.importorskip("onnx", reason="the extra `export` is not installed")
     pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     network, golden = case
-    onnx = run_onnx(to_onnx(Served(network), torch.from_numpy(golden["x"][:5])))
+    onnx = run_onnx(to_onnx(ExportedNetwork(network), torch.from_numpy(golden["x"][:5])))
     check_batches(onnx, golden, SINGLE, np.float32)

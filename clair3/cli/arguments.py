@@ -71,7 +71,7 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:
         stop(f"{error.filename}: {error.strerror}" if error.filename else str(error), ClairError.exit_code)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in log.OURS:
+        if error.name is None or error.name.partition(".")[0] in log.OUR_LOGGERS:
             raise
         install = f"{sys.executable} -m pip install -c env/constraints.txt -e ."
         stop(f'{error.name} is not installed; run "{install}" in the folder of clair3-torch', ClairError.exit_code)

@@ -14,7 +14,7 @@ from clair3.calling.config import CallingConfig
 from clair3.cli.arguments import add_switch, required_text
 from clair3.cli.run import add_conv_padding, add_value
 from clair3.errors import ClairError, ConfigError, InputError, check_range
-from clair3.export.formats import FORMATS, OPSET, Repository, Served, largest_difference, random_tensors
+from clair3.export.formats import FORMATS, OPSET, ExportedNetwork, Repository, largest_difference, random_tensors
 from clair3.inference.checkpoint import NETWORK_NAMES, find_checkpoint, load_model, network_kind, read_checkpoint
 from clair3.io.atomic import make_folder, write_whole
 from clair3.models.registry import read_card
@@ -191,7 +191,7 @@ def convert(network: nn.Module, config: ExportConfig, rows: int) -> bytes:
     """
     form = FORMATS[config.format]
     example = torch.from_numpy(random_tensors(network, rows, config.batch, np.random.default_rng(1)))
-    content = form.make(Served(network, config.logits), example, config.names)
+    content = form.make(ExportedNetwork(network, config.logits), example, config.names)
     if config.verify:
         difference = largest_difference(network, form.run(content), rows, config.batch, config.logits)
         if not difference <= TOLERANCE:

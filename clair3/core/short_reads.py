@@ -6,7 +6,7 @@ import numpy as np
 
 from clair3.core import CancelFlag, FullAlignment, Source, _copy, _full_rule, ffi, lib
 
-STRETCH = 100_000
+BATCH_SPAN = 100_000
 """Bases of the contig, or reads, that are in memory at a time: some 50 MB at most."""
 
 
@@ -17,7 +17,7 @@ def iter_short_reads(
     rule,
     haplotypes=None,
     cancel: CancelFlag | None = None,
-    stretch: int = STRETCH,
+    batch_span: int = BATCH_SPAN,
 ) -> Iterator[FullAlignment]:
     """Realign the reads over some intervals and find candidates in them, one batch after the other.
 
@@ -25,7 +25,7 @@ def iter_short_reads(
     rule        clair3.features.full_alignment.ReadFeatureOptions
     haplotypes  clair3.core.phasing.Haplotypes of the contig; None: those of the HP tags, if the rule wants them
 
-    stretch  bases of the contig, or reads, in a batch; it changes no result
+    batch_span  bases of the contig, or reads, in a batch; it changes no result
 
     Raises CoreError for unreadable data and CancelledError when the flag was set.
     """
@@ -42,7 +42,7 @@ def iter_short_reads(
         len(intervals),
         _full_rule(rule),
         ffi.NULL if haplotypes is None else haplotypes.handle,
-        stretch,
+        batch_span,
         ffi.NULL if cancel is None else cancel.cell,
         out,
     )

@@ -30,7 +30,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 """A network in any runtime: a function from tensors, as random_tensors makes them, to (N, classes)."""
 
 
-class Served(nn.Module):
+class ExportedNetwork(nn.Module):
     """A network as other runtimes run it: the integer tensors of the C core in, one tensor with all heads out."""
 
     def __init__(self, network: nn.Module, logits: bool = False):
@@ -59,18 +59,18 @@ class PortableLSTM(nn.Module):
         return self.lstm(x, (zeros, zeros))
 
 
-def to_torchscript(served: Served, example: Tensor) -> bytes:
+def to_torchscript(exported: ExportedNetwork, example: Tensor) -> bytes:
     """Return the contents of a TorchScript file: a trace that takes any number of candidates, on any device.
 
     example is a batch of tensors as callers have them: the trace is bound to their rows, not to their number.
     """
     content = io.BytesIO()
     with _no_warnings(), torch.no_grad():
-        torch.jit.save(torch.jit.trace(served, (example,), check_trace=False), content)
+        torch.jit.save(torch.jit.trace(exported, (example,), check_trace=False), content)
     return content.getvalue()
 
 
-def to_onnx(served: Served, example: Tensor, names: tuple[str, str] = ("input", "output")) -> bytes:
+def to_onnx(exported: ExportedNetwork, example: Tensor, names: tuple[str, str] = ("input", "output")) -> bytes:
     """Return the contents of an ONNX file with a first axis "batch" of any length; names are those of input and output.
 
     Raises ConfigError when the package onnx is not installed.
@@ -84,7 +84,7 @@ def to_onnx(served: Served, example: Tensor, names: tuple[str, str] = ("input", 
     content = io.BytesIO()
     with _no_warnings(), torch.no_grad():
         torch.onnx.export(
-            served,
+            exported,
             (example,),
             content,
             input_names=[names[0]],
@@ -127,7 +127,7 @@ class Format:
     """A file format: its suffix, functions that make (see to_onnx) and load it, Triton's back end and file name."""
 
     suffix: str
-    make: Callable[[Served, Tensor, tuple[str, str]], bytes]
+    make: Callable[[ExportedNetwork, Tensor, tuple[str, str]], bytes]
     run: Callable[[bytes], Predict]
     backend: str
     file: str
@@ -135,7 +135,7 @@ class Format:
 
 FORMATS = {
     "torchscript": Format(
-        ".ts", lambda served, x, _: to_torchscript(served, x), run_torchscript, "pytorch", "model.pt"
+        ".ts", lambda exported, x, _: to_torchscript(exported, x), run_torchscript, "pytorch", "model.pt"
     ),
     "onnx": Format(".onnx", to_onnx, run_onnx, "onnxruntime", "model.onnx"),
 }

@@ -18,7 +18,7 @@ from clair3.errors import ConfigError, InputError, UsageError
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.inference.checkpoint import load_model, read_checkpoint
 from clair3.io.atomic import make_folder, write_whole
-from clair3.models.registry import NETWORK_FILES, ModelCard, card_from, read_card, read_json, write_card
+from clair3.models.registry import NETWORK_FILES, ModelCard, parse_card, read_card, read_json, write_card
 from clair3.platforms import PLATFORMS
 from clair3.tensor_shapes import FULL_ALIGNMENT_CHANNEL_COUNT
 
@@ -109,7 +109,7 @@ def assemble(
     known |= {"name": folder.resolve().name, "platform": platform, "metrics": known["metrics"] | (figures or {})}
     if network.channels > FULL_ALIGNMENT_CHANNEL_COUNT:
         known["dwell"] = True
-    card = card_from(known | said, "--" + ", --".join(said) if said else str(folder))
+    card = parse_card(known | said, "--" + ", --".join(said) if said else str(folder))
     others = {name: mean_with and mean_with / name for name in files}
     contents = {
         name: small_checkpoint(path, others[name]) if small else path.read_bytes() for name, path in files.items()

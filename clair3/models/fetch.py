@@ -32,10 +32,10 @@ from clair3.models.registry import (
     NETWORK_FILES,
     PUBLISHED,
     ModelCard,
-    card_from,
     check_digest,
     find_installed,
     is_model,
+    parse_card,
     read_card,
     search_path,
     write_card,
@@ -138,7 +138,7 @@ def write_fetched_card(folder: Path, card: ModelCard, digest_origin: str) -> Non
     own_card = read_card(folder)
     if own_card is not None:
         check_digest(folder, own_card)
-        card = card_from({**own_card.as_dict(), **card.as_dict()}, own_card.name)
+        card = parse_card({**own_card.as_dict(), **card.as_dict()}, own_card.name)
     check_networks(folder, card)
     digest = {name: sha256_of(folder / name) for name in NETWORK_FILES}
     write_card(folder, replace(card, digest=digest, digest_origin=digest_origin))

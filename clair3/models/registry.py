@@ -125,7 +125,7 @@ _FIELD_CHECKS = {
 """What a field must be, in words and as a test; all other fields are _TEXT."""
 
 
-def card_from(values: object, where: str) -> ModelCard:
+def parse_card(values: object, where: str) -> ModelCard:
     """Make a card of a value read from JSON; fields of later versions are left out.
 
     Raises InputError, which starts with `where`, when a field is missing or has a wrong value.
@@ -145,7 +145,7 @@ def card_from(values: object, where: str) -> ModelCard:
 def read_card(folder: Path) -> ModelCard | None:
     """Read the card of a model folder; None without model.json. Raises InputError when it cannot be used."""
     path = Path(folder) / CARD_FILE
-    return card_from(read_json(path), str(path)) if path.exists() else None
+    return parse_card(read_json(path), str(path)) if path.exists() else None
 
 
 def write_card(folder: Path, card: ModelCard) -> None:
@@ -203,7 +203,7 @@ def read_registry(path: Path = REGISTRY) -> dict[str, ModelCard]:
     values = read_json(path)
     if not isinstance(values, list):
         raise InputError(f"{path}: expected a list of models")
-    cards = [card_from(value, f"{path}, model {number}") for number, value in enumerate(values, 1)]
+    cards = [parse_card(value, f"{path}, model {number}") for number, value in enumerate(values, 1)]
     registry = {card.name: card for card in cards}
     if len(registry) < len(cards):
         raise InputError(f"{path}: a model is registered twice")

@@ -12,10 +12,10 @@ from clair3.errors import InputError, unwritable
 COLOURS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m"}
 PLAIN = "\033[0m"
 
-MOST_ALIKE = 100
+MAX_REPEATS = 100
 """Lines of one message, with other names and numbers, that a user sees; an assembly has thousands of contigs."""
 
-OURS = ("clair3", "__main__")
+OUR_LOGGERS = ("clair3", "__main__")
 """First parts of the names of this program's loggers."""
 
 
@@ -36,11 +36,11 @@ class LevelFormatter(logging.Formatter):
 
 def is_for_users(record: logging.LogRecord) -> bool:
     """Return whether a record is of this program, or a warning of a library; INFO of libraries is noise."""
-    return record.levelno >= logging.WARNING or record.name.partition(".")[0] in OURS
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] in OUR_LOGGERS
 
 
 class RepeatFilter(logging.Filter):
-    """Within a stage, passes MOST_ALIKE records of each message; the last of them says so. The stage's log has all.
+    """Within a stage, passes MAX_REPEATS records of each message; the last of them says so. The stage's log has all.
 
     One filter serves several handlers: a record is counted by the first of them.
     """
@@ -56,9 +56,9 @@ class RepeatFilter(logging.Filter):
             message = record.name, record.msg
             self.counts[message] += 1
             record.number = self.counts[message]
-            if record.number == MOST_ALIKE:
+            if record.number == MAX_REPEATS:
                 record.msg = f"{record.msg} (more lines like this are only in the folder log)"
-        return record.number <= MOST_ALIKE
+        return record.number <= MAX_REPEATS
 
 
 repeat_filter = RepeatFilter()
@@ -92,7 +92,7 @@ def setup(level: int = logging.INFO) -> None:
     for handler in [h for h in root.handlers if isinstance(h.formatter, LevelFormatter)]:
         root.removeHandler(handler)
         handler.close()
-    for name in OURS:
+    for name in OUR_LOGGERS:
         logging.getLogger(name).setLevel(logging.DEBUG)  # the log of a stage has DEBUG
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(level)

@@ -108,7 +108,7 @@ def test_groups(count, size, workers):
 
 
 def test_few_lines_for_many_contigs(assembly, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(log, "MOST_ALIKE", 20)
+    monkeypatch.setattr(log, "MAX_REPEATS", 20)
     log.setup()
     call(assembly, tmp_path / "out")
     lines = capfd.readouterr().err.splitlines()

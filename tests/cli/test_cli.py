@@ -220,20 +220,20 @@ def test_lines_alike_are_few_but_in_the_log_of_the_stage(tmp_path, capsys):
     log.setup()
     log.append_to(tmp_path / "run.log")
     with log.stage_log(tmp_path / "log" / "stage.log"):
-        for number in range(3 * log.MOST_ALIKE):
+        for number in range(3 * log.MAX_REPEATS):
             logging.getLogger("clair3.anything").info("contig %d is done", number)
         logging.getLogger("clair3.anything").info("something else")
-    for _ in range(2 * log.MOST_ALIKE):
+    for _ in range(2 * log.MAX_REPEATS):
         logging.getLogger("clair3.anything").info("no stage, no other log")
     log.setup()
     lines = (tmp_path / "run.log").read_text().splitlines()
     assert capsys.readouterr().err.splitlines() == lines
-    assert lines[log.MOST_ALIKE + 1 :] == ["[INFO] no stage, no other log"] * 2 * log.MOST_ALIKE
-    assert lines[log.MOST_ALIKE - 1 : log.MOST_ALIKE + 1] == [
-        f"[INFO] contig {log.MOST_ALIKE - 1} is done (more lines like this are only in the folder log)",
+    assert lines[log.MAX_REPEATS + 1 :] == ["[INFO] no stage, no other log"] * 2 * log.MAX_REPEATS
+    assert lines[log.MAX_REPEATS - 1 : log.MAX_REPEATS + 1] == [
+        f"[INFO] contig {log.MAX_REPEATS - 1} is done (more lines like this are only in the folder log)",
         "[INFO] something else",
     ]
-    assert len((tmp_path / "log" / "stage.log").read_text().splitlines()) == 3 * log.MOST_ALIKE + 1
+    assert len((tmp_path / "log" / "stage.log").read_text().splitlines()) == 3 * log.MAX_REPEATS + 1
 
 
 @pytest.mark.parametrize(

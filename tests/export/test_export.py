@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 
 from clair3.cli import export
 from clair3.cli.main import main as clair3
-from clair3.export.formats import FORMATS, Served, largest_difference, random_tensors, run_torchscript, to_torchscript
+from clair3.export.formats import (
+    FORMATS,
+    ExportedNetwork,
+    largest_difference,
+    random_tensors,
+    run_torchscript,
+    to_torchscript,
+)
 from clair3.inference.checkpoint import save_model
 from clair3.model import random_model
 from clair3.models.registry import ModelCard, write_card
@@ -88,7 +95,7 @@ def test_every_network_for_any_number_of_candidates(form, kind, options, rows, l
     """Traced with 2 candidates, compared with 1, 3 and 32."""
     network = random_model(kind, 3, **options)
     example = torch.from_numpy(random_tensors(network, rows, 2, np.random.default_rng(4)))
-    content = FORMATS[form].make(Served(network, logits), example, ("x", "y"))
+    content = FORMATS[form].make(ExportedNetwork(network, logits), example, ("x", "y"))
     assert largest_difference(network, FORMATS[form].run(content), rows, 32, logits) <= export.TOLERANCE
 
 
@@ -96,7 +103,7 @@ def test_logits_give_the_probabilities():
     network = random_model("pileup", 3)
     x = torch.from_numpy(random_tensors(network, 0, 4, np.random.default_rng(4)))
     with torch.no_grad():
-        heads = Served(network, logits=True)(x).split((21, 3), dim=1)
+        heads = ExportedNetwork(network, logits=True)(x).split((21, 3), dim=1)
         assert torch.equal(torch.cat([head.softmax(1) for head in heads], dim=1), network.predict(x))
     assert min(head.min() for head in heads) >= -1.7581
 
@@ -108,7 +115,7 @@ def test_torchscript_stays_on_no_device(kind):
     x = torch.from_numpy(random_tensors(network, 89, 2, np.random.default_rng(4)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        graph = str(torch.jit.load(io.BytesIO(to_torchscript(Served(network), x))).inlined_graph)
+        graph = str(torch.jit.load(io.BytesIO(to_torchscript(ExportedNetwork(network), x))).inlined_graph)
     assert "aten::linear" in graph
     assert "Device" not in graph
 
@@ -117,7 +124,7 @@ def test_torchscript_stays_on_no_device(kind):
 def test_another_network_is_found_different(kind):
     network, other = random_model(kind, 3), random_model(kind, 4)
     x = torch.from_numpy(random_tensors(network, 55, 2, np.random.default_rng(4)))
-    other = run_torchscript(to_torchscript(Served(other), x))
+    other = run_torchscript(to_torchscript(ExportedNetwork(other), x))
     assert largest_difference(network, other, 55, 4) > 0.1
     assert largest_difference(network, other, 55, 4, logits=True) > 0.1
     assert np.isnan(largest_difference(network, lambda x: np.full_like(other(x), np.nan), 55, 4))
@@ -293,10 +300,10 @@ def test_onnx_states_its_opset(model, tmp_path):
 def spoil(monkeypatch, form: str, kind: str) -> None:
     """Have the export of one kind of network write another network than it should."""
 
-    def make(served, example, names):
-        if served.network.kind == kind:
-            served = Served(random_model(kind, 99))
-        return FORMATS[form].make(served, example, names)
+    def make(exported, example, names):
+        if exported.network.kind == kind:
+            exported = ExportedNetwork(random_model(kind, 99))
+        return FORMATS[form].make(exported, example, names)
 
     monkeypatch.setattr(export, "FORMATS", {form: dataclasses.replace(FORMATS[form], make=make)})
 

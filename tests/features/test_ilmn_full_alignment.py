@@ -174,13 +174,13 @@ def test_agrees_with_the_reference(tmp_path, case):
     case.check(tmp_path)
 
 
-@pytest.mark.parametrize("stretch", [1, 200])
-def test_stretches_show_in_no_result(tmp_path, stretch):
+@pytest.mark.parametrize("batch_span", [1, 200])
+def test_the_batch_span_changes_no_result(tmp_path, batch_span):
     case = random_short_case(3001, 1500, 200)
     whole = case.core(tmp_path)
     bins = merge(realignment_bins(np.array(case.pos, np.int64)))
     with core.Source(*case.write(tmp_path)) as source:
-        parts = list(iter_short_reads(source, "chr1", bins, case.rule, stretch=stretch))
+        parts = list(iter_short_reads(source, "chr1", bins, case.rule, batch_span=batch_span))
         batches = [part.batch(drawn=drawn_rows(window_reads(part), case.rows)) for part in parts]
     joined = TensorBatch.concatenate(batches)
     assert len(parts) > 1
@@ -190,12 +190,12 @@ def test_stretches_show_in_no_result(tmp_path, stretch):
 
 
 def test_stretches_bound_what_gaps_and_skips_hold(tmp_path):
-    """No stretch is longer than asked for where reads skip far, or lie far apart."""
+    """No batch is longer than its span where reads skip far, or lie far apart."""
     spliced, plain_read = Read(100, "50M2000N50M", "C" * 100), Read(2700, "40M", "C" * 40)
     case = replace(short([spliced] * 3 + [plain_read] * 3, "A" * 3000, 0), pos=(100, 2500))
     bins = merge(realignment_bins(np.array(case.pos, np.int64)))
     with core.Source(*case.write(tmp_path)) as source:
-        parts = [part.pos for part in iter_short_reads(source, "chr1", bins, case.rule, stretch=60)]
+        parts = [part.pos for part in iter_short_reads(source, "chr1", bins, case.rule, batch_span=60)]
     found = np.concatenate(parts).tolist()
     assert found == case.core(tmp_path).pos.tolist() == [*range(100, 150), *range(2150, 2200), *range(2700, 2740)]
     assert all(pos[-1] - pos[0] < 60 for pos in parts if len(pos))
@@ -204,7 +204,7 @@ def test_stretches_bound_what_gaps_and_skips_hold(tmp_path):
 def test_no_candidate_lies_behind_the_contig(tmp_path):
     case = short([Read(10, "60M", "C" * 60)] * 3, "A" * 40, 0)
     with core.Source(*case.write(tmp_path)) as source:
-        parts = list(iter_short_reads(source, "chr1", np.array([[0, 1032]]), case.rule, stretch=7))
+        parts = list(iter_short_reads(source, "chr1", np.array([[0, 1032]]), case.rule, batch_span=7))
     assert np.concatenate([part.pos for part in parts]).tolist() == [*range(16, 40)]
 
 

@@ -27,7 +27,7 @@ from clair3.models.registry import (
     PATH_VARIABLE,
     PUBLISHED,
     ModelCard,
-    card_from,
+    parse_card,
     read_card,
     write_card,
 )
@@ -388,7 +388,7 @@ def test_the_page_about_models():
     asked = [parser.parse_args(words) for words in commands]
     assert {args.action for args in asked} == {"list", "info", "fetch", "verify"}
     assert {args.model for args in asked if args.action != "list"} <= set(registry.read_registry())
-    assert card_from(json.loads(page.partition("```json")[2].partition("```")[0]), "docs").platform == "ont"
+    assert parse_card(json.loads(page.partition("```json")[2].partition("```")[0]), "docs").platform == "ont"
 
 
 def test_the_real_registry_in_a_process_of_its_own(tmp_path):

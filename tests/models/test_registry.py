@@ -13,9 +13,9 @@ from clair3.models.registry import (
     CARD_FILE,
     MAX_CARD_BYTES,
     ModelCard,
-    card_from,
     check_digest,
     check_for_calling,
+    parse_card,
     read_card,
     read_registry,
     write_card,
@@ -56,7 +56,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min
 )
 def test_json_keeps_a_card(chemistry, basecall_models, dwell, platform, metrics):
     card = ModelCard("x", platform, chemistry, None, basecall_models, dwell=dwell, metrics=metrics)
-    assert card_from(json.loads(json.dumps(card.as_dict())), "here") == card
+    assert parse_card(json.loads(json.dumps(card.as_dict())), "here") == card
 
 
 json_values = st.recursive(
@@ -69,11 +69,11 @@ json_values = st.recursive(
 def test_any_json_makes_a_card_or_is_refused(changes):
     values = CARD.as_dict() | changes if isinstance(changes, dict) else changes
     try:
-        card = card_from(values, "here")
+        card = parse_card(values, "here")
     except InputError as error:
         assert str(error).startswith("here: ") and str(error).isprintable()
     else:
-        assert card == card_from(card.as_dict(), "here")
+        assert card == parse_card(card.as_dict(), "here")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_folder_in_its_place(tmp_path):
 
 
 def test_fields_of_later_versions_are_left_out():
-    assert card_from(CARD.as_dict() | {"colour": "blue"}, "here") == CARD
+    assert parse_card(CARD.as_dict() | {"colour": "blue"}, "here") == CARD
 
 
 def test_digests(tmp_path):
