@@ -13,7 +13,7 @@ from clair3.api.process_state import os_errors, use_one_torch_thread
 from clair3.errors import ConfigError, InputError, check_range
 from clair3.inference import checkpoint, devices
 from clair3.inference.compute import CPU, Compute, parse_device
-from clair3.inference.executors import blaming
+from clair3.inference.executors import device_errors
 from clair3.inference.predictor import Predictor
 from clair3.models.choose import AUTO, how_to_get, is_model_name
 from clair3.models.registry import check_digest, find_installed, read_card
@@ -96,7 +96,7 @@ def make_predictor(network: nn.Module, compute: Compute) -> Predictor:
     devices.compute_exactly()
     device = torch.device(compute.device, (compute.numbers or (0,))[0])
     layout = torch.channels_last if network.kind == "full_alignment" else torch.preserve_format
-    with blaming(str(device)):
+    with device_errors(str(device)):
         return Predictor(network.to(memory_format=layout), device, devices.PIECE[network.kind])
 
 
@@ -149,7 +149,7 @@ class Model:
     def _predict_part(predictor: Predictor, tensors: np.ndarray) -> np.ndarray:
         if predictor.device.type == CPU:
             return predictor(tensors)
-        with blaming(str(predictor.device)):
+        with device_errors(str(predictor.device)):
             return predictor(tensors)
 
     def _check(self, tensors: np.ndarray) -> int:

@@ -28,8 +28,9 @@ from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP, WIDTH
 from clair3.genotype.decode import DecodeOptions, decode
 from clair3.inference.checkpoint import load_model
 from clair3.inference.devices import make_inference
-from clair3.inference.executors import DeviceExecutor, LocalExecutor, Wait, WorkSharing, iter_prefetched
+from clair3.inference.executors import DeviceExecutor, LocalExecutor, PredictionFuture, iter_prefetched
 from clair3.inference.predictor import rescale_deep
+from clair3.inference.work_sharing import WorkSharingExecutor
 from clair3.io import vcf
 from clair3.io.bed import target_intervals
 from clair3.io.inputs import RunInputs, warn_of_linked_reads, warn_of_long_reads
@@ -118,7 +119,7 @@ class Caller:
     kind: str
     tensors: Tensors
     sources: Sources
-    inference: LocalExecutor | WorkSharing | DeviceExecutor
+    inference: LocalExecutor | WorkSharingExecutor | DeviceExecutor
     decoding: DecodeOptions
     ledger: Ledger
     cancel: core.CancelFlag = field(default_factory=core.CancelFlag)
@@ -137,7 +138,7 @@ class Caller:
     def iter_predicted(self, tasks: Sequence[Task]) -> Iterator[tuple[int, TensorBatch, np.ndarray]]:
         """Number of the task, candidates and probabilities of each batch, in order."""
         width = WIDTH[self.kind]  # a network may have more heads than the decoder reads
-        for group, probabilities in iter_prefetched(self.submitted(tasks), self.inference.ahead):
+        for group, probabilities in iter_prefetched(self.submitted(tasks), self.inference.prefetch):
             ends = np.cumsum([len(batch) for _, batch in group])
             for (index, batch), part in zip(group, np.split(probabilities[:, :width], ends[:-1]), strict=True):
                 check_finite(part, tasks[index])
@@ -151,19 +152,19 @@ class Caller:
             for batch in self.tensors(self.sources.mine(), task, self.cancel):
                 waiting.append((index, batch))
                 rows += len(batch)
-                if rows >= self.inference.together:
+                if rows >= self.inference.min_batch:
                     yield waiting
                     waiting, rows = [], 0
         if waiting:
             yield waiting
 
-    def submitted(self, tasks: Sequence[Task]) -> Iterator[tuple[list[tuple[int, TensorBatch]], Wait]]:
-        """What gathered gives, and the wait for its probabilities. Its tensors are let go: a worker may
+    def submitted(self, tasks: Sequence[Task]) -> Iterator[tuple[list[tuple[int, TensorBatch]], PredictionFuture]]:
+        """What gathered gives, and the future of its probabilities. Its tensors are let go: a worker may
         have as many batches on their way as there are workers, and only those not yet computed should take memory."""
         for group in self.gathered(tasks):
             tensors = [batch.tensors for _, batch in group]
-            wait = self.inference.submit(np.concatenate(tensors) if len(tensors) > 1 else tensors[0], self.cancel)
-            yield [(index, replace(batch, tensors=NO_TENSORS)) for index, batch in group], wait
+            future = self.inference.submit(np.concatenate(tensors) if len(tensors) > 1 else tensors[0], self.cancel)
+            yield [(index, replace(batch, tensors=NO_TENSORS)) for index, batch in group], future
 
 
 def check_finite(probabilities: np.ndarray, task: Task) -> None:
@@ -280,7 +281,7 @@ def call_tasks(call: Caller, tasks: Sequence[Task], workers: int, resume: bool =
     bar = progress_bar(f"{call.kind} calling", sum(sizes.values()), unit)
     groups, work = group_small(left, workers), call
     if isinstance(call.inference, LocalExecutor) and workers > 1:
-        call = replace(call, inference=WorkSharing(call.inference, workers))
+        call = replace(call, inference=WorkSharingExecutor(call.inference, workers))
         work = partial(call.inference.run, call)
     with (
         bar,

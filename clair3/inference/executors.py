@@ -1,10 +1,10 @@
-"""Who computes a worker's probabilities: the worker itself on a CPU, or a thread for each device that all workers feed.
+"""Executors run the network for the worker threads: in the calling thread on a CPU, or in a thread for each device.
 
-Both are asked the same way: `wait = inference.submit(tensors, cancel)`, later `probabilities = wait()`. On a CPU the
-work is done in wait(); with devices it has been on its way meanwhile, so a worker prepares its next batches.
+All are used alike: `future = executor.submit(tensors, cancel)`, later `probabilities = future.result()`. On a CPU
+result() computes; a device computes in the background, so a worker prepares its next batches meanwhile (prefetch).
 
 A batch on a device is several pieces of one fixed size, and a piece holds candidates of one request only. So neither
-the size of the batches nor the company that requests meet on the way changes a bit of the results.
+the size of the batches nor the other requests of a batch change a bit of the results.
 """
 
 import logging
@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,31 +27,49 @@ from clair3.inference.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
-Batch = TypeVar("Batch")
-Wait = Callable[[], np.ndarray]
-"""Waits for probabilities, (n, classes) float32. Raises core.CancelledError, or what went wrong on the device."""
-
 POLL_SECONDS = 0.1
 """Time between two looks of a waiting thread at whether the run goes on."""
 
-QUEUED = 8
-"""Requests that wait for a device at most: with those on the way, as many tensors as stay in memory."""
+QUEUED_REQUESTS = 8
+"""Largest number of requests in the queue, per device: with those in flight, as many tensors as stay in memory."""
 
-IN_FLIGHT = 2
-"""Batches on a device: while one is computed, the next is laid out and queued behind it."""
+IN_FLIGHT_BATCHES = 2
+"""Batches on a device at a time: while one is computed, the next is copied and queued behind it."""
 
 OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "unable to find an engine")
-"""What errors of CUDA, cuDNN, cuBLAS and MPS say when memory is the reason; the last is torch's word for it when no
-algorithm of cuDNN finds room for its workspace."""
+"""Parts of the errors by which CUDA, cuDNN, cuBLAS and MPS report that memory is short; the last is torch's message
+when no algorithm of cuDNN gets memory for its workspace."""
+
+Batch = TypeVar("Batch")
+
+
+class PredictionFuture(Protocol):
+    """Probabilities of some candidates that may not be computed yet."""
+
+    def result(self) -> np.ndarray:
+        """Return the probabilities, (n, classes) float32, once they are computed.
+
+        Raises core.CancelledError when the run was cancelled, or what failed on the device.
+        """
+
+
+@dataclass(frozen=True)
+class DeferredPrediction:
+    """A future whose result is computed, or fetched from a device, in the thread that asks for it."""
+
+    compute: Callable[[], np.ndarray]
+
+    def result(self) -> np.ndarray:
+        return self.compute()
 
 
 class Network(Protocol):
     """A network on one device (clair3.inference.devices.DeviceNetwork).
 
-    name     of the device, for messages
-    classes  of the heads together
+    name     name of the device, for messages
+    classes  number of classes of all heads together
     piece    rows that are computed together
-    pieces   pieces of a batch at most; lowered when the memory does not suffice
+    pieces   largest number of pieces in a batch; lowered when the memory does not suffice
     busy     seconds in which the device has computed
     """
 
@@ -62,134 +79,138 @@ class Network(Protocol):
     pieces: int
     busy: float
 
-    def start(self, rows: Sequence[np.ndarray]) -> Wait:
-        """Begin a batch of up to `pieces` pieces, each of up to `piece` rows; raises RuntimeError, also in wait().
+    def start(self, rows: Sequence[np.ndarray]) -> PredictionFuture:
+        """Start a batch of up to `pieces` pieces, each of up to `piece` rows.
 
-        wait() returns (len(rows) * piece, classes) float32.
+        The result is (len(rows) * piece, classes) float32. Raises RuntimeError, here or with the result.
         """
 
     def free(self) -> None:
-        """Give memory back that is not in use."""
+        """Return cached memory to the device."""
 
 
 class LocalExecutor:
-    """Inference in the thread that asks; a cancelled run ends it before the next piece.
+    """Runs the network in the thread that asks for the result.
 
-    Candidates of several tasks may travel together up to `rows`, for a row's probabilities are the same bits in
-    any company (clair3.inference.predictor).
+    A worker may submit candidates of several tasks together, until they are min_batch: a row's probabilities are the
+    same bits whatever the other rows are (clair3.inference.predictor). It prefetches no batches.
     """
 
-    ahead = 0
+    prefetch = 0
 
-    def __init__(self, predict: Predictor, rows: int):
-        self.predict, self.together = predict, rows
+    def __init__(self, predict: Predictor, min_batch: int):
+        self.predict, self.min_batch = predict, min_batch
 
-    def submit(self, tensors: np.ndarray, cancel: core.CancelFlag) -> Wait:
-        """tensors (n, ...) of candidates, n may be 0."""
+    def submit(self, tensors: np.ndarray, cancel: core.CancelFlag) -> PredictionFuture:
+        """Defer the prediction of candidates, tensors (n, ...), n may be 0; a cancelled run ends it between pieces."""
 
-        def check() -> None:
+        def raise_if_cancelled() -> None:
             if cancel.is_set():
                 raise core.CancelledError("cancelled")
 
-        return partial(self.predict, tensors, check)
+        return DeferredPrediction(partial(self.predict, tensors, raise_if_cancelled))
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there are no threads to end."""
 
 
 @dataclass
-class Request:
-    """Candidates of one worker, and their probabilities as they come back, `left` of them still missing."""
+class PredictionRequest:
+    """Candidates of one worker, (n, ...), and their probabilities, (n, classes), of which `missing` rows lack."""
 
     tensors: np.ndarray
-    answer: np.ndarray
-    left: int = field(init=False)
+    probabilities: np.ndarray
+    missing: int = field(init=False)
     done: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self):
-        self.left = len(self.tensors)
-        if not self.left:
+        self.missing = len(self.tensors)
+        if not self.missing:
             self.done.set()
 
-    def pieces(self, size: int) -> Iterator[tuple["Request", slice]]:
-        """The slices of at most `size` rows in which it is computed."""
+    def iter_pieces(self, size: int) -> Iterator[tuple["PredictionRequest", slice]]:
+        """Yield this request with each slice of at most `size` rows that is computed as one piece."""
         for start in range(0, len(self.tensors), size):
             yield self, slice(start, min(start + size, len(self.tensors)))
 
-    def put(self, rows: slice, found: np.ndarray) -> None:
-        """Take in the probabilities of one piece; what is behind its rows is padding."""
+    def store(self, rows: slice, predicted: np.ndarray) -> None:
+        """Store the probabilities of one piece; what follows its rows in predicted is padding."""
         count = rows.stop - rows.start
-        self.answer[rows] = found[:count]
-        self.left -= count
-        if not self.left:
+        self.probabilities[rows] = predicted[:count]
+        self.missing -= count
+        if not self.missing:
             self.done.set()
 
 
 class DeviceExecutor:
-    """Inference on devices: each has a thread that takes what waits in one bounded queue, in large batches."""
+    """Runs the network on devices: a thread for each takes requests from one bounded queue, in large batches.
 
-    ahead = 2
-    together = 1  # each batch of a task goes alone, see above
+    Each batch of a task is submitted alone (min_batch), and two are prefetched.
+    """
+
+    prefetch = 2
+    min_batch = 1
 
     def __init__(self, networks: Sequence[Network]):
-        """Starts the threads; close ends them."""
+        """Start the threads; close ends them."""
         self.networks = networks
-        self.requests: queue.Queue[Request] = queue.Queue(QUEUED * len(networks))
-        self.ended = threading.Event()
+        self.requests: queue.Queue[PredictionRequest] = queue.Queue(QUEUED_REQUESTS * len(networks))
+        self.closed = threading.Event()
         self.failure: BaseException | None = None
         self.began = time.monotonic()
         self.threads = [
-            threading.Thread(target=self.serve, args=(network,), name=network.name, daemon=True) for network in networks
+            threading.Thread(target=self.worker_loop, args=(network,), name=network.name, daemon=True)
+            for network in networks
         ]
         for thread in self.threads:
             thread.start()
 
-    def submit(self, tensors: np.ndarray, cancel: core.CancelFlag) -> Wait:
-        """tensors (n, ...) of candidates, n may be 0; waits while the queue is full. Raises as Wait does."""
-        request = Request(tensors, np.empty((len(tensors), self.networks[0].classes), np.float32))
+    def submit(self, tensors: np.ndarray, cancel: core.CancelFlag) -> PredictionFuture:
+        """Queue candidates, tensors (n, ...), n may be 0; wait while the queue is full. Raises as result() does."""
+        request = PredictionRequest(tensors, np.empty((len(tensors), self.networks[0].classes), np.float32))
         while not request.done.is_set():
-            self.check(cancel)
+            self.raise_if_ended(cancel)
             try:
                 self.requests.put(request, timeout=POLL_SECONDS)
                 break
             except queue.Full:
                 continue
+        return DeferredPrediction(partial(self.wait_for, request, cancel))
 
-        def wait() -> np.ndarray:
-            while not request.done.wait(POLL_SECONDS):
-                self.check(cancel)
-            return request.answer
+    def wait_for(self, request: PredictionRequest, cancel: core.CancelFlag) -> np.ndarray:
+        """Return the probabilities of a request when the devices have computed all of them."""
+        while not request.done.wait(POLL_SECONDS):
+            self.raise_if_ended(cancel)
+        return request.probabilities
 
-        return wait
-
-    def check(self, cancel: core.CancelFlag) -> None:
-        """Raises what ended the threads of the devices, or core.CancelledError when the run was told to stop."""
+    def raise_if_ended(self, cancel: core.CancelFlag) -> None:
+        """Raise what ended the threads of the devices, or core.CancelledError when the run was cancelled."""
         if self.failure is not None:
             raise self.failure
-        if cancel.is_set() or self.ended.is_set():
+        if cancel.is_set() or self.closed.is_set():
             raise core.CancelledError("cancelled")
 
     def close(self) -> None:
-        """End the threads after the batches that are on the devices, and tell how busy the devices were."""
-        self.ended.set()
+        """End the threads after the batches in flight, and log how busy the devices were."""
+        self.closed.set()
         for thread in self.threads:
             thread.join()
         seconds = time.monotonic() - self.began
         for network in self.networks:
             logger.info("%s was busy %.0f %% of %.2f s", network.name, 100 * network.busy / seconds, seconds)
 
-    def serve(self, network: Network) -> None:
-        """The thread of one device: what fails here ends the run in the workers that wait."""
+    def worker_loop(self, network: Network) -> None:
+        """Serve one device until close; a failure here ends the run in the workers that wait."""
         try:
-            with blaming(network.name):
-                Server(network, self.requests).run(self.ended.is_set)
+            with device_errors(network.name):
+                DeviceWorker(network, self.requests).run(self.closed.is_set)
         except BaseException as error:
             self.failure = error
 
 
 @contextmanager
-def blaming(name: str) -> Iterator[None]:
-    """Turn what torch raises when a device fails into a DeviceError that names the device."""
+def device_errors(name: str) -> Iterator[None]:
+    """Turn the RuntimeError that torch raises when a device fails into a DeviceError that names the device."""
     try:
         yield
     except RuntimeError as error:
@@ -199,56 +220,63 @@ def blaming(name: str) -> Iterator[None]:
         ) from error
 
 
-class Server:
-    """What the thread of one device does: fill batches from the queue, keep the device busy, hand answers back."""
+class DeviceWorker:
+    """Batches the requests of the queue for one device, keeps it busy, and stores the results in the requests.
 
-    def __init__(self, network: Network, requests: "queue.Queue[Request]"):
+    pending    pieces that no batch has yet
+    in_flight  batches on the device, oldest first, with their futures
+    """
+
+    def __init__(self, network: Network, requests: "queue.Queue[PredictionRequest]"):
         self.network, self.requests = network, requests
-        self.pieces: deque[tuple[Request, slice]] = deque()
-        self.flying: deque[tuple[list[tuple[Request, slice]], Wait]] = deque()
+        self.pending: deque[tuple[PredictionRequest, slice]] = deque()
+        self.in_flight: deque[tuple[list[tuple[PredictionRequest, slice]], PredictionFuture]] = deque()
 
-    def run(self, ended: Callable[[], bool]) -> None:
-        """Serve until told to end. Raises DeviceError when not even one piece fits the memory."""
-        while not ended():
-            self.take()
-            if self.pieces:
-                self.launch()
-            if self.flying and (len(self.flying) == IN_FLIGHT or not self.pieces):
-                self.finish()
+    def run(self, is_closed: Callable[[], bool]) -> None:
+        """Run batches until is_closed(). Raises DeviceError when not even one piece fits the memory."""
+        while not is_closed():
+            self.take_requests()
+            if self.pending:
+                self.start_batch()
+            if self.in_flight and (len(self.in_flight) == IN_FLIGHT_BATCHES or not self.pending):
+                self.finish_oldest_batch()
 
-    def take(self) -> None:
-        """Requests for one batch, as far as there are any; waits a moment only when there is nothing else to do."""
+    def take_requests(self) -> None:
+        """Take requests for one batch, as far as there are any; wait for one only when the device is idle."""
         try:
-            while len(self.pieces) < self.network.pieces:
-                idle = not self.pieces and not self.flying
+            while len(self.pending) < self.network.pieces:
+                idle = not self.pending and not self.in_flight
                 request = self.requests.get(timeout=POLL_SECONDS) if idle else self.requests.get_nowait()
-                self.pieces.extend(request.pieces(self.network.piece))
+                self.pending.extend(request.iter_pieces(self.network.piece))
         except queue.Empty:
             pass
 
-    def launch(self) -> None:
-        """Start a batch; where the memory does not suffice, in ever smaller ones."""
+    def start_batch(self) -> None:
+        """Start a batch; where the memory does not suffice, a smaller one."""
         while True:
-            batch = list(islice(self.pieces, self.network.pieces))
+            batch = list(islice(self.pending, self.network.pieces))
             try:
-                wait = self.network.start([request.tensors[rows] for request, rows in batch])
+                future = self.network.start([request.tensors[rows] for request, rows in batch])
                 break
             except RuntimeError as error:
                 if not any(words in str(error) for words in OUT_OF_MEMORY):
                     raise
                 reason = str(error).partition("\n")[0]
-            self.make_room(len(batch), reason)
+            self.halve_batches(len(batch), reason)
         for _ in batch:
-            self.pieces.popleft()
-        self.flying.append((batch, wait))
+            self.pending.popleft()
+        self.in_flight.append((batch, future))
 
-    def make_room(self, pieces: int, reason: str) -> None:
-        """Wait for what is on the device, and halve the batches. Raises DeviceError when that does not help."""
-        network, waited = self.network, bool(self.flying)
-        while self.flying:
-            self.finish()
+    def halve_batches(self, pieces: int, reason: str) -> None:
+        """Finish what is in flight, free memory, and halve the size of the batches, which was `pieces`.
+
+        Raises DeviceError when one piece does not fit an otherwise idle device.
+        """
+        network, was_idle = self.network, not self.in_flight
+        while self.in_flight:
+            self.finish_oldest_batch()
         network.free()
-        if pieces == 1 and not waited:
+        if pieces == 1 and was_idle:
             raise DeviceError(
                 f"{network.name}: out of memory with one piece of {network.piece} candidates ({reason}); end what else "
                 "uses it, or use --device=cpu"
@@ -256,102 +284,23 @@ class Server:
         network.pieces = max(1, pieces // 2)
         logger.warning("%s: out of memory, going on with batches of %d", network.name, network.pieces * network.piece)
 
-    def finish(self) -> None:
-        """Hand the answers of the oldest batch to those who wait."""
-        batch, wait = self.flying.popleft()
-        found = wait()
+    def finish_oldest_batch(self) -> None:
+        """Wait for the oldest batch and store its probabilities in the requests."""
+        batch, future = self.in_flight.popleft()
+        probabilities = future.result()
         for i, (request, rows) in enumerate(batch):
-            request.put(rows, found[i * self.network.piece : (i + 1) * self.network.piece])
+            request.store(rows, probabilities[i * self.network.piece : (i + 1) * self.network.piece])
 
 
-def iter_prefetched(started: Iterable[tuple[Batch, Wait]], ahead: int) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Each batch with what its wait() gives, in order; `ahead` more batches are started before one is awaited."""
-    waiting: deque[tuple[Batch, Wait]] = deque()
-    for pair in started:
-        waiting.append(pair)
-        if len(waiting) > ahead:
-            first, wait = waiting.popleft()
-            yield first, wait()
-    for last, wait in waiting:
-        yield last, wait()
-
-
-Group = TypeVar("Group", bound=Sequence)
-Result = TypeVar("Result")
-
-HELP_POLL_SECONDS = 0.1
-"""Time between two looks of a helper at whether the stage has ended."""
-
-
-class WorkSharing:
-    """Inference on the CPU by `workers` threads: those that have a task, and helpers in the place of those that do not.
-
-    At no time more than `workers` of them compute: a task, and a helper at work, hold one of as many slots.
-    """
-
-    def __init__(self, inference: LocalExecutor, workers: int):
-        """Starts the helpers; close ends them, and the inference."""
-        self.inference, self.workers = inference, workers
-        self.together, self.ahead = inference.together, workers
-        self.slots = threading.Semaphore(workers)
-        self.jobs: deque[tuple[Future, Wait]] = deque()
-        self.some = threading.Condition()
-        self.ended = False
-        self.helpers = [threading.Thread(target=self.serve, name="helper", daemon=True) for _ in range(workers - 1)]
-        for helper in self.helpers:
-            helper.start()
-
-    def run(self, work: Callable[[Group], Result], task: Group) -> Result:
-        """work(task) in the calling thread, which counts as a worker for that time."""
-        with self.slots:
-            return work(task)
-
-    def submit(self, tensors: np.ndarray, cancel: core.CancelFlag) -> Wait:
-        """See LocalExecutor. Of the batches that nobody has begun with, at most `workers` are kept in memory."""
-        answer: Future = Future()
-        with self.some:
-            self.jobs.append((answer, self.inference.submit(tensors, cancel)))
-            self.some.notify()
-        while len(self.jobs) > self.workers:
-            self.help()
-        return partial(self.wait, answer)
-
-    def wait(self, answer: Future) -> np.ndarray:
-        """The probabilities; until they are there, work on whatever waits. Raises what computing them raised."""
-        while not answer.done() and self.help():
-            pass
-        return answer.result()
-
-    def help(self) -> bool:
-        """Do the job that has waited longest; False when there is none."""
-        try:
-            answer, work = self.jobs.popleft()
-        except IndexError:
-            return False
-        try:
-            answer.set_result(work())
-        except BaseException as error:  # for the thread whose task it is
-            answer.set_exception(error)
-        return True
-
-    def serve(self) -> None:
-        """A helper: works while there are jobs and fewer than `workers` threads are at work."""
-        while True:
-            with self.some:
-                self.some.wait_for(lambda: self.jobs or self.ended)
-                if self.ended:
-                    return
-            if self.slots.acquire(timeout=HELP_POLL_SECONDS):
-                try:
-                    self.help()
-                finally:
-                    self.slots.release()
-
-    def close(self) -> None:
-        """End the helpers, after what they are at."""
-        with self.some:
-            self.ended = True
-            self.some.notify_all()
-        for helper in self.helpers:
-            helper.join()
-        self.inference.close()
+def iter_prefetched(
+    submitted: Iterable[tuple[Batch, PredictionFuture]], prefetch: int
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Yield each batch with the result of its future, in order; `prefetch` later batches are submitted before."""
+    in_flight: deque[tuple[Batch, PredictionFuture]] = deque()
+    for pair in submitted:
+        in_flight.append(pair)
+        if len(in_flight) > prefetch:
+            batch, future = in_flight.popleft()
+            yield batch, future.result()
+    for batch, future in in_flight:
+        yield batch, future.result()

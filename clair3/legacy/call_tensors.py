@@ -90,7 +90,7 @@ def call(
     for batch in candidates:
         support = parse_support(batch.alt_info)
         tensors = rescale_deep(batch.tensors, support.depth) if kind == PILEUP else batch.tensors
-        probabilities = inference.submit(tensors, CancelFlag())()[:, : WIDTH[kind]]
+        probabilities = inference.submit(tensors, CancelFlag()).result()[:, : WIDTH[kind]]
         for found in decode(probabilities, batch.centres(), batch.pos, support, decoding, kind):
             yield vcf.row(batch.contig, found, INFO[kind])
 

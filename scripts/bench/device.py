@@ -48,15 +48,15 @@ def measure_network(make: Callable[[], DeviceExecutor], tensors: np.ndarray, sec
     """Candidates per second and busy share, after a first request that is not counted."""
     cancel = core.CancelFlag()
     with closing(make()) as queue:
-        queue.submit(tensors, cancel)()
-        before, began, count, waits = busy_seconds(queue), time.perf_counter(), 0, []
+        queue.submit(tensors, cancel).result()
+        before, began, count, futures = busy_seconds(queue), time.perf_counter(), 0, []
         while time.perf_counter() - began < seconds:
-            waits.append(queue.submit(tensors, cancel))
-            if len(waits) == WAITING:
-                waits.pop(0)()
+            futures.append(queue.submit(tensors, cancel))
+            if len(futures) == WAITING:
+                futures.pop(0).result()
                 count += len(tensors)
-        for wait in waits:
-            wait()
+        for future in futures:
+            future.result()
             count += len(tensors)
         passed = time.perf_counter() - began
         return count / passed, (busy_seconds(queue) - before) / passed / len(queue.networks)

@@ -23,7 +23,7 @@ import pysam
 from clair3.calling import pipeline, stages
 from clair3.cli import run as run_command
 from clair3.cli.arguments import make_parser
-from clair3.inference.devices import DTYPES, TOGETHER, lower_precision
+from clair3.inference.devices import DTYPES, MIN_BATCH, lower_precision
 from clair3.inference.executors import LocalExecutor
 from clair3.inference.predictor import Predictor
 
@@ -32,7 +32,7 @@ def call(config, precision: str, folder: Path) -> tuple[dict, float]:
     """The records of a run by contig and POS, and its CPU seconds."""
     output = folder / precision
     output.mkdir()
-    stages.make_inference = lambda _, model: LocalExecutor(Predictor(lower_precision(model, precision)), TOGETHER)
+    stages.make_inference = lambda _, model: LocalExecutor(Predictor(lower_precision(model, precision)), MIN_BATCH)
     began = time.process_time()
     path = pipeline.call_variants(replace(config, output=output))
     seconds = time.process_time() - began

@@ -17,6 +17,7 @@ from clair3.errors import ConfigError, DeviceError
 from clair3.inference import compute, devices
 from clair3.inference.compute import Compute, compute_from, parse_device
 from clair3.inference.devices import DeviceNetwork, lower_precision, make_inference, resolve, take_gpus
+from clair3.inference.executors import DeferredPrediction
 from clair3.inference.predictor import Predictor
 from clair3.model import random_model
 
@@ -281,8 +282,8 @@ def test_the_steps_on_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
     monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory: empty(*shape))
-    wait = network.start_cuda(torch.from_numpy(x))
-    np.testing.assert_allclose(wait(), expected, rtol=0, atol=1e-6)
+    future = network.start_cuda(torch.from_numpy(x))
+    np.testing.assert_allclose(future.result(), expected, rtol=0, atol=1e-6)
     assert network.busy == 0.02
 
 
@@ -321,7 +322,7 @@ def test_networks_of_lower_precision_on_a_device(kind, precision):
     network = DeviceNetwork(model, torch.device("cpu"), piece=4)
     x = candidates(kind, 4)
     expected = Predictor(random_model(kind, 3))(x)
-    assert 0 < abs(network.start([x])() - expected).max() < 0.15
+    assert 0 < abs(network.start([x]).result() - expected).max() < 0.15
 
 
 def records(config):
@@ -351,16 +352,16 @@ def test_what_results_depend_on():
 def test_answers_that_are_no_numbers(run_config, monkeypatch):
     from clair3.calling import stages
 
-    class Nowhere:
-        ahead, together = 0, 512
+    class NaNExecutor:
+        prefetch, min_batch = 0, 512
 
         def submit(self, tensors, cancel):
-            return lambda: np.full((len(tensors), 24), np.nan, np.float32)
+            return DeferredPrediction(lambda: np.full((len(tensors), 24), np.nan, np.float32))
 
         def close(self):
             pass
 
-    monkeypatch.setattr(stages, "make_inference", lambda compute, model: Nowhere())
+    monkeypatch.setattr(stages, "make_inference", lambda compute, model: NaNExecutor())
     run_config.output.mkdir()
     with pytest.raises(stages.InputError, match=r"chr20:1-\d+: the network's answers are no numbers"):
         pipeline.call_variants(run_config)

@@ -1,4 +1,4 @@
-"""The path of the devices, without one: the same bytes as in the workers, and every way in which it can end."""
+"""Executors, with networks on pretended devices: the bytes of the CPU path, and every way in which a run can end."""
 
 import signal
 import subprocess
@@ -22,18 +22,18 @@ from clair3.calling import pipeline, stages
 from clair3.errors import DeviceError, InputError
 from clair3.inference import executors
 from clair3.inference.devices import DeviceNetwork
-from clair3.inference.executors import DeviceExecutor, LocalExecutor, iter_prefetched
+from clair3.inference.executors import DeferredPrediction, DeviceExecutor, LocalExecutor, iter_prefetched
 from clair3.model import random_model
 
 PIECES = {"pileup": 64, "full_alignment": 32}
-"""Those of the CPU path, so that nothing but the path differs."""
+"""Sizes of the CPU path, so that nothing but the executor differs."""
 
 
 class FakeNetwork:
-    """Answers each row with its first number; `capacity` pieces fit its memory."""
+    """A network that predicts the first number of each row; `capacity` pieces fit its memory."""
 
     classes = 2
-    complaint = "CUDA out of memory. Tried to allocate 2.00 GiB.\nmore words"
+    message = "CUDA out of memory. Tried to allocate 2.00 GiB.\nmore words"
 
     def __init__(self, piece=4, pieces=8, capacity=8, seconds=0.0, name="cuda:0"):
         self.name, self.piece, self.pieces, self.capacity, self.seconds = name, piece, pieces, capacity, seconds
@@ -43,19 +43,19 @@ class FakeNetwork:
         self.on_device += len(rows)
         if self.on_device > self.capacity:
             self.on_device -= len(rows)
-            raise RuntimeError(self.complaint)
+            raise RuntimeError(self.message)
         assert all(0 < len(piece) <= self.piece for piece in rows) and len(rows) <= self.pieces
         self.batches.append(len(rows))
-        answer = np.full((len(rows) * self.piece, self.classes), -1, np.float32)
+        predicted = np.full((len(rows) * self.piece, self.classes), -1, np.float32)
         for i, piece in enumerate(rows):
-            answer[i * self.piece : i * self.piece + len(piece)] = piece[:, :1]
+            predicted[i * self.piece : i * self.piece + len(piece)] = piece[:, :1]
 
-        def wait():
+        def fetch():
             time.sleep(self.seconds)
             self.on_device -= len(rows)
-            return answer
+            return predicted
 
-        return wait
+        return DeferredPrediction(fetch)
 
     def free(self):
         self.freed += 1
@@ -74,7 +74,7 @@ class BrokenNetwork(FakeNetwork):
             return super().start(rows)
         if not self.late:
             raise self.error
-        return partial(fail, self.error)
+        return DeferredPrediction(partial(fail, self.error))
 
 
 def fail(error):
@@ -85,19 +85,19 @@ def numbers(start, n):
     return np.arange(start, start + n, dtype=np.int32)[:, None] * np.ones((1, 3), np.int32)
 
 
-def ask(queue, sizes, workers=3, cancel=None):
+def submit_from_threads(executor, sizes, workers=3, cancel=None):
     """Requests of some sizes from several threads; each must get its own rows back, in order."""
     cancel = cancel or core.CancelFlag()
 
     def request(i):
-        found = queue.submit(numbers(1000 * i, sizes[i]), cancel)()
+        found = executor.submit(numbers(1000 * i, sizes[i]), cancel).result()
         np.testing.assert_array_equal(found, numbers(1000 * i, sizes[i])[:, :2])
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(request, range(len(sizes))))
 
 
-# Answers
+# Results
 
 
 @settings(max_examples=30)
@@ -105,60 +105,60 @@ def ask(queue, sizes, workers=3, cancel=None):
 def test_each_request_gets_its_own_rows(sizes, piece, capacity, devices):
     """At any size of the requests and pieces, any memory, any number of devices."""
     networks = [FakeNetwork(piece=piece, capacity=capacity) for _ in range(devices)]
-    with closing(DeviceExecutor(networks)) as queue:
-        ask(queue, sizes)
+    with closing(DeviceExecutor(networks)) as executor:
+        submit_from_threads(executor, sizes)
     assert sum(sum(network.batches) for network in networks) == sum(-(-size // piece) for size in sizes)
 
 
 def test_small_requests_share_a_batch():
     network = FakeNetwork(seconds=0.05)
-    with closing(DeviceExecutor([network])) as queue:
-        ask(queue, [3] * 40, workers=20)
+    with closing(DeviceExecutor([network])) as executor:
+        submit_from_threads(executor, [3] * 40, workers=20)
     assert len(network.batches) < 20 and max(network.batches) > 2
 
 
 @pytest.mark.parametrize(
-    "complaint",
+    "message",
     [
-        FakeNetwork.complaint,
+        FakeNetwork.message,
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
         "GET was unable to find an engine to execute this computation",
     ],
 )
-def test_a_device_without_memory_gets_smaller_batches(caplog, complaint):
+def test_a_device_without_memory_gets_smaller_batches(caplog, message):
     network = FakeNetwork(pieces=8, capacity=3)
-    network.complaint = complaint
-    with closing(DeviceExecutor([network])) as queue:
-        ask(queue, [100, 1, 7])
+    network.message = message
+    with closing(DeviceExecutor([network])) as executor:
+        submit_from_threads(executor, [100, 1, 7])
     assert max(network.batches) <= 3 and network.freed
     assert "cuda:0: out of memory, going on with batches of" in caplog.text
 
 
-@pytest.mark.parametrize("batches, ahead", [(0, 0), (5, 0), (5, 2), (2, 9)])
-def test_in_advance(batches, ahead):
+@pytest.mark.parametrize("batches, prefetch", [(0, 0), (5, 0), (5, 2), (2, 9)])
+def test_prefetched_batches(batches, prefetch):
     started = []
 
     def start(batch):
         started.append(batch)
-        return lambda: (batch, len(started))
+        return DeferredPrediction(lambda: (batch, len(started)))
 
-    found = list(iter_prefetched(((i, start(i)) for i in range(batches)), ahead))
-    assert found == [(i, (i, min(batches, i + 1 + ahead))) for i in range(batches)]
+    found = list(iter_prefetched(((i, start(i)) for i in range(batches)), prefetch))
+    assert found == [(i, (i, min(batches, i + 1 + prefetch))) for i in range(batches)]
 
 
-def test_in_the_worker_a_cancelled_run_ends():
+def test_a_cancelled_run_ends_in_the_worker():
     cancel = core.CancelFlag()
-    asked = []
+    checked = []
 
     def predict(rows, check):
         for _ in rows:
             check()
-            asked.append(len(rows))
+            checked.append(len(rows))
             cancel.set()
 
     with pytest.raises(core.CancelledError):
-        LocalExecutor(predict, 10).submit(numbers(0, 25), cancel)()
-    assert asked == [25]
+        LocalExecutor(predict, 10).submit(numbers(0, 25), cancel).result()
+    assert checked == [25]
 
 
 # Ends
@@ -174,65 +174,65 @@ def test_in_the_worker_a_cancelled_run_ends():
     ],
 )
 def test_an_error_on_a_device_reaches_all_who_wait(error, expected, words, late):
-    queue, cancel = DeviceExecutor([BrokenNetwork(error, late, pieces=1)]), core.CancelFlag()
-    with closing(queue), ThreadPoolExecutor(3) as pool:
-        waits = [pool.submit(lambda: queue.submit(numbers(0, 60), cancel)()) for _ in range(3)]
-        for wait in waits:
+    executor, cancel = DeviceExecutor([BrokenNetwork(error, late, pieces=1)]), core.CancelFlag()
+    with closing(executor), ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(lambda: executor.submit(numbers(0, 60), cancel).result()) for _ in range(3)]
+        for future in futures:
             with pytest.raises(expected, match=words):
-                wait.result(20)
+                future.result(20)
         with pytest.raises(expected, match=words):
-            queue.submit(numbers(0, 1), cancel)()
+            executor.submit(numbers(0, 1), cancel).result()
 
 
 def test_not_even_one_piece_fits():
-    queue = DeviceExecutor([FakeNetwork(capacity=0)])
-    with closing(queue), pytest.raises(DeviceError, match=r"with one piece of 4 candidates \(CUDA out of memory"):
-        queue.submit(numbers(0, 9), core.CancelFlag())()
+    executor = DeviceExecutor([FakeNetwork(capacity=0)])
+    with closing(executor), pytest.raises(DeviceError, match=r"with one piece of 4 candidates \(CUDA out of memory"):
+        executor.submit(numbers(0, 9), core.CancelFlag()).result()
 
 
 @pytest.mark.parametrize("how", ["cancelled", "closed"])
 def test_nobody_waits_for_ever(how):
     """Workers that wait for a slow device, and those that wait for a place in the queue, end."""
-    queue, cancel = DeviceExecutor([FakeNetwork(pieces=1, seconds=0.3)]), core.CancelFlag()
+    executor, cancel = DeviceExecutor([FakeNetwork(pieces=1, seconds=0.3)]), core.CancelFlag()
     ended = []
 
     def work():
         with pytest.raises(core.CancelledError):
-            for wait in [queue.submit(numbers(0, 40), cancel) for _ in range(5)]:
-                wait()
+            for future in [executor.submit(numbers(0, 40), cancel) for _ in range(5)]:
+                future.result()
         ended.append(True)
 
     workers = [threading.Thread(target=work) for _ in range(4)]
     for worker in workers:
         worker.start()
-    while queue.requests.qsize() < executors.QUEUED:
+    while executor.requests.qsize() < executors.QUEUED_REQUESTS:
         time.sleep(0.01)
-    cancel.set() if how == "cancelled" else queue.close()
+    cancel.set() if how == "cancelled" else executor.close()
     for worker in workers:
         worker.join(20)
-    queue.close()
-    assert len(ended) == 4 and not any(thread.is_alive() for thread in queue.threads)
+    executor.close()
+    assert len(ended) == 4 and not any(thread.is_alive() for thread in executor.threads)
 
 
 # Networks
 
 
 @pytest.mark.parametrize("kind, shape", [("pileup", (33, 18)), ("full_alignment", (89, 33, 8))])
-def test_batches_and_company_change_no_bit(kind, shape):
+def test_other_requests_of_a_batch_change_no_bit(kind, shape):
     """A row's probabilities are the same in batches of one or many pieces, alone or among the requests of others."""
     model, rng = random_model(kind, 1), np.random.default_rng(1)
     requests = [rng.integers(-50, 51, (n, *shape)).astype(np.int32 if kind == "pileup" else np.int8) for n in (70, 9)]
-    answers = []
+    results = []
     for pieces in (1, 8):
         network = DeviceNetwork(model, torch.device("cpu"), piece=32)
         network.pieces = pieces
-        with closing(DeviceExecutor([network])) as queue:
-            waits = [queue.submit(request, core.CancelFlag()) for request in requests * 2]
-            answers.append([wait() for wait in waits])
+        with closing(DeviceExecutor([network])) as executor:
+            futures = [executor.submit(request, core.CancelFlag()) for request in requests * 2]
+            results.append([future.result() for future in futures])
         assert network.busy > 0
-    for one, many in zip(*answers, strict=True):
+    for one, many in zip(*results, strict=True):
         np.testing.assert_array_equal(one, many)
-    np.testing.assert_array_equal(answers[0][0], answers[0][2])
+    np.testing.assert_array_equal(results[0][0], results[0][2])
 
 
 # Whole runs
@@ -305,7 +305,7 @@ def test_a_run_with_little_memory_goes_on(run_config, on_devices, caplog):
 SLOW_RUN = """
 import sys, time
 import torch
-from clair3 import stages
+from clair3.calling import stages
 from clair3.cli.main import main
 from clair3.inference.executors import DeviceExecutor
 from clair3.inference.devices import DeviceNetwork

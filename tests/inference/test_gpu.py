@@ -47,7 +47,7 @@ def on_gpu(model, tensors, pieces=None, piece=None):
     network = DeviceNetwork(model, GPU, piece=piece)
     network.pieces = pieces or network.pieces
     with closing(DeviceExecutor([network])) as queue:
-        return queue.submit(tensors, core.CancelFlag())()
+        return queue.submit(tensors, core.CancelFlag()).result()
 
 
 @pytest.mark.parametrize("kind, shape", CASES)
@@ -108,7 +108,7 @@ def test_out_of_memory_halves_the_batch(caplog):
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(GPU) + 400e6) / total, GPU)
     try:
         with closing(DeviceExecutor([network])) as queue:
-            found = queue.submit(x, core.CancelFlag())()
+            found = queue.submit(x, core.CancelFlag()).result()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, GPU)
     assert 1 <= network.pieces < 1024 and "out of memory, going on with batches of" in caplog.text

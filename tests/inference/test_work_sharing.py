@@ -1,4 +1,4 @@
-"""Workers without a task compute for the others: same answers, never more threads than workers at work."""
+"""Work sharing: workers without a task compute for the others, and never more threads than workers compute."""
 
 import threading
 import time
@@ -12,46 +12,46 @@ from clair3 import core
 from clair3.calling.stages import Caller
 from clair3.errors import InputError
 from clair3.genotype.classes import PILEUP
-from clair3.inference.executors import LocalExecutor, WorkSharing, iter_prefetched
+from clair3.inference.executors import LocalExecutor, iter_prefetched
+from clair3.inference.work_sharing import WorkSharingExecutor
 from clair3.records import TensorBatch
 from clair3.util.parallel import ordered_map
 
 
-class Watched:
-    """A network that doubles, and notes which threads compute and how many at a time."""
+class CountingNetwork:
+    """A network that doubles its input, and counts which threads compute and how many at a time."""
 
     def __init__(self, seconds: float = 0.0):
         self.seconds, self.lock = seconds, threading.Lock()
-        self.at_work = self.most = 0
+        self.computing = self.most = 0
         self.threads: set[str] = set()
 
     def __call__(self, tensors, check):
         check()
         with self.lock:
-            self.at_work += 1
-            self.most = max(self.most, self.at_work)
+            self.computing += 1
+            self.most = max(self.most, self.computing)
             self.threads.add(threading.current_thread().name.partition("_")[0])
         time.sleep(self.seconds)
         with self.lock:
-            self.at_work -= 1
+            self.computing -= 1
         if (tensors == 13).any():
             raise InputError("a damaged candidate")
         return 2 * tensors
 
 
 def call(shared, task):
-    """A task: five batches of numbers."""
+    """Predict five batches of numbers."""
     batches = [np.array([[task], [i]]) for i in range(5)]
-    return [
-        found.tolist() for _, found in iter_prefetched(((b, shared.submit(b, CANCEL)) for b in batches), shared.ahead)
-    ]
+    submitted = ((batch, shared.submit(batch, CANCEL)) for batch in batches)
+    return [result.tolist() for _, result in iter_prefetched(submitted, shared.prefetch)]
 
 
 CANCEL = core.CancelFlag()
 
 
 def run(network, tasks, workers):
-    shared = WorkSharing(LocalExecutor(network, 10), workers)
+    shared = WorkSharingExecutor(LocalExecutor(network, 10), workers)
     try:
         return list(
             ordered_map(lambda task: shared.run(lambda t: call(shared, t), task), tasks, workers, stop=lambda: None)
@@ -62,8 +62,8 @@ def run(network, tasks, workers):
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize("tasks", [1, 2, 3, 20])
-def test_answers_and_threads(workers, tasks):
-    network = Watched()
+def test_results_and_threads(workers, tasks):
+    network = CountingNetwork()
     numbers = [20 + i for i in range(tasks)]
     assert run(network, numbers, workers) == [[[[2 * task], [2 * i]] for i in range(5)] for task in numbers]
     assert network.most <= workers
@@ -71,7 +71,7 @@ def test_answers_and_threads(workers, tasks):
 
 
 def test_one_task_is_shared_out():
-    network = Watched(seconds=0.05)
+    network = CountingNetwork(seconds=0.05)
     run(network, [20], workers=3)
     assert network.threads == {"worker", "helper"} and network.most > 1
 
@@ -79,21 +79,21 @@ def test_one_task_is_shared_out():
 @pytest.mark.parametrize("workers", [1, 3])
 def test_failures_reach_the_task(workers):
     with pytest.raises(InputError, match="damaged"):
-        run(Watched(), [20, 13, 21], workers)
+        run(CountingNetwork(), [20, 13, 21], workers)
 
 
 def test_a_cancelled_run_ends():
     cancel = core.CancelFlag()
-    shared = WorkSharing(LocalExecutor(Watched(0.02), 10), 3)
-    waits = [shared.submit(np.zeros((1, 1)), cancel) for _ in range(6)]
+    shared = WorkSharingExecutor(LocalExecutor(CountingNetwork(0.02), 10), 3)
+    futures = [shared.submit(np.zeros((1, 1)), cancel) for _ in range(6)]
     cancel.set()
     with pytest.raises(core.CancelledError):
-        [wait() for wait in waits]
+        [future.result() for future in futures]
     shared.close()
 
 
 def test_memory_does_not_grow_with_the_batches_of_a_task():
-    """Each worker may have `workers` batches on their way; with their tensors, memory would be that number squared."""
+    """Each worker may have `workers` batches in flight; with their tensors, memory would be that number squared."""
     workers, batches, living, most = 8, 30, set(), []
 
     def tensors(source, task, cancel):
@@ -104,7 +104,7 @@ def test_memory_does_not_grow_with_the_batches_of_a_task():
             most.append(len(living))
             yield TensorBatch("chr1", np.array([i]), None, array, None)
 
-    shared = WorkSharing(LocalExecutor(Watched(0.002), 1), workers)
+    shared = WorkSharingExecutor(LocalExecutor(CountingNetwork(0.002), 1), workers)
     caller = Caller(PILEUP, tensors, SimpleNamespace(mine=lambda: None), shared, None, None)
 
     def call_one(task):
