@@ -586,18 +586,18 @@ def test_full_log_is_named(tmp_path):
 
 def test_full_disk_keeps_the_last_checkpoint(few, training_config, monkeypatch):
     config = training_config(epochs=3)
-    save = session.saving.save_epoch
+    save = session.checkpoints.save_epoch
 
     def full(prefix, epoch, *rest):
         if epoch == 2:
             (config.folder / ".small.02.pt.partial").mkdir()  # cannot be written, as on a full disk
         save(prefix, epoch, *rest)
 
-    monkeypatch.setattr(session.saving, "save_epoch", full)
+    monkeypatch.setattr(session.checkpoints, "save_epoch", full)
     with pytest.raises((InputError, OSError)):
         session.train(config)
     assert load_model(config.folder / "best_val_loss.pt", "pileup")
-    assert session.saving.read_state(config.prefix, {})["epoch"] == 1
+    assert session.checkpoints.read_state(config.prefix, {})["epoch"] == 1
 
 
 def parse(*words):

@@ -17,7 +17,7 @@ from clair3.inference.devices import resolve
 from clair3.io.atomic import make_folder, sha256_of
 from clair3.io.bins import Bin
 from clair3.models.registry import ModelCard, write_card
-from clair3.training.trainer import network, plots
+from clair3.training.trainer import checkpoints, plots
 from clair3.training.trainer.config import AMP, TrainingConfig
 from clair3.training.trainer.data import Batches, Rows, compute_class_weights, load_rows, make_split, open_all
 from clair3.training.trainer.distributed import Ranks, is_started, join, launch, leave, seed_torch
@@ -116,9 +116,9 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
     bins, held_out = open_all(config)
     split = make_split(config, bins, held_out)
     recipe = made_with(config, split, ranks)
-    state = network.read_state(config.prefix, recipe) if config.resume else None
+    state = checkpoints.read_state(config.prefix, recipe) if config.resume else None
     if config.resume and not state:
-        logger.info("%s: not there, so this run starts from the beginning", network.state_path(config.prefix))
+        logger.info("%s: not there, so this run starts from the beginning", checkpoints.state_path(config.prefix))
     everything = [*bins, *held_out]
     rows, workers = load_rows(config, everything, device, ranks.count)
     network = make_network(config)
@@ -148,7 +148,7 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
             logger.info("Going on after epoch %d (step %d)", trainer.progress.epoch, trainer.progress.step)
         describe(config, everything, split, trainer, device)
         run_epochs(config, trainer, recipe, ranks)
-    best = config.prefix.with_name(network.BEST)
+    best = config.prefix.with_name(checkpoints.BEST)
     if ranks.writes:
         finish(config, trainer, rows, bins, held_out, best)
     ranks.wait()
@@ -206,7 +206,7 @@ def run_epochs(config: TrainingConfig, trainer: Trainer, recipe: dict[str, objec
             # first: a run killed between the two does the epoch again, and forgets the lines about it
             journal.write(progress.epoch, progress.step, figures, more)
             state = {**trainer.state(), "made_with": recipe}
-            network.save_epoch(
+            checkpoints.save_epoch(
                 config.prefix, progress.epoch, trainer.network, state, progress.is_best, config.keep_last
             )
             losses = ", ".join(f"{part} loss {values['loss/total']:.6f}" for part, values in figures.items())
@@ -249,7 +249,7 @@ def finish(
             training={
                 "network": config.kind,
                 "epoch": trainer.progress.best_epoch,
-                "commit": network.commit(),
+                "commit": checkpoints.commit(),
                 "options": {
                     key: value if isinstance(value, int | float | str | None) else str(value)
                     for key, value in asdict(config).items()

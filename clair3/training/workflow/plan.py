@@ -8,7 +8,7 @@ from clair3.calling.tasks import digest_values, file_name
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.io.fasta import Contig
 from clair3.models.registry import CARD_FILE, NETWORK_FILES
-from clair3.training.trainer.network import BEST
+from clair3.training.trainer.checkpoints import BEST
 from clair3.training.workflow.config import Depth, Sample, WorkflowConfig
 from clair3.training.workflow.steps import Step
 
