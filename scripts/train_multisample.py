@@ -6,9 +6,8 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as `python scripts/train_multisample.py`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-
-from clair3.cli import arguments
-from clair3.training import workflow
+from clair3.cli.arguments import run
+from clair3.cli.train_workflow import TrainMultisample
 
 if __name__ == "__main__":
-    arguments.run(workflow, __doc__)
+    run(TrainMultisample, __doc__)

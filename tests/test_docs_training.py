@@ -14,6 +14,7 @@ import yaml
 pytest.importorskip("h5py", reason="bins need h5py: pip install -e .[train]")
 
 from clair3.cli.main import COMMANDS
+from clair3.cli.train_workflow import make_option_checks
 from clair3.inference.checkpoint import read_checkpoint
 from clair3.model import random_model
 from clair3.training.workflow.config import read_config
@@ -109,5 +110,5 @@ def test_files_of_the_road_on_the_page(sample, tmp_path):
         (tmp_path / "road.yaml").write_text(
             yaml.safe_dump(toy | {name: value for name, value in values.items() if name not in LOCAL})
         )
-        found = read_config(tmp_path / "road.yaml")
-        assert len(found.networks) == 2
+        config = read_config(tmp_path / "road.yaml", make_option_checks())
+        assert len(config.networks) == 2

@@ -13,7 +13,7 @@ from clair3.errors import ConfigError, InputError
 from clair3.io.atomic import write_whole
 from clair3.io.bed import read_bed, refuse_other_name
 from clair3.io.fasta import Reference, read_reference
-from clair3.io.inputs import Alignments, check_lengths, read_alignments
+from clair3.io.inputs import Alignments, check_lengths, iter_alignments, read_alignments
 from clair3.platforms import PLATFORMS
 from clair3.simulate.error_counts import Counter, Counts, Runs, batches, lay_out, widened
 from clair3.simulate.estimation import ReadFacts, estimate
@@ -21,7 +21,6 @@ from clair3.simulate.genome import read_contigs
 from clair3.simulate.haplotypes import read_variants
 from clair3.simulate.profile import profile_text
 from clair3.simulate.variants import Variant
-from clair3.training.data.subsample import iter_reads
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ def usable_reads(
     low, high = (0, None) if regions is None else (int(regions[:, 0].min(initial=0)), int(regions[:, 1].max(initial=0)))
     if high == 0:
         return
-    for read in iter_reads(alignments, genome, (contig,), low, high):
+    for read in iter_alignments(alignments, genome, (contig,), low, high):
         wrong = read.is_secondary or read.is_supplementary or read.is_duplicate or read.is_qcfail
         if not wrong and read.mapping_quality >= LEAST_MAPQ and read.query_sequence and read.reference_length > 1:
             yield read

@@ -155,6 +155,24 @@ def open_alignments(path: Path, index: Path, reference: Reference) -> pysam.Alig
     return pysam.AlignmentFile(str(path), "r", index_filename=str(index), reference_filename=fasta, check_sq=False)
 
 
+def iter_alignments(
+    alignments: Alignments, reference: Reference, contigs: Sequence[str] | None, start: int = 0, end: int | None = None
+) -> Iterator[pysam.AlignedSegment]:
+    """Yield the alignments on some contigs (None: on all), in the order of the file; those over [start, end), 0-based.
+
+    Raises InputError when the file is damaged.
+    """
+    try:
+        with open_alignments(alignments.path, alignments.index, reference) as source:
+            for name in alignments.lengths:
+                if contigs is None or name in contigs:
+                    yield from source.fetch(name, start, end)
+    except OSError:
+        raise InputError(
+            f"{alignments.path}: cannot be read to its end; it is damaged, copy or write it again"
+        ) from None
+
+
 def check_format(path: Path) -> None:
     """Raises InputError unless the file is a BAM or CRAM with its end marker."""
     if is_cram(path):

@@ -258,6 +258,12 @@ class CreateTrainingTensorDirect:
     def run(args):
         write_bin(args, DIRECT)
 
+    @staticmethod
+    def check(args):
+        """Raises ConfigError for options that run would refuse, without reading alignments or truth."""
+        tensor_job(args, PILEUP if args.pileup else FULL_ALIGNMENT)
+        make_row_picker(args)
+
 
 class Tensor2Bin:
     """Label tensors that come as text, and write them as a training bin."""

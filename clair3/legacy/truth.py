@@ -6,9 +6,10 @@ from clair3.cli import arguments
 from clair3.errors import UsageError
 from clair3.io.atomic import write_lines
 from clair3.io.bed import PADDING, extend_bed
+from clair3.io.candidate_files import parse_part
 from clair3.legacy import options
 from clair3.training.data.truth import simplified, write_truth
-from clair3.training.data.unify_vcf import write_unified
+from clair3.training.data.unify_vcf import UnifyJob, make_unify_options, write_unified
 
 
 class GetTruth:
@@ -80,4 +81,13 @@ class UnifyRepresentation:
     def run(args):
         if args.vcf_fn:
             raise UsageError("--vcf_fn is not in this version; give the places that count as --bed_fn")
-        write_unified(args)
+        grouping = (args.max_candidates_distance, args.partition_size)
+        rule = make_unify_options(args.platform, *grouping, args.max_calculate_count, args.minimum_allele_gap)
+        part = parse_part(args)
+        files = ("bam_fn", "candidate_details_fn", "bed_fn")
+        reads, details, bed = (Path(name) if (name := getattr(args, option)) else None for option in files)
+        job = UnifyJob(
+            Path(args.var_fn), Path(args.ref_fn), args.ctgName, Path(args.output_vcf_fn), rule, reads, details, bed,
+            None if args.ctgStart is None else args.ctgStart - 1, args.ctgEnd, part, args.sampleName, args.command_line,
+        )  # fmt: skip
+        write_unified(job)

@@ -1,6 +1,5 @@
 """Two trained networks as a model folder for calling: pileup.pt, full_alignment.pt, model.json (docs/models.md)."""
 
-import argparse
 import hashlib
 import io
 import logging
@@ -13,69 +12,25 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clair3.cli.arguments import add_switch, required_text
-from clair3.errors import ConfigError, InputError, UsageError
+from clair3.errors import ConfigError, InputError
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.inference.checkpoint import load_model, read_checkpoint
 from clair3.io.atomic import make_folder, write_whole
 from clair3.models.registry import NETWORK_FILES, ModelCard, parse_card, read_card, read_json, write_card
-from clair3.platforms import PLATFORMS
 from clair3.tensor_shapes import FULL_ALIGNMENT_CHANNEL_COUNT
 
 logger = logging.getLogger(__name__)
 
 LISTS = ("basecall_models", "instruments")
 CARD_OPTIONS = ("name", "chemistry", "basecaller", *LISTS, "purpose", "origin", "training_data", "licence", "source")
-"""Fields of model.json that nobody but the user knows, or knows better."""
+"""Fields of model.json that the user may give."""
 
 FIGURES = ("tp_calls", "fp", "tp_truth", "fn", "precision", "recall", "f1", "f1_interval")
-"""Of `clair3 evaluate --json`, what goes into a card."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    for name, what in (("pileup_fn", "pileup checkpoint"), ("fa_fn", "full-alignment checkpoint")):
-        parser.add_argument(f"--{name}", required=True, type=required_text, metavar="FILE", help=what)
-    parser.add_argument("--output_dir", required=True, type=required_text, metavar="DIR", help="the model folder")
-    parser.add_argument(
-        "--platform", choices=list(PLATFORMS), help="default: that of model.json beside the checkpoints"
-    )
-    for name in CARD_OPTIONS:
-        parser.add_argument(
-            f"--{name}", type=required_text, metavar="A,B" if name in LISTS else "TEXT", help="in model.json"
-        )
-    parser.add_argument(
-        "--evaluation", type=evaluation, action="append", default=[], metavar="NAME=JSON",
-        help='figures of "clair3 evaluate --json" for model.json; may be given again',
-    )  # fmt: skip
-    parser.add_argument(
-        "--mean_with", type=required_text, metavar="DIR",
-        help="the mean of the weights with those of this model, which the networks went on from; with --small",
-    )  # fmt: skip
-    add_switch(parser, "--small", help="round the weights to bfloat16 (kept as float32) and pack them")
-
-
-def run(args: argparse.Namespace) -> None:
-    """Make the folder. Raises ClairError, see assemble."""
-    said = {name: value for name in CARD_OPTIONS if (value := getattr(args, name)) is not None}
-    said |= {name: said[name].split(",") for name in LISTS if name in said}
-    figures = {name: read_figures(path) for name, path in args.evaluation}
-    if args.mean_with and not args.small:
-        raise UsageError("--mean_with writes small files; add --small")
-    mean_with = Path(args.mean_with) if args.mean_with else None
-    networks, folder = (Path(args.pileup_fn), Path(args.fa_fn)), Path(args.output_dir)
-    assemble(*networks, folder, args.platform, said, figures, args.small, mean_with)
-
-
-def evaluation(text: str) -> tuple[str, Path]:
-    """The name and the file of an evaluation. Raises ArgumentTypeError."""
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
-        raise argparse.ArgumentTypeError(f"{text}: expected NAME=FILE")
-    return name, Path(path)
+"""Figures of `clair3 evaluate --json` that go into model.json."""
 
 
 def read_figures(path: Path) -> dict[str, dict]:
-    """Counts and shares of SNPs and indels, of what `clair3 evaluate --json` wrote. Raises InputError."""
+    """Read the counts and shares of SNPs and indels that `clair3 evaluate --json` wrote. Raises InputError."""
     remedy = 'write it again with "clair3 evaluate --json"'
     try:
         kinds = read_json(path, remedy)["strata"]["type"]
@@ -89,27 +44,26 @@ def assemble(
     full_alignment: Path,
     folder: Path,
     platform: str | None,
-    said: dict,
+    fields: dict,
     figures: dict[str, dict] | None = None,
     small: bool = False,
     mean_with: Path | None = None,
 ) -> ModelCard:
     """Copy two checkpoints into a model folder and write its card; what model.json beside them knows is kept.
 
-    said: further fields of the card; figures: metrics of the whole model by name; small: round and pack the weights
-    (clair3.models.assemble); mean_with: folder of a model whose weights theirs are averaged with, if small. Raises
-    InputError when a checkpoint is not of its kind or cannot be copied, ConfigError when nobody says the platform, or
-    two platforms are said.
+    fields: further fields of the card; figures: metrics of the whole model by name; small: round and pack the weights
+    (small_checkpoint); mean_with: folder of a model whose weights theirs are averaged with, if small. Raises InputError
+    when a checkpoint is not of its kind or cannot be copied, ConfigError when the platform is unknown or ambiguous.
     """
     files = dict(zip(NETWORK_FILES, (pileup, full_alignment), strict=True))
     load_model(pileup, PILEUP)
     network = load_model(full_alignment, FULL_ALIGNMENT, heads=4)
     cards = {Path(name).stem: card for name, path in files.items() if (card := read_card(path.parent))}
-    platform, known = common_platform(cards, platform), what_is_known(cards)
+    platform, known = common_platform(cards, platform), merge_cards(cards)
     known |= {"name": folder.resolve().name, "platform": platform, "metrics": known["metrics"] | (figures or {})}
     if network.channels > FULL_ALIGNMENT_CHANNEL_COUNT:
         known["dwell"] = True
-    card = parse_card(known | said, "--" + ", --".join(said) if said else str(folder))
+    card = parse_card(known | fields, "--" + ", --".join(fields) if fields else str(folder))
     others = {name: mean_with and mean_with / name for name in files}
     contents = {
         name: small_checkpoint(path, others[name]) if small else path.read_bytes() for name, path in files.items()
@@ -122,9 +76,10 @@ def assemble(
     return card
 
 
-def common_platform(cards: dict[str, ModelCard], said: str | None) -> str:
-    """The platform of both networks. Raises ConfigError when nobody says it, or two are said."""
-    platforms = {card.platform for card in cards.values()} | ({said} if said else set())
+def common_platform(cards: dict[str, ModelCard], given: str | None) -> str:
+    """Return the platform of both networks, by their cards and the option. Raises ConfigError when there is none, or
+    more than one."""
+    platforms = {card.platform for card in cards.values()} | ({given} if given else set())
     if len(platforms) != 1:
         raise ConfigError(
             f"--platform: {' and '.join(sorted(platforms)) or 'not known'}; give the one of both checkpoints"
@@ -132,42 +87,43 @@ def common_platform(cards: dict[str, ModelCard], said: str | None) -> str:
     return platforms.pop()
 
 
-def what_is_known(cards: dict[str, ModelCard]) -> dict:
-    """Fields for a card of two networks, of their own cards by kind: of metrics and training both, of others one."""
+def merge_cards(cards: dict[str, ModelCard]) -> dict:
+    """Return the fields of a card of two networks from their own cards, by kind: metrics and training of both, of other
+    fields the first."""
     kept = {}
     for card in cards.values():
         kept = {name: value for name, value in card.as_dict().items() if name in CARD_OPTIONS} | kept
     if bins := list(dict.fromkeys(card.training_data for card in cards.values() if card.training_data)):
         kept["training_data"] = ", ".join(bins)
     kept["metrics"] = {kind: card.metrics.get(kind, card.metrics) for kind, card in cards.items() if card.metrics}
-    kept["training"] = {kind: training_summary(card, kind) for kind, card in cards.items() if card.training}
+    kept["training"] = {kind: summarize_training(card, kind) for kind, card in cards.items() if card.training}
     return kept
 
 
-def training_summary(card: ModelCard, kind: str) -> dict:
-    """What a card tells of a network's training; of folders only the last name, for they are of one machine.
+def summarize_training(card: ModelCard, kind: str) -> dict:
+    """Return a card's entry on the training of a network, folders cut to their last name, for they are of one machine.
 
     The card may be of this network alone, or of a model that was assembled before and has an entry for it.
     """
     training = dict(card.training.get(kind, card.training))
     if isinstance(options := training.get("options"), dict):
         training["options"] = {
-            name: without_folders(value) if isinstance(value, str) else value for name, value in options.items()
+            name: cut_folders(value) if isinstance(value, str) else value for name, value in options.items()
         }
     return training
 
 
-def without_folders(words: str) -> str:
-    """Words of a command line, or one value, with the last name alone of each absolute path."""
+def cut_folders(words: str) -> str:
+    """Cut each absolute path in words of a command line, or in one value, to its last name."""
     return re.sub(r"(?<![^\s=,'\"])/(?:[^\s,'\"]*/)?", "", words)
 
 
 PACKING_LEVEL = 6
-"""Of zlib; 9 takes six times as long for 6 % less."""
+"""Compression level of zlib; 9 takes six times as long for 6 % less."""
 
 
 def small_checkpoint(path: Path, mean_with: Path | None = None) -> bytes:
-    """The bytes of a checkpoint file with the weights of another, a third of its size.
+    """Make the bytes of a checkpoint file of a third of the size, with rounded weights.
 
     Floating-point numbers are rounded to the nearest bfloat16 and kept as float32; counters and clair3_meta stay. The
     entries of the zip file are deflated, and bear no dates: the same weights give the same bytes, with the same zlib
@@ -187,11 +143,12 @@ def small_checkpoint(path: Path, mean_with: Path | None = None) -> bytes:
 
 
 def rounded(values: Tensor) -> Tensor:
+    """Round floating-point values to the nearest bfloat16, kept as float32; copy others."""
     return values.bfloat16().float() if values.is_floating_point() else values.clone()
 
 
 def mean_weights(path: Path, state: dict[str, Tensor], other: Path) -> dict[str, Tensor]:
-    """The mean of the weights of a checkpoint, state, and another; counters are those of the first.
+    """Average the weights of a checkpoint, state, and of another file; counters are those of the first.
 
     A network that went on from the other keeps more of what that one knew. Raises InputError when shapes differ.
     """

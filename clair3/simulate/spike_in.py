@@ -14,15 +14,23 @@ from clair3.errors import ConfigError, InputError, check_range, unwritable
 from clair3.io.atomic import unfinished_in_folder, write_lines
 from clair3.io.bed import NO_INTERVALS, intersection, merge, read_bed, refuse_other_name
 from clair3.io.fasta import Contig, Reference, read_reference
-from clair3.io.inputs import Alignments, check_common, check_lengths, first_few, open_alignments, read_alignments
+from clair3.io.inputs import (
+    Alignments,
+    check_common,
+    check_lengths,
+    first_few,
+    iter_alignments,
+    open_alignments,
+    read_alignments,
+)
 from clair3.phasing.phasers import index_bam
 from clair3.simulate.error_counts import Counter as ErrorCounter
 from clair3.simulate.error_counts import Runs, batches, consensus, lay_out
 from clair3.simulate.genome import N, decode, mask_to_intervals, read_contigs
+from clair3.simulate.genome_files import REGIONS, TRUTH
 from clair3.simulate.haplotypes import KnownVariants, fitting, read_known, read_variants, write_rows
 from clair3.simulate.read_edits import Change, ReadEdit, parse_change
 from clair3.simulate.variants import Drawer, Variant, VariantOptions
-from clair3.training.data.subsample import iter_reads
 
 logger = logging.getLogger(__name__)
 
@@ -256,7 +264,8 @@ def has_bases(read: pysam.AlignedSegment) -> bool:
 
 
 BATCH = 4_000_000
-READS, TRUTH, REGIONS = "reads.bam", "truth.vcf.gz", "confident.bed"
+READS = "reads.bam"
+"""Name of the edited reads in the folder, beside the truth and the regions."""
 
 
 @dataclass(frozen=True)
@@ -330,7 +339,7 @@ class SpikeJob:
             return source.header
 
     def reads(self, contig: str) -> Iterator[pysam.AlignedSegment]:
-        return iter_reads(self.alignments, self.genome, (contig,))
+        return iter_alignments(self.alignments, self.genome, (contig,))
 
     def spiker(self, number: int, contig: Contig, codes: np.ndarray, tally: SpikeTally) -> ContigSpiker:
         """Choose the sites of a contig, codes (n,) uint8, and look at its reads. Raises InputError when the files do

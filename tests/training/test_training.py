@@ -14,6 +14,7 @@ import torch
 from program import ROOT
 from training_bins import write_bin
 
+from clair3.cli import train as train_command
 from clair3.cli.arguments import TerminatedError, make_parser
 from clair3.errors import ConfigError, InputError
 from clair3.genotype.decode import quality
@@ -22,7 +23,7 @@ from clair3.inference.checkpoint import load_model, read_checkpoint, save_model
 from clair3.io.bins import Bin
 from clair3.model import random_model
 from clair3.models.registry import check_digest, read_card
-from clair3.training.trainer import data, distributed, loop, options, plots, session
+from clair3.training.trainer import data, distributed, loop, plots, session
 from clair3.training.trainer.data import Batches, Rows, RowsInMemory
 from clair3.training.trainer.distributed import Ranks
 from clair3.training.trainer.journal import Journal, read_epochs
@@ -601,9 +602,9 @@ def test_full_disk_keeps_the_last_checkpoint(few, training_config, monkeypatch):
 
 
 def parse(*words):
-    args = make_parser(session, "", "Train").parse_args([*words])
+    args = make_parser(train_command, "", "Train").parse_args([*words])
     args.command_line, args.arguments = "Train", [*words]
-    return options.config_from(args)
+    return train_command.make_config(args)
 
 
 def test_config_file(tmp_path):

@@ -1,4 +1,4 @@
-"""The small tools of the training road: parts of the reads, the truth phased by them, networks as a model folder."""
+"""The small tools of the training workflow: parts of the reads, the truth phased by them, networks as a model folder."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from clair3.models.assemble import assemble
 from clair3.models.registry import ModelCard, check_digest, read_card, write_card
 from clair3.phasing.phasers import read_phased
 from clair3.training.data.phase_truth import phased_rows, unphased_rows
-from clair3.training.data.subsample import Draw, subsample
+from clair3.training.data.subsample import NameSampler, subsample
 
 
 def refusal(capsys, *words: str) -> str:
@@ -66,18 +66,18 @@ def test_cram(tmp_path):
 
 @given(st.floats(0.01, 1), st.integers(0, 1000))
 def test_reads_of_one_name_stay_together_and_all_is_all(fraction, seed):
-    draw = Draw(fraction, seed)
-    kept = [name for name in map(str, range(300)) if draw.has(name)]
-    assert kept == [name for name in map(str, range(300)) if Draw(fraction, seed).has(name)]
+    sampler = NameSampler(fraction, seed)
+    kept = [name for name in map(str, range(300)) if sampler.keeps(name)]
+    assert kept == [name for name in map(str, range(300)) if NameSampler(fraction, seed).keeps(name)]
     assert abs(len(kept) / 300 - fraction) < 0.2
-    assert Draw(1.0, seed).has("any")
+    assert NameSampler(1.0, seed).keeps("any")
 
 
 def test_fractions_are_drawn_independently():
     """As in v2.0.2: a read of the smaller part is no likelier in the larger one."""
-    small, large = Draw(0.3, 1), Draw(0.6, 1)
-    names = [str(i) for i in range(3000) if small.has(str(i))]
-    assert 0.5 < sum(map(large.has, names)) / len(names) < 0.7
+    small, large = NameSampler(0.3, 1), NameSampler(0.6, 1)
+    names = [str(i) for i in range(3000) if small.keeps(str(i))]
+    assert 0.5 < sum(map(large.keeps, names)) / len(names) < 0.7
 
 
 def test_subsample_refuses(sample_reads, tmp_path, capsys):

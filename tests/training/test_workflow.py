@@ -1,4 +1,4 @@
-"""The whole road of training: its file is checked in full, steps are done once, and what depends on a change again."""
+"""The training workflow: its file is checked in full, steps are done once, and what depends on a change again."""
 
 import json
 import sys
@@ -15,15 +15,16 @@ pytest.importorskip("h5py", reason="bins need h5py: pip install -e .[train]")
 
 
 from clair3.cli import arguments
+from clair3.cli.train_workflow import TrainMultisample, make_option_checks
 from clair3.errors import ClairError
 from clair3.inference.checkpoint import read_checkpoint
 from clair3.io.bins import Bin
-from clair3.training import workflow
 from clair3.training.trainer import journal
 from clair3.training.workflow import steps as stepping
-from clair3.training.workflow.config import read_config
+from clair3.training.workflow.config import WorkflowConfig
+from clair3.training.workflow.config import read_config as read_checked
 from clair3.training.workflow.plan import plan
-from clair3.training.workflow.steps import BEGUN, CHANGED, DONE, TO_DO, Road, Step, StepError
+from clair3.training.workflow.steps import BEGUN, CHANGED, DONE, TO_DO, Step, StepError, Workflow
 from clair3.util.process import run_program
 
 HEAD = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS\n"
@@ -34,7 +35,7 @@ HEAD = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFOR
 
 @pytest.fixture
 def values(sample_reads, tmp_path) -> dict:
-    """A road of one depth on the README's sample."""
+    """A workflow of one depth on the README's sample."""
     return {
         "output": str(tmp_path / "road"),
         "threads": 2,
@@ -56,6 +57,11 @@ def values(sample_reads, tmp_path) -> dict:
 def write(values: dict, path: Path) -> Path:
     path.write_text(yaml.safe_dump(values))
     return path
+
+
+def read_config(path: Path) -> WorkflowConfig:
+    """Read a configuration, checked as the command does."""
+    return read_checked(path, make_option_checks())
 
 
 def changed(values: dict, where: str, value) -> dict:
@@ -262,20 +268,20 @@ def test_a_change_redoes_what_depends_on_it_and_nothing_else(tmp_path_factory, d
     words = ["a"] * count
     with pytest.MonkeyPatch.context() as patch:
         commands = Commands(patch)
-        road = Road(chain(folder, words, parents, source), folder / "ledger")
-        assert {road.state(step) for step in road.steps} == {TO_DO}
-        assert road.run(2) == count and commands.taken() == {f"step{i}" for i in range(count)}
-        assert Road(chain(folder, words, parents, source), folder / "ledger").run(2) == 0 and not commands.taken()
+        workflow = Workflow(chain(folder, words, parents, source), folder / "ledger")
+        assert {workflow.state(step) for step in workflow.steps} == {TO_DO}
+        assert workflow.run(2) == count and commands.taken() == {f"step{i}" for i in range(count)}
+        assert Workflow(chain(folder, words, parents, source), folder / "ledger").run(2) == 0 and not commands.taken()
         altered = data.draw(st.integers(0, count - 1))
         words[altered] = "b"
-        road = Road(chain(folder, words, parents, source), folder / "ledger")
+        workflow = Workflow(chain(folder, words, parents, source), folder / "ledger")
         depending = {altered}
         for i in range(count):
             if depending.intersection(parents[i]):
                 depending.add(i)
-        assert {step.name for step in road.left()} == {f"step{i}" for i in depending}
-        assert {road.state(road.steps[i]) for i in depending} == {CHANGED}
-        road.run(2)
+        assert {step.name for step in workflow.select_steps()} == {f"step{i}" for i in depending}
+        assert {workflow.state(workflow.steps[i]) for i in depending} == {CHANGED}
+        workflow.run(2)
         assert commands.taken() == {f"step{i}" for i in depending}
         assert "b" in (folder / "files" / f"step{altered}").read_text()
 
@@ -283,15 +289,17 @@ def test_a_change_redoes_what_depends_on_it_and_nothing_else(tmp_path_factory, d
 def test_a_changed_file_of_the_user_redoes_everything(tmp_path, commands):
     source = tmp_path / "source"
     source.write_text("one")
-    Road(chain(tmp_path, ["a", "b"], [[], [0]], source), tmp_path / "ledger").run(1)
+    Workflow(chain(tmp_path, ["a", "b"], [[], [0]], source), tmp_path / "ledger").run(1)
     source.write_text("another")
-    assert Road(chain(tmp_path, ["a", "b"], [[], [0]], source), tmp_path / "ledger").run(1) == 2
+    assert Workflow(chain(tmp_path, ["a", "b"], [[], [0]], source), tmp_path / "ledger").run(1) == 2
     assert (tmp_path / "files" / "step1").read_text() == "another+a+b"
 
 
 def test_threads_change_no_result(values, tmp_path):
     one, two = (
-        Road(plan(read_config(write(changed(values, "threads", threads), tmp_path / "road.yaml"))), tmp_path / "ledger")
+        Workflow(
+            plan(read_config(write(changed(values, "threads", threads), tmp_path / "road.yaml"))), tmp_path / "ledger"
+        )
         for threads in (1, 2)
     )
     assert one.digests == two.digests
@@ -303,24 +311,24 @@ def test_what_nobody_needs_is_not_made_again(tmp_path, commands):
     source.write_text("one")
     part = join(tmp_path, "part", source)
     whole = join(tmp_path, "whole", part.outputs[0], spent=part.outputs)
-    Road([part, whole], tmp_path / "ledger").run(1)
+    Workflow([part, whole], tmp_path / "ledger").run(1)
     assert not part.outputs[0].exists() and whole.outputs[0].read_text() == "one+x+x"
     commands.taken()
-    assert Road([part, whole], tmp_path / "ledger").run(1) == 0
+    assert Workflow([part, whole], tmp_path / "ledger").run(1) == 0
     whole.outputs[0].unlink()
-    assert Road([part, whole], tmp_path / "ledger").run(1) == 2
+    assert Workflow([part, whole], tmp_path / "ledger").run(1) == 2
     whole.outputs[0].write_text("cut")
-    assert Road([part, whole], tmp_path / "ledger").state(whole) == TO_DO
+    assert Workflow([part, whole], tmp_path / "ledger").state(whole) == TO_DO
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "null", '{"digest": 1}'])
 def test_a_damaged_ledger_is_an_empty_one(damage, tmp_path, commands):
     (tmp_path / "source").write_text("one")
-    road = Road([join(tmp_path, "step", tmp_path / "source")], tmp_path / "ledger")
-    road.run(1)
+    workflow = Workflow([join(tmp_path, "step", tmp_path / "source")], tmp_path / "ledger")
+    workflow.run(1)
     (tmp_path / "ledger" / "step.json").write_text(damage)
-    assert road.state(road.steps[0]) == TO_DO and road.run(1) == 1
-    assert road.state(road.steps[0]) == DONE
+    assert workflow.state(workflow.steps[0]) == TO_DO and workflow.run(1) == 1
+    assert workflow.state(workflow.steps[0]) == DONE
 
 
 def test_a_failure_names_the_step_and_keeps_what_is_done(tmp_path, commands):
@@ -329,29 +337,29 @@ def test_a_failure_names_the_step_and_keeps_what_is_done(tmp_path, commands):
     steps = chain(tmp_path, ["a", "b", "c"], [[], [0], [1]], source)
     commands.failing = "step1"
     with pytest.raises(StepError) as failure:
-        Road(steps, tmp_path / "ledger").run(2)
+        Workflow(steps, tmp_path / "ledger").run(2)
     assert str(failure.value) == f"step step1 failed: the disk is on fire ({tmp_path / 'ledger' / 'step1.log'})"
     assert commands.taken() == {"step0", "step1"}
     commands.failing = None
-    assert Road(steps, tmp_path / "ledger").run(2) == 2 and commands.taken() == {"step1", "step2"}
+    assert Workflow(steps, tmp_path / "ledger").run(2) == 2 and commands.taken() == {"step1", "step2"}
 
 
 def test_a_command_that_makes_nothing_has_failed(tmp_path, monkeypatch):
     monkeypatch.setattr(stepping, "run_program", lambda *_: (0, ""))
     (tmp_path / "source").write_text("one")
-    road = Road([join(tmp_path, "step", tmp_path / "source")], tmp_path / "ledger")
+    workflow = Workflow([join(tmp_path, "step", tmp_path / "source")], tmp_path / "ledger")
     with pytest.raises(StepError, match="step step failed: it made no .*files/step"):
-        road.run(1)
-    assert road.state(road.steps[0]) == BEGUN
+        workflow.run(1)
+    assert workflow.state(workflow.steps[0]) == BEGUN
 
 
 def test_only_what_was_begun_with_the_same_options_goes_on(tmp_path, commands):
     source = tmp_path / "source"
     source.write_text("one")
 
-    def road(word: str) -> Road:
+    def workflow(word: str) -> Workflow:
         step = join(tmp_path, "step", source, word=word, resumable=True, folder=tmp_path / "files")
-        return Road([step], tmp_path / "ledger")
+        return Workflow([step], tmp_path / "ledger")
 
     commands.failing = "step"
     for word, expected in (("a", []), ("a", ["--resume"]), ("b", []), ("b", ["--resume"])):
@@ -359,7 +367,7 @@ def test_only_what_was_begun_with_the_same_options_goes_on(tmp_path, commands):
         left_over.parent.mkdir(exist_ok=True)
         left_over.touch()
         with pytest.raises(StepError):
-            road(word).run(1)
+            workflow(word).run(1)
         assert list(commands.run[-1][3:]) == expected
         assert left_over.exists() == bool(expected)
 
@@ -381,14 +389,14 @@ def test_bins_of_other_configurations_are_removed_and_those_of_others_refused(tm
             bins=(folder,),
         )
 
-    Road([old, new, training(old, new)], tmp_path / "ledger").run(1)
-    road = Road([new, training(new)], tmp_path / "ledger")
-    assert [step.name for step in road.left()] == ["train"]
-    road.run(1)
+    Workflow([old, new, training(old, new)], tmp_path / "ledger").run(1)
+    workflow = Workflow([new, training(new)], tmp_path / "ledger")
+    assert [step.name for step in workflow.select_steps()] == ["train"]
+    workflow.run(1)
     assert [path.name for path in folder.iterdir()] == ["new"] and "earlier configuration" in caplog.text
     (folder / "mine").touch()
-    with pytest.raises(StepError, match="mine is not of this road"):
-        Road([new, training(new, new)], tmp_path / "ledger").run(1)
+    with pytest.raises(StepError, match="mine is not of this workflow"):
+        Workflow([new, training(new, new)], tmp_path / "ledger").run(1)
     assert (folder / "mine").exists()
 
 
@@ -403,8 +411,8 @@ def test_words_of_a_program_go_to_the_log_as_they_come(tmp_path):
 
 
 def start(path: Path, *options: str) -> None:
-    parser = arguments.make_parser(workflow, "")
-    workflow.run(parser.parse_args([str(path), *options]))
+    parser = arguments.make_parser(TrainMultisample, "")
+    TrainMultisample.run(parser.parse_args([str(path), *options]))
 
 
 def test_dry_run_and_until(values, tmp_path, capsys):
@@ -418,7 +426,7 @@ def test_dry_run_and_until(values, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "  truth_var_toy_chr20: done\n" in told and told.endswith("0 of 4 steps are to be done\n")
     assert "clair3" not in told
-    with pytest.raises(ClairError, match="--until=unification: this road has no such steps"):
+    with pytest.raises(ClairError, match="--until=unification: this workflow has no such steps"):
         start(path, "--until=unification")
 
 
@@ -439,7 +447,7 @@ SMALL = {"maxEpoch": 3, "batch_size": 40, "plots": False}
 
 @pytest.mark.slow
 def test_from_reads_to_calls_also_when_interrupted(values, sample_reads, tmp_path, monkeypatch):
-    """Interrupted in a training and between steps, the road gives the same networks; calling takes them."""
+    """Interrupted in a training and between steps, the workflow gives the same networks; calling takes them."""
     values = changed(changed(values, "pileup.train", SMALL), "full_alignment.train", SMALL | {"maxEpoch": 1})
     values["model"] = {"name": "small", "basecall_models": ["made_up@v1"]}
     whole, cut = (
@@ -486,7 +494,7 @@ def test_from_reads_to_calls_also_when_interrupted(values, sample_reads, tmp_pat
 
 @pytest.mark.slow
 def test_unified_and_in_parts(values, tmp_path):
-    """The road through unification, contigs in parts and bins merged; another cut makes the same rows."""
+    """The workflow through unification, contigs in parts and bins merged; another cut makes the same rows."""
     values |= {"unify": True, "chunk_size": 25_000, "fractions": [0.7]}
     values = changed(values, "pileup.tensors.maximum_non_variant_ratio", 1000)  # nothing is drawn
     start(write(values, tmp_path / "road.yaml"), "--until=pileup_bins")

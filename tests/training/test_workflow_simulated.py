@@ -9,9 +9,11 @@ import yaml
 pytest.importorskip("h5py", reason="bins need h5py: pip install -e .[train]")
 
 from clair3.cli.main import main as clair3
+from clair3.cli.train_workflow import make_option_checks
 from clair3.errors import ClairError
 from clair3.models.registry import read_card
-from clair3.training.workflow.simulated import read_recipe, steps, workflow_file
+from clair3.training.workflow.simulated import Recipe, iter_steps, make_workflow_file
+from clair3.training.workflow.simulated import read_recipe as read_checked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +36,11 @@ def recipe(tmp_path) -> dict:
     }
 
 
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe, checked as the command does."""
+    return read_checked(path, make_option_checks())
+
+
 def write(recipe: dict, folder: Path) -> Path:
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
@@ -42,7 +49,7 @@ def write(recipe: dict, folder: Path) -> Path:
 
 def test_what_a_recipe_makes(recipe, tmp_path):
     read = read_recipe(write(recipe, tmp_path))
-    made = list(steps(read))
+    made = list(iter_steps(read))
     assert [step.name for step in made] == [
         *("genomes_train_1_one", "genomes_train_1_two", "genomes_validate_2_three"),
         *("reads_train_1_one", "reads_train_1_two", "reads_train_2_one", "reads_train_2_two"),
@@ -51,11 +58,11 @@ def test_what_a_recipe_makes(recipe, tmp_path):
     seeds = [next(word for word in step.commands[0] if word.startswith("--seed=")) for step in made]
     assert len(set(seeds[:3])) == 3 and len(set(seeds[3:])) == 3  # a run has one, on all its contigs
     assert {"--profile=random", "--vary"} <= set(made[3].commands[0])
-    road = workflow_file(read)
-    assert [sample["name"] for sample in road["samples"]] == [step.name.removeprefix("reads_") for step in made[3:]]
-    assert ["contigs" in sample for sample in road["samples"]] == [True] * 4 + [False]
-    assert road["samples"][4]["validation_contigs"] == ["three"]
-    assert road["exclude_contigs"] == "none" and road["model"] == {"name": "small"}
+    config = make_workflow_file(read)
+    assert [sample["name"] for sample in config["samples"]] == [step.name.removeprefix("reads_") for step in made[3:]]
+    assert ["contigs" in sample for sample in config["samples"]] == [True] * 4 + [False]
+    assert config["samples"][4]["validation_contigs"] == ["three"]
+    assert config["exclude_contigs"] == "none" and config["model"] == {"name": "small"}
 
 
 def reads(*words: str) -> list[dict]:

@@ -1,6 +1,5 @@
 """The truth of a contig, phased by the reads: which haplotype each read is of (spec/training.md A.2)."""
 
-import argparse
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import pysam
 
-from clair3.cli.arguments import add_switch, required_text
 from clair3.errors import InputError, unwritable
 from clair3.io.atomic import require_folder, unfinished, write_lines
 from clair3.io.bed import check_contig
@@ -21,29 +19,6 @@ from clair3.training.data.truth import iter_records, simplify
 logger = logging.getLogger(__name__)
 
 PHASE_SET = '##FORMAT=<ID=PS,Number=1,Type=Integer,Description="Phase set identifier">'
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    for name, metavar, what in (
-        ("bam_fn", "BAM", "reads that phase"),
-        ("ref_fn", "FASTA", "with its .fai"),
-        ("vcf_fn", "VCF", "truth with genotypes, phased or not"),
-        ("ctgName", "NAME", "the contig"),
-        ("output_fn", "VCF", "result, .vcf.gz"),
-    ):
-        parser.add_argument(f"--{name}", required=True, type=required_text, metavar=metavar, help=what)
-    parser.add_argument("--tagged_bam_fn", type=required_text, metavar="BAM", help="also write the reads with HP tags")
-    parser.add_argument(
-        "--whatshap", type=required_text, metavar="PATH", help="the program; default: the installed one"
-    )
-    add_switch(parser, "--keep_phase", help="take the phase that the truth has, each contig as one phase set")
-
-
-def run(args: argparse.Namespace) -> None:
-    """Phase, and tag if asked to. Raises ClairError, see phase_truth."""
-    tagged = Path(args.tagged_bam_fn) if args.tagged_bam_fn else None
-    files = (Path(args.bam_fn), Path(args.ref_fn), Path(args.vcf_fn))
-    phase_truth(*files, args.ctgName, Path(args.output_fn), tagged, args.whatshap, args.keep_phase)
 
 
 def phase_truth(

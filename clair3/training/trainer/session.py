@@ -1,6 +1,5 @@
 """A training run from end to end: data, network, epochs, files."""
 
-import argparse
 import logging
 import os
 from contextlib import closing
@@ -20,11 +19,10 @@ from clair3.models.registry import ModelCard, write_card
 from clair3.training.trainer import checkpoints, plots
 from clair3.training.trainer.config import AMP, TrainingConfig
 from clair3.training.trainer.data import Batches, Rows, compute_class_weights, load_rows, make_split, open_all
-from clair3.training.trainer.distributed import Ranks, is_started, join, launch, leave, seed_torch
+from clair3.training.trainer.distributed import Ranks, join, leave, seed_torch
 from clair3.training.trainer.journal import Journal, read_epochs, require
 from clair3.training.trainer.loop import Trainer
 from clair3.training.trainer.network import TrainingForm, compiled, layer_table, make_network, recompute_in_backward
-from clair3.training.trainer.options import add_arguments, config_from
 from clair3.training.trainer.plan import Split, count_rows, cut_batches
 from clair3.util import log
 from clair3.util.process import cpu_count
@@ -32,21 +30,8 @@ from clair3.version import VERSION
 
 logger = logging.getLogger(__name__)
 
-
-__all__ = ["add_arguments", "run", "train"]
-
-
 PLOT_ROWS, PLOT_BATCH = 20_000, 500
 """Rows that the plots are drawn of."""
-
-
-def run(args: argparse.Namespace) -> None:
-    """Train as the options say. Raises ClairError, see clair3.cli.arguments.run."""
-    config = config_from(args)
-    if config.gpus > 1 and not is_started():
-        launch(config.gpus, args.arguments)
-        return
-    train(config, args.local_rank if args.local_rank >= 0 else None)
 
 
 def train(config: TrainingConfig, local_rank: int | None = None) -> Path:

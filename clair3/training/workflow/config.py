@@ -1,11 +1,9 @@
-"""What a training road is told, read from its YAML file and checked in full before anything is done."""
+"""The configuration of a training workflow, read from its YAML file and checked in full before any step runs."""
 
-import argparse
 import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,94 +14,26 @@ from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.inference.checkpoint import load_model
 from clair3.io.bed import read_bed
 from clair3.io.fasta import Contig, other_spelling, read_reference
-from clair3.io.inputs import RunInputs, check_inputs, check_moves, open_alignments
-from clair3.legacy import options
+from clair3.io.inputs import RunInputs, check_inputs, check_moves
 from clair3.models.assemble import CARD_OPTIONS
 from clair3.models.registry import NAME
 from clair3.platforms import PLATFORMS
 from clair3.training.data.truth import iter_records
-from clair3.training.trainer import options as training
-from clair3.training.workflow.networks import (
-    Network,
+from clair3.training.trainer.config import TrainingConfig
+from clair3.training.workflow.depths import Depth, select_depths
+from clair3.training.workflow.networks import NetworkOptions, OptionChecks, read_network
+from clair3.training.workflow.sections import (
     Section,
-    existing,
-    flag,
-    listing,
-    mapping,
-    numbers,
-    read_network,
-    text,
-    texts,
-    whole,
+    numbers_up_to,
+    parse_file,
+    parse_flag,
+    parse_list,
+    parse_mapping,
+    parse_text,
+    parse_texts,
+    read_mapping,
+    whole_from,
 )
-
-PLACES, SAMPLED_READS = 20, 500
-"""The mean length of alignments is taken from so many places of each contig, and so many of them at each."""
-
-ENOUGH = 0.95
-"""Of the coverage that was asked for: the depth of a file is an estimate."""
-
-FULL = 1000
-
-
-@dataclass(frozen=True)
-class Depth:
-    """A fraction of the reads and what it is called in file names: its thousandths, or the coverage with an x."""
-
-    label: str
-    fraction: float
-
-
-def select_depths(
-    environment: RunInputs,
-    contigs: Sequence[Contig],
-    fractions: Sequence[float] | None,
-    coverages: Sequence[float] | None,
-    where: str,
-) -> tuple[Depth, ...]:
-    """The depths asked for; all reads when nothing is.
-
-    Raises ConfigError when both are given, a fraction is too small for a name, or the file is not as deep as that.
-    """
-    if fractions and coverages:
-        raise ConfigError(f"{where}: fractions and coverages exclude each other; give one of them")
-    if coverages is None:
-        labels = [f"{FULL * fraction:g}" for fraction in fractions or (1.0,)]
-        return tuple(Depth(label, fraction) for label, fraction in zip(labels, fractions or (1.0,), strict=True))
-    depth = mean_depth(environment, contigs)
-    if max(coverages) * ENOUGH > depth:
-        path = environment.alignments.path
-        raise ConfigError(f"{where}: coverage {max(coverages):g} is wanted, {path} has about {depth:.1f}")
-    return tuple(Depth(f"{one:g}x", min(1.0, float(f"{one / depth:.3g}"))) for one in coverages)
-
-
-def mean_depth(environment: RunInputs, contigs: Sequence[Contig]) -> float:
-    """The mean depth of the contigs, from the counts of the index and the lengths of some alignments.
-
-    Raises InputError when the index has no counts.
-    """
-    alignments = environment.alignments
-    with open_alignments(alignments.path, alignments.index, environment.reference) as file:
-        try:
-            counts = {row.contig: row.mapped for row in file.get_index_statistics()}
-        except (AttributeError, ValueError):
-            counts = {}
-        if not any(counts.get(contig.name) for contig in contigs):
-            raise InputError(f"{alignments.index}: does not count the reads; give fractions in place of coverages")
-        bases = sum(counts[contig.name] * mean_length(file, contig) for contig in contigs)
-    return bases / sum(contig.length for contig in contigs)
-
-
-def mean_length(file: pysam.AlignmentFile, contig: Contig) -> float:
-    """Mean number of reference bases under an alignment; secondary and supplementary ones count as nothing more."""
-    lengths = []
-    for start in range(0, contig.length, -(-contig.length // PLACES)):
-        # those that begin here: long ones would be met more often otherwise
-        begun = (read for read in file.fetch(contig.name, start) if read.reference_start >= start)
-        for read in islice(begun, SAMPLED_READS):
-            lengths.append(0 if read.is_secondary or read.is_supplementary else read.reference_length or 0)
-    return sum(lengths) / max(1, len(lengths))
-
 
 CHUNK_SIZE = 20_000_000
 
@@ -133,7 +63,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class WorkflowConfig:
-    """A training road.
+    """The configuration of a training workflow.
 
     chunk_size        bases of a contig that one step makes tensors of
     exclude_contigs   held out: rows of them train no network
@@ -151,7 +81,7 @@ class WorkflowConfig:
     unify: bool
     dwell: bool
     samples: tuple[Sample, ...]
-    networks: dict[str, Network]
+    networks: dict[str, NetworkOptions]
     candidate_model: Path | None
     lowest: tuple[float, float]
     card: tuple[str, ...]
@@ -167,58 +97,60 @@ class WorkflowConfig:
         return all(any(kind in networks for networks in held_back) for kind in KINDS)
 
 
-def read_config(path: Path) -> WorkflowConfig:
-    """The checked content of a file. Paths in it are relative to the current folder.
+def read_config(path: Path, checks: OptionChecks) -> WorkflowConfig:
+    """Read and check a configuration file. Paths in it are relative to the current folder.
 
-    Raises ConfigError or InputError with a line that says what and where.
+    checks: those of the commands that the workflow will start. Raises ConfigError or InputError with a line that says
+    what is wrong and where.
     """
-    top = Section(training.read_options(path), str(path))
-    excluded = top.take("exclude_contigs", texts_or_none, training.TrainingConfig.exclude_contigs)
-    dwell = top.take("dwell", flag, False)
+    top = Section(read_mapping(path), str(path))
+    excluded = top.take("exclude_contigs", parse_texts_or_none, TrainingConfig.exclude_contigs)
+    dwell = top.take("dwell", parse_flag, False)
     samples = read_samples(top, excluded, dwell)
     platform = samples[0].platform
-    pileup, full = (Section(top.take(kind, mapping, {}), f"{path}, {kind}") for kind in KINDS)
+    pileup, full = (Section(top.take(kind, parse_mapping, {}), f"{path}, {kind}") for kind in KINDS)
     networks = {
-        PILEUP: read_network(pileup, PILEUP, platform, False),
-        FULL_ALIGNMENT: read_network(full, FULL_ALIGNMENT, platform, dwell),
+        PILEUP: read_network(pileup, PILEUP, platform, False, checks),
+        FULL_ALIGNMENT: read_network(full, FULL_ALIGNMENT, platform, dwell, checks),
     }
-    candidate_model, lowest = full.take("candidate_model", existing, None), read_lowest(full)
+    candidate_model, lowest = full.take("candidate_model", parse_file, None), read_lowest(full)
     pileup.finish()
     full.finish()
     if candidate_model is not None:
         load_model(candidate_model, PILEUP)
     config = WorkflowConfig(
-        output=Path(os.path.abspath(top.take("output", text))),
-        threads=top.take("threads", whole(1), 1),
-        seed=top.take("seed", whole(0), 1),
-        chunk_size=top.take("chunk_size", whole(1), CHUNK_SIZE),
+        output=Path(os.path.abspath(top.take("output", parse_text))),
+        threads=top.take("threads", whole_from(1), 1),
+        seed=top.take("seed", whole_from(0), 1),
+        chunk_size=top.take("chunk_size", whole_from(1), CHUNK_SIZE),
         exclude_contigs=excluded,
-        unify=top.take("unify", flag, False),
+        unify=top.take("unify", parse_flag, False),
         dwell=dwell,
         samples=samples,
         networks=networks,
         candidate_model=candidate_model,
         lowest=lowest,
-        card=read_card(Section(top.take("model", mapping, {}), f"{path}, model")),
+        card=read_card(Section(top.take("model", parse_mapping, {}), f"{path}, model")),
     )
     top.finish()
     return config
 
 
-def texts_or_none(value: Any) -> tuple[str, ...]:
-    return () if value == [] or value == "none" else texts(value)
+def parse_texts_or_none(value: Any) -> tuple[str, ...]:
+    """Return the texts of a list, none for `none` or an empty list. Raises ValueError."""
+    return () if value == [] or value == "none" else parse_texts(value)
 
 
 # Samples
 
 
 def read_samples(top: Section, excluded: Sequence[str], dwell: bool) -> tuple[Sample, ...]:
-    """The samples; what one does not say, the top of the file says for all.
+    """Read the samples; a name that a sample lacks is taken from the top of the file.
 
     Raises ConfigError or InputError; also when no contig is left to train on, or the samples are of two platforms.
     """
     samples = []
-    for number, values in enumerate(top.take("samples", listing), 1):
+    for number, values in enumerate(top.take("samples", parse_list), 1):
         section = Section(values, f"{top.where}, samples, number {number}", top)
         samples.append(read_sample(section, excluded, dwell))
         section.finish()
@@ -234,43 +166,43 @@ def read_samples(top: Section, excluded: Sequence[str], dwell: bool) -> tuple[Sa
 
 
 def read_sample(section: Section, excluded: Sequence[str], dwell: bool) -> Sample:
-    """One sample with its files looked at. Raises ConfigError or InputError."""
-    name = section.take("name", text)
+    """Read one sample and check that its files fit together. Raises ConfigError or InputError."""
+    name = section.take("name", parse_text)
     if not NAME.fullmatch(name):
         raise ConfigError(f"{section.where}: name is {name!r}; expected letters, digits and . _ + - only")
     platform = read_platform(section, dwell)
-    bam, truth, reference = (section.take(key, existing) for key in ("bam", "truth", "reference"))
-    bed, phased = section.take("bed", existing, None), section.take("phased", flag, False)
+    bam, truth, reference = (section.take(key, parse_file) for key in ("bam", "truth", "reference"))
+    bed, phased = section.take("bed", parse_file, None), section.take("phased", parse_flag, False)
     train, validate = read_contig_names(section, name, excluded)
     wanted = (*train, *validate)
     known = {contig.name: contig for contig in read_reference(reference).contigs}
     check_contigs(wanted, known, reference)
-    environment = check_inputs(bam, reference, names=wanted)
-    check_contigs(wanted, [contig.name for contig in environment.contigs], bam)
+    inputs = check_inputs(bam, reference, names=wanted)
+    check_contigs(wanted, [contig.name for contig in inputs.contigs], bam)
     if dwell:
-        check_moves(environment.alignments, environment.reference)
-    check_contigs(wanted, contigs_of_vcf(truth), truth)
+        check_moves(inputs.alignments, inputs.reference)
+    check_contigs(wanted, read_vcf_contigs(truth), truth)
     if bed is not None:
         check_contigs(wanted, read_bed(bed), bed)
     contigs, validation = (tuple(known[one] for one in known if one in chosen) for chosen in (train, validate))
-    depths, networks = read_depths(section, environment, (*contigs, *validation)), read_networks(section)
+    depths, networks = read_depths(section, inputs, (*contigs, *validation)), read_networks(section)
     return Sample(name, platform, bam, truth, bed, phased, reference, contigs, validation, depths, networks)
 
 
 def read_platform(section: Section, dwell: bool) -> str:
-    """The platform of a sample. Raises ConfigError for one that there is not, or that has no dwell time."""
-    platform = section.take("platform", text, "ont")
+    """Read the platform of a sample. Raises ConfigError for an unknown one, or one without dwell time."""
+    platform = section.take("platform", parse_text, "ont")
     if platform not in PLATFORMS:
         raise ConfigError(f"{section.where}: platform is {platform!r}; expected one of {', '.join(PLATFORMS)}")
-    options.refuse(argparse.Namespace(platform=platform))
     if dwell and platform != "ont":
         raise ConfigError(f"{section.where}: dwell is for platform ont, this sample is {platform}")
     return platform
 
 
 def read_contig_names(section: Section, sample: str, excluded: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Contigs to train and to validate on. Raises ConfigError when there are none, or one must not be among them."""
-    train, validate = (section.take(key, texts_or_none, ()) for key in ("contigs", "validation_contigs"))
+    """Read the contigs to train on and to validate on. Raises ConfigError when there are none, or when one is in both
+    or held out."""
+    train, validate = (section.take(key, parse_texts_or_none, ()) for key in ("contigs", "validation_contigs"))
     if not train and not validate:
         raise ConfigError(f"{section.where}: contigs is missing: which contigs of {sample} are trained on?")
     if both := set(train) & set(validate):
@@ -283,18 +215,19 @@ def read_contig_names(section: Section, sample: str, excluded: Sequence[str]) ->
     return train, validate
 
 
-def read_depths(section: Section, environment: RunInputs, contigs: Sequence[Contig]) -> tuple[Depth, ...]:
-    """The depths of a sample, as shares of its reads or as coverages. Raises ConfigError or InputError."""
-    fractions = section.take("fractions", numbers(1), None)
-    coverages = section.take("coverages", numbers(math.inf), None)
+def read_depths(section: Section, inputs: RunInputs, contigs: Sequence[Contig]) -> tuple[Depth, ...]:
+    """Read the depths of a sample, given as shares of its reads or as coverages. Raises ConfigError or InputError."""
+    fractions = section.take("fractions", numbers_up_to(1), None)
+    coverages = section.take("coverages", numbers_up_to(math.inf), None)
     if len(own := {"fractions", "coverages"} & section.values.keys()) == 1:  # overrules either of them at the top
         fractions, coverages = (fractions, None) if own == {"fractions"} else (None, coverages)
-    return select_depths(environment, contigs, fractions, coverages, section.where)
+    return select_depths(inputs, contigs, fractions, coverages, section.where)
 
 
 def read_networks(section: Section) -> tuple[str, ...]:
-    """Kinds of networks that something is for, all unless it says so. Raises ConfigError for other words."""
-    networks = section.take("networks", texts, KINDS)
+    """Read the kinds of networks that a sample or run is for; without the name, all. Raises ConfigError for other
+    words."""
+    networks = section.take("networks", parse_texts, KINDS)
     if unknown := set(networks) - set(KINDS):
         raise ConfigError(f"{section.where}: networks has {min(unknown)}; known are {', '.join(KINDS)}")
     return networks
@@ -310,8 +243,8 @@ def check_contigs(wanted: Iterable[str], known: Iterable[str], path: Path) -> No
             raise InputError(f"{path}: nothing on contig {name}; {hint}")
 
 
-def contigs_of_vcf(path: Path) -> set[str]:
-    """The contigs that a VCF has rows of. Raises InputError when it is none, or has no genotypes."""
+def read_vcf_contigs(path: Path) -> set[str]:
+    """Return the contigs of the records of a VCF. Raises InputError when it is no VCF, or has no genotypes."""
     first = next(iter_records(path), None)  # looks for genotypes, too
     if first is None:
         raise InputError(f"{path}: no variants in it")
@@ -328,16 +261,17 @@ def contigs_of_vcf(path: Path) -> set[str]:
 
 
 def read_lowest(section: Section) -> tuple[float, float]:
-    """Shares of reference calls and variants (spec/training.md A.6). Raises ConfigError."""
-    candidates = Section(section.take("candidates", mapping, {}), f"{section.where}, candidates")
+    """Read the shares of the reference calls and variants of lowest quality that become candidates
+    (spec/training.md A.6). Raises ConfigError."""
+    candidates = Section(section.take("candidates", parse_mapping, {}), f"{section.where}, candidates")
     shares = {"ref_pct_full": (0.15,), "var_pct_full": (1.0,)}
-    found = [candidates.take(name, numbers(1), default)[0] for name, default in shares.items()]
+    reference, variants = (candidates.take(name, numbers_up_to(1), default)[0] for name, default in shares.items())
     candidates.finish()
-    return found[0], found[1]
+    return reference, variants
 
 
 def read_card(section: Section) -> tuple[str, ...]:
-    """What is said about the model, as options of assemble_model. Raises ConfigError."""
-    found = {name: section.take(name, texts, None) for name in CARD_OPTIONS}
+    """Read the fields of model.json, as options of assemble_model. Raises ConfigError."""
+    fields = {name: section.take(name, parse_texts, None) for name in CARD_OPTIONS}
     section.finish()
-    return tuple(f"--{name}={','.join(value)}" for name, value in found.items() if value)
+    return tuple(f"--{name}={','.join(value)}" for name, value in fields.items() if value)

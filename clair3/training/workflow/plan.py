@@ -1,4 +1,4 @@
-"""From a configuration to the steps of its road, in order (spec/training.md A.0)."""
+"""From a configuration to the steps of its training workflow, in order (spec/training.md A.0)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Unit:
 
 
 def plan(config: WorkflowConfig) -> list[Step]:
-    """Every step of the road."""
+    """Return every step of the training workflow of a configuration, in order."""
     planner = Planner(config)
     return [
         *planner.reads(),

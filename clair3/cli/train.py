@@ -1,7 +1,6 @@
-"""The options of Train, given as words or in a file, and the checked configuration they make (spec/training.md C.1)."""
+"""`clair3 Train`: train a network from bins of labelled tensors; options and --config file (spec/training.md C.1)."""
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -10,7 +9,7 @@ from typing import Any
 
 from clair3.cli.arguments import add_switch, make_parser, optional_text
 from clair3.cli.run import add_conv_padding
-from clair3.errors import ConfigError, InputError, UsageError, check_range
+from clair3.errors import ConfigError, UsageError, check_range
 from clair3.platforms import PLATFORMS
 from clair3.training.trainer.config import (
     INITIALIZATIONS,
@@ -20,14 +19,17 @@ from clair3.training.trainer.config import (
     TrainingConfig,
     kind_from_flag,
 )
+from clair3.training.trainer.distributed import is_started, launch
+from clair3.training.trainer.journal import require
+from clair3.training.trainer.network import make_network
 from clair3.training.trainer.optimizers import OPTIMIZERS, PLATEAU_EPOCHS, PLATEAU_SHARE, SCHEDULES
 from clair3.training.trainer.plan import MODES
+from clair3.training.trainer.session import train
+from clair3.training.workflow.sections import read_mapping
 
 logger = logging.getLogger(__name__)
 
-
 DEFAULT_RATE = TrainingConfig.learning_rate
-
 
 LEGACY = {"tensorflow_threads": "torch_num_threads", "use_gpu": None, "chunk_size": None}
 """Names in configuration files of earlier programs, and what they are called now; None: without effect."""
@@ -40,10 +42,13 @@ AS_GIVEN = (
 )
 """Options that are fields of TrainingConfig by the same name."""
 
+LOGS = ("tensorboard", "wandb")
+"""Options that need the package of their name."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare every option of Train: those of v2.0.2 (spec/training.md C.1) and those of C.7."""
-    add(parser, "config", metavar="FILE", help="YAML or JSON of options by name; the command line wins")
+    add_option(parser, "config", metavar="FILE", help="YAML or JSON of options by name; the command line wins")
     add_data(parser)
     add_network(parser)
     add_recipe(parser)
@@ -51,23 +56,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_performance(parser)
 
 
+def run(args: argparse.Namespace) -> None:
+    """Train as the options say. Raises ClairError, see clair3.cli.arguments.run."""
+    config = make_config(args)
+    if config.gpus > 1 and not is_started():
+        launch(config.gpus, args.arguments)
+        return
+    train(config, args.local_rank if args.local_rank >= 0 else None)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what a training would refuse at its start, before its bins are there.
+
+    args: without command_line and arguments. Raises ConfigError for options, and for a package that is not installed;
+    InputError for a checkpoint that no training can start from.
+    """
+    args.command_line = None
+    config = make_config(args)
+    for name in LOGS:
+        if getattr(config, name):
+            require(name, name)
+    if config.start is not None:
+        make_network(config)
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training data")
-    add(group, "platform", choices=list(PLATFORMS), default="ont", help="what sequenced the reads")
-    add(group, "bin_fn", "--data_dir", metavar="DIR", help="folder of training bins (required)")
+    add_option(group, "platform", choices=list(PLATFORMS), default="ont", help="what sequenced the reads")
+    add_option(group, "bin_fn", "--data_dir", metavar="DIR", help="folder of training bins (required)")
     validation = group.add_mutually_exclusive_group()
-    add(validation, "validation_fn", metavar="DIR", help="folder of bins to validate with")
+    add_option(validation, "validation_fn", metavar="DIR", help="folder of bins to validate with")
     add_switch(validation, "--random_validation", help="validate with a tenth of each bin")
-    add(
+    add_option(
         group, "validation_mode", choices=list(MODES), default=MODES[0],
         help="which tenth: the end of each bin, or chunks anywhere",
     )  # fmt: skip
-    add(
+    add_option(
         group, "split", choices=["rows", UPSTREAM], default="rows",
         help="use every row, or v2.0.2's arithmetic, which leaves some out",
     )  # fmt: skip
-    add(group, "exclude_training_samples", metavar="A,B", help="leave out bins with such a text in their file names")
-    add(
+    add_option(
+        group, "exclude_training_samples", metavar="A,B", help="leave out bins with such a text in their file names"
+    )
+    add_option(
         group, "exclude_contigs", metavar="A,B", default=",".join(TrainingConfig.exclude_contigs),
         help="leave out bins with rows of these contigs, or 'none'",
     )  # fmt: skip
@@ -79,43 +110,49 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     add_switch(group, "--add_indel_length", help="four heads instead of two; yes for full alignment")
     add_switch(group, "--enable_dwell_time", help="the ninth channel of full alignment")
     add_switch(group, "--reuse_bin", help="leave out the last channel of bins that have one more")
-    add(group, "chkpnt_fn", metavar="FILE", help="checkpoint whose weights are the first ones")
+    add_option(group, "chkpnt_fn", metavar="FILE", help="checkpoint whose weights are the first ones")
     add_conv_padding(group)
-    add(
+    add_option(
         group, "initialization", choices=list(INITIALIZATIONS), default=TrainingConfig.initialization,
         help="first weights without a checkpoint",
     )  # fmt: skip
-    add(group, "batch_norm_momentum", type=float, default=TrainingConfig.batch_norm_momentum, metavar="F",
+    add_option(group, "batch_norm_momentum", type=float, default=TrainingConfig.batch_norm_momentum, metavar="F",
         help="share of a batch in the running means")  # fmt: skip
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("recipe (that of v2.0.2 is in docs/differences.md)")
-    add(group, "maxEpoch", "--max_epochs", type=int, default=TrainingConfig.epochs, metavar="N", help="epochs")
-    add(group, "mini_epochs", type=int, default=1, metavar="N", help="parts of an epoch, each with a checkpoint")
-    add(group, "batch_size", type=int, default=TrainingConfig.batch, metavar="ROWS", help="rows per step and process")
-    add(group, "learning_rate", type=float, default=DEFAULT_RATE, metavar="F", help="1e-4 is for fine-tuning")
+    add_option(group, "maxEpoch", "--max_epochs", type=int, default=TrainingConfig.epochs, metavar="N", help="epochs")
+    add_option(group, "mini_epochs", type=int, default=1, metavar="N", help="parts of an epoch, each with a checkpoint")
+    add_option(
+        group, "batch_size", type=int, default=TrainingConfig.batch, metavar="ROWS", help="rows per step and process"
+    )
+    add_option(group, "learning_rate", type=float, default=DEFAULT_RATE, metavar="F", help="1e-4 is for fine-tuning")
     add_switch(group, "--scale_lr", help="multiply the learning rate by the number of processes")
-    add(group, "optimizer", choices=list(OPTIMIZERS), default=TrainingConfig.optimizer, help="of the weights")
+    add_option(group, "optimizer", choices=list(OPTIMIZERS), default=TrainingConfig.optimizer, help="of the weights")
     add_switch(group, "--lookahead", default=True, help="every 6 steps, go half the way back")
-    add(group, "schedule", choices=list(SCHEDULES), default=TrainingConfig.schedule,
+    add_option(group, "schedule", choices=list(SCHEDULES), default=TrainingConfig.schedule,
         help=f"of the learning rate; plateau: times {PLATEAU_SHARE:g} after {PLATEAU_EPOCHS} epochs without a better "
         "validation loss")  # fmt: skip
-    add(group, "l2", type=float, metavar="F", help="weight decay (default: 1e-7; of adamw 1e-4 pileup, 1e-7 else)")
+    add_option(
+        group, "l2", type=float, metavar="F", help="weight decay (default: 1e-7; of adamw 1e-4 pileup, 1e-7 else)"
+    )
     add_switch(group, "--class_weights", help="weight classes by their effective number of rows")
-    add(group, "clip_grad_norm", "--clip-grad-norm", type=float, default=0.0, metavar="F",
+    add_option(group, "clip_grad_norm", "--clip-grad-norm", type=float, default=0.0, metavar="F",
         help="longest gradient, 0: any; 1 goes well with fp16")  # fmt: skip
-    add(group, "patience", type=int, default=TrainingConfig.patience, metavar="N",
+    add_option(group, "patience", type=int, default=TrainingConfig.patience, metavar="N",
         help="end after so many epochs without a better validation loss")  # fmt: skip
-    add(group, "min_delta", "--min-delta", type=float, default=0.0, metavar="F", help="better by at least this")
-    add(group, "seed", type=int, default=TrainingConfig.seed, metavar="N", help="of everything random")
+    add_option(group, "min_delta", "--min-delta", type=float, default=0.0, metavar="F", help="better by at least this")
+    add_option(group, "seed", type=int, default=TrainingConfig.seed, metavar="N", help="of everything random")
     add_switch(group, "--deterministic", help="only operations with the same bits each time, on GPUs too")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
-    add(group, "ochk_prefix", metavar="PREFIX", help="of the checkpoints (required); the rest is written beside them")
-    add(group, "keep_last", "--keep-last", type=int, default=0, metavar="N",
+    add_option(
+        group, "ochk_prefix", metavar="PREFIX", help="of the checkpoints (required); the rest is written beside them"
+    )
+    add_option(group, "keep_last", "--keep-last", type=int, default=0, metavar="N",
         help="checkpoints of epochs to keep, 0: all; the best is always kept")  # fmt: skip
     add_switch(group, "--resume", help="go on from PREFIX.state.pt")
     add_switch(group, "--summary", help="list the layers of the network in the log")
@@ -128,26 +165,28 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def add_performance(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("performance")
-    add(group, "device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    add(group, "gpus", type=int, default=1, metavar="N", help="start N processes, one per GPU")
-    add(group, "local_rank", type=int, default=-1, metavar="N", help="set by old versions of torchrun")
-    add(group, "mixed_precision", "--mixed-precision", "--precision", choices=[*PRECISIONS, "fp32"], default="none",
-        help="arithmetic of the network; the loss is always float32")  # fmt: skip
+    add_option(group, "device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add_option(group, "gpus", type=int, default=1, metavar="N", help="start N processes, one per GPU")
+    add_option(group, "local_rank", type=int, default=-1, metavar="N", help="set by old versions of torchrun")
+    add_option(group, "mixed_precision", "--mixed-precision", "--precision", choices=[*PRECISIONS, "fp32"],
+        default="none", help="arithmetic of the network; the loss is always float32")  # fmt: skip
     add_switch(group, "--amp", help="bf16 where the GPU has it, else fp16; bf16 on a CPU")
     add_switch(group, "--tf32", help="let CUDA round float32 products to TF32")
     add_switch(group, "--compile_model", "--compile-model", help="torch.compile")
     add_switch(group, "--channels_last", "--channels-last", help="weights of convolutions with the channels innermost")
     add_switch(group, "--gradient_checkpointing", "--gradient-checkpointing", help="less memory, a third more time")
-    add(group, "num_workers", "--num-workers", type=int, metavar="N",
+    add_option(group, "num_workers", "--num-workers", type=int, metavar="N",
         help="processes that read bins ahead (default: up to 4; 0 when the rows are in memory)")  # fmt: skip
-    add(group, "prefetch", "--prefetch-factor", type=int, default=2, metavar="N", help="batches each reads ahead")
-    add(group, "preload", choices=list(PRELOADS), default="auto",
+    add_option(
+        group, "prefetch", "--prefetch-factor", type=int, default=2, metavar="N", help="batches each reads ahead"
+    )
+    add_option(group, "preload", choices=list(PRELOADS), default="auto",
         help="unpack all rows at the start: no, ram, device, or auto where they fit into a quarter of it")  # fmt: skip
-    add(group, "torch_num_threads", "--tensorflow_threads", type=int, metavar="N",
+    add_option(group, "torch_num_threads", "--tensorflow_threads", type=int, metavar="N",
         help="threads of the network on a CPU (default: all)")  # fmt: skip
 
 
-def add(group: Any, name: str, *aliases: str, help: str, **options: Any) -> None:
+def add_option(group: Any, name: str, *aliases: str, help: str, **options: Any) -> None:
     """Declare --name and its aliases, with the default in its help."""
     if options.get("default") is not None:
         help = f"{help} (default: %(default)s)".strip()
@@ -156,15 +195,15 @@ def add(group: Any, name: str, *aliases: str, help: str, **options: Any) -> None
     group.add_argument(f"--{name}", *aliases, dest=name, help=help, **options)
 
 
-def with_file(args: argparse.Namespace) -> argparse.Namespace:
-    """The options with those of --config before them, so that the command line wins.
+def merge_config_file(args: argparse.Namespace) -> argparse.Namespace:
+    """Put the options of the --config file before those of the command line, so that the command line wins.
 
     Raises ConfigError for an unknown name, InputError for a file that cannot be read.
     """
     parser = make_parser(sys.modules[__name__], "")
     known = {action.dest: action.option_strings[0] for action in parser._actions}
     words = []
-    for written, value in read_options(Path(args.config)).items():
+    for written, value in read_mapping(Path(args.config)).items():
         name = written.replace("-", "_")
         if name in LEGACY:
             logger.warning("%s: %s means %s here", args.config, written, LEGACY[name] or "nothing")
@@ -179,37 +218,14 @@ def with_file(args: argparse.Namespace) -> argparse.Namespace:
     return everything
 
 
-def read_options(path: Path) -> dict[str, Any]:
-    """Names and values of a YAML or JSON file; values that are null are left out. Raises InputError."""
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
-    try:
-        if path.suffix == ".json":
-            values = json.loads(text)
-        else:
-            import yaml
+def make_config(args: argparse.Namespace) -> TrainingConfig:
+    """Make the configuration of a training from its options.
 
-            values = yaml.safe_load(text)
-    except ImportError:
-        raise ConfigError(f'{path}: YAML needs PyYAML; run pip install "clair3-torch[train]"') from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML ({str(error).replace(chr(10), ' ')})") from None
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise InputError(f"{path}: expected options by name, e.g. learning_rate: 0.001")
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def config_from(args: argparse.Namespace) -> TrainingConfig:
-    """The configuration that the options make. Raises UsageError, ConfigError or InputError, naming the option.
-
-    args: as clair3.cli.arguments.run gives them, with command_line and arguments.
+    args: as clair3.cli.arguments.run gives them, with command_line and arguments. Raises UsageError, ConfigError or
+    InputError, naming the option.
     """
     if args.config:
-        args = with_file(args)
+        args = merge_config_file(args)
     for name in ("bin_fn", "ochk_prefix"):
         if getattr(args, name) is None:
             raise UsageError(f"--{name} is required")
@@ -226,8 +242,8 @@ def config_from(args: argparse.Namespace) -> TrainingConfig:
         start=Path(args.chkpnt_fn) if args.chkpnt_fn else None,
         validation=Path(args.validation_fn) if args.validation_fn else None,
         validation_mode=args.validation_mode if args.random_validation else None,
-        exclude_samples=names(args.exclude_training_samples),
-        exclude_contigs=() if args.exclude_contigs == "none" else names(args.exclude_contigs),
+        exclude_samples=split_list(args.exclude_training_samples),
+        exclude_contigs=() if args.exclude_contigs == "none" else split_list(args.exclude_contigs),
         epochs=args.maxEpoch,
         batch=args.batch_size,
         learning_rate=args.learning_rate or DEFAULT_RATE,
@@ -239,6 +255,6 @@ def config_from(args: argparse.Namespace) -> TrainingConfig:
     )
 
 
-def names(text: str | None) -> tuple[str, ...]:
-    """Those of a comma list."""
+def split_list(text: str | None) -> tuple[str, ...]:
+    """Split a comma-separated list into its names, without blanks and empty ones."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
