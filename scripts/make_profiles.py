@@ -15,8 +15,8 @@ import numpy as np
 if __package__ in (None, ""):  # started as `python scripts/make_profiles.py`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from clair3.cli.profile import count
 from clair3.simulate.estimation import estimate
+from clair3.simulate.observation import count_errors
 from clair3.simulate.profile import profile_text
 from clair3.simulate.profile_choice import FOLDER, normal_quantiles
 
@@ -50,8 +50,8 @@ def main():
     parser.add_argument("data", type=Path, help="folder of the real reads")
     for name, (bam, ref, truth, bed, text, given) in SOURCES.items():
         path = parser.parse_args().data / bam
-        truth, bed = (str(path.with_name(file)) if file else None for file in (truth, bed))
-        counts, facts = count(path, path.with_name(ref), truth, bed, DEEPEST)
+        truth, bed = (path.with_name(file) if file else None for file in (truth, bed))
+        counts, facts = count_errors(path, path.with_name(ref), truth, bed, DEEPEST)
         learned = estimate(name, counts, facts)
         origin = {
             "made_by": "scripts/make_profiles.py",

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from program import clair3
 from simulated import NO_STRANGERS, SOFT, aligned, check_alignments, make_genome, spelled_copies
 
-from clair3.cli.profile import count
 from clair3.core.simulate import RUN, short_repeats
 from clair3.errors import InputError
 from clair3.simulate.contamination import draw_conditions
@@ -27,6 +26,7 @@ from clair3.simulate.error_counts import Runs, contexts, counted
 from clair3.simulate.estimation import estimate, factor_quantiles, site_rates
 from clair3.simulate.genome import decode, encode, make_sequence, read_contigs, write_fasta
 from clair3.simulate.haplotypes import fitting, haplotype, read_variants, to_reference
+from clair3.simulate.observation import count_errors
 from clair3.simulate.profile import STATES, check_profile, kmer_code, kmer_text, profile_text, read_profile
 from clair3.simulate.profile_choice import FOLDER, draw_profile, load, varied
 from clair3.simulate.read_plan import ReadOptions, unique_places
@@ -488,7 +488,7 @@ def test_what_is_learned_is_what_was_asked(tmp_path, platform):
     )
     bam, truth = tmp_path / "reads.bam", tmp_path / "truth.vcf.gz"
     simulate_reads(tmp_path / "ref.fa", truth, bam, asked, ReadOptions(30, **NO_STRANGERS), seed=1, threads=2)
-    counts, facts = count(bam, tmp_path / "ref.fa", str(truth), None, 1e9)
+    counts, facts = count_errors(bam, tmp_path / "ref.fa", truth, None, 1e9)
     found = estimate(platform, counts, facts)
     assert found.mean_length == pytest.approx(asked.mean_length, rel=0.06)
     assert found.mismatch == pytest.approx(asked.mismatch, rel=0.25)
