@@ -17,7 +17,7 @@ if __package__ in (None, ""):  # started as `python scripts/make_profiles.py`
 
 from clair3.simulate.estimation import estimate
 from clair3.simulate.observation import count_errors
-from clair3.simulate.profile import profile_text
+from clair3.simulate.profile import format_profile
 from clair3.simulate.profile_choice import FOLDER, normal_quantiles
 
 DEEPEST = 1e9
@@ -60,7 +60,7 @@ def main():
             "not_learned": ", ".join(given),
         }
         profile = replace(learned, **given, origin=origin)
-        (FOLDER / f"{name}.json").write_text(profile_text(profile) + "\n")
+        (FOLDER / f"{name}.json").write_text(format_profile(profile) + "\n")
 
 
 if __name__ == "__main__":

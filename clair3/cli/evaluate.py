@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--json", type=required_text, metavar="FILE", help="all numbers, and the curves")
     output.add_argument("--plot", type=required_text, metavar="PNG", help="precision against recall along QUAL")
-    output.add_argument("--records", type=required_text, metavar="TSV", help="the verdict on every call and variant")
+    output.add_argument("--records", type=required_text, metavar="TSV", help="the class of every call and true variant")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -44,25 +44,25 @@ def run(args: argparse.Namespace) -> None:
     truth = VcfVariants(Path(args.truth), args.truth_sample, args.all_records)
     tally, cut = Tally(), []
     ploidy = 1 if args.ignore_genotypes else 2
-    verdicts = judged_rows(compare(calls, truth, Path(args.bed), Path(args.ref), ploidy), tally, cut)
+    rows = iter_classified_rows(compare(calls, truth, Path(args.bed), Path(args.ref), ploidy), tally, cut)
     if args.records:
-        write_lines(Path(args.records), [RECORD_COLUMNS, *verdicts])
+        write_lines(Path(args.records), [RECORD_COLUMNS, *rows])
     else:
-        for _ in verdicts:
+        for _ in rows:
             pass
     inputs = {name: getattr(args, name) for name in ("calls", "truth", "bed", "ref", "all_records", "ignore_genotypes")}
     skipped = {"calls": dict(calls.skipped), "truth": dict(truth.skipped)}
     result = report.Result(inputs, tally, skipped, cut)
     if args.json:
-        write_lines(Path(args.json), json.dumps(report.as_json(result), indent=1).splitlines())
+        write_lines(Path(args.json), json.dumps(report.make_json(result), indent=1).splitlines())
     if args.plot:
         report.plot(result, Path(args.plot))
-    print("\n".join(report.lines(result)))
+    print("\n".join(report.format_report(result)))
 
 
-def judged_rows(compared: Iterable, tally: Tally, cut: list) -> Iterator[str]:
-    """A row for each verdict, which is counted on the way."""
-    for contig, judged, clusters in compared:
-        tally.add(judged)
+def iter_classified_rows(compared: Iterable, tally: Tally, cut: list) -> Iterator[str]:
+    """Yield the row of each classified variant and count it; cut: clusters not fully searched are added."""
+    for contig, classified, clusters in compared:
+        tally.add(classified)
         cut += [(contig, start, end) for start, end in clusters]
-        yield from (item.row for item in judged)
+        yield from (item.row for item in classified)

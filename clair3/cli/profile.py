@@ -11,7 +11,7 @@ from clair3.platforms import PLATFORMS
 from clair3.simulate.error_counts import Counts
 from clair3.simulate.estimation import estimate
 from clair3.simulate.observation import count_errors
-from clair3.simulate.profile import profile_text
+from clair3.simulate.profile import format_profile
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     profile = estimate(args.platform, counts, facts)
     seen = {"bases": str(int(counts.bases.sum())), "reads": str(len(facts.lengths)), "bam": Path(args.bam).name}
     profile.origin.update({"made_by": "clair3 profile", **seen, **({"note": args.origin} if args.origin else {})})
-    write_whole({output: f"{profile_text(profile)}\n".encode()})
+    write_whole({output: f"{format_profile(profile)}\n".encode()})
     logger.info("%s: %d reads, %s", output, len(facts.lengths), summarize(counts))
 
 

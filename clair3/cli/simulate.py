@@ -10,14 +10,14 @@ from clair3.cli.arguments import add_switch, required_text
 from clair3.errors import UsageError
 from clair3.io.atomic import make_folder, unfinished_in_folder
 from clair3.platforms import PLATFORMS
-from clair3.simulate.aligner import align, find_aligner, minimap2_version
+from clair3.simulate.aligner import align, find_aligner, read_minimap2_version
 from clair3.simulate.genome import check_sizes
 from clair3.simulate.genome_files import REFERENCE, REGIONS, TRUTH, write_genome
 from clair3.simulate.profile import Profile
-from clair3.simulate.profile_choice import RANDOM, load, varied
+from clair3.simulate.profile_choice import RANDOM, load_profile, vary_profile
 from clair3.simulate.read_plan import ReadOptions
 from clair3.simulate.reads import simulate_reads
-from clair3.simulate.spike_in import READS, Sample, SpikeOptions, Wanted, spike
+from clair3.simulate.spike_in import READS, Sample, SpikeOptions, SpikeVariants, spike
 from clair3.simulate.variants import VariantOptions
 from clair3.util.process import usable_threads
 
@@ -116,7 +116,7 @@ class Reads:
         if program is None:
             simulate(output)
             return
-        minimap2_version(program)
+        read_minimap2_version(program)
         with unfinished_in_folder(output) as made:
             simulate(made)
             align(program, made, ref, output, profile, threads)
@@ -173,7 +173,7 @@ class Spike:
         truth, bed, variants = (Path(name) if name else None for name in (args.truth, args.bed_fn, args.variants))
         sample = Sample(Path(args.bam_fn), Path(args.ref_fn), truth, bed)
         options = SpikeOptions(args.gap, args.clear)
-        spike(sample, Wanted(variants, drawn), make_folder(args.output), options, args.seed, split_contigs(args))
+        spike(sample, SpikeVariants(variants, drawn), make_folder(args.output), options, args.seed, split_contigs(args))
 
 
 ACTIONS = {
@@ -226,8 +226,8 @@ def split_contigs(args: argparse.Namespace) -> tuple[str, ...] | None:
 def choose_profile(args: argparse.Namespace) -> Profile:
     """Read or draw the error profile. Raises ConfigError, or InputError for a file that is none."""
     rng = np.random.default_rng([args.seed, 6])
-    profile = load(args.profile or args.platform, args.platform, rng)
-    return varied(profile, rng) if args.vary else profile
+    profile = load_profile(args.profile or args.platform, args.platform, rng)
+    return vary_profile(profile, rng) if args.vary else profile
 
 
 def make_read_options(args: argparse.Namespace) -> ReadOptions:
@@ -238,7 +238,7 @@ def make_read_options(args: argparse.Namespace) -> ReadOptions:
         raise UsageError("--adapters: only Illumina pairs end in adapters; leave it out")
     options = ReadOptions(
         args.depth, args.error_free, args.tagged, args.wrong_tags, moves=args.moves, sample=args.sample,
-        contamination=args.contamination, misplaced=args.misplaced, adapters=args.adapters,
+        contamination=args.contamination, mismapped=args.misplaced, adapters=args.adapters,
     )  # fmt: skip
     options.conditions(np.random.default_rng(0), args.platform)  # raises for a share that is none
     return options

@@ -1,4 +1,4 @@
-"""The verdict on each call and each true variant of a contig, and what is needed to sort them into strata."""
+"""Classify each call and true variant of a contig as TP, FP or FN, with what sorts them into strata."""
 
 import logging
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -49,21 +49,21 @@ class ClassifiedVariant:
         """Class as RTG vcfeval names it, contig, 1-based position, REF, ALT, genotype, QUAL and a remark, by tabs."""
         kind = ("tp" if self.is_matched else "fp") if self.is_call else ("tp-baseline" if self.is_matched else "fn")
         remark = "genotype" if self.is_genotype_error else "."
-        found = self.variant
+        variant = self.variant
         values = (
             kind,
             self.contig,
-            found.pos + 1,
-            found.ref,
-            found.alts,
-            found.genotype,
+            variant.pos + 1,
+            variant.ref,
+            variant.alts,
+            variant.genotype,
             f"{self.quality:.2f}",
             remark,
         )
         return "\t".join(map(str, values))
 
 
-def judge(
+def classify_variants(
     contig: str,
     calls: Sequence[Variant],
     truths: Sequence[Variant],
@@ -71,7 +71,7 @@ def judge(
     bed: np.ndarray,
     ploidy: int = 2,
 ) -> tuple[list[ClassifiedVariant], list[tuple[int, int]]]:
-    """The verdicts inside the BED by position, and clusters [start, end) where not every way was followed.
+    """Classify the variants inside the BED; return them by position, and clusters [start, end) not fully searched.
 
     sequence  the contig, upper case
     bed       (k, 2) int64  [start, end) of the contig
@@ -92,26 +92,28 @@ def judge(
         (False, truths, truth_quality),
     )
     left = [[v for i, v in enumerate(side) if i not in matched] for _, side, matched in sides]
-    wrong_genotype = set(alleles_shared(*left, sequence)) if ploidy == 2 else set()
-    intervals, judged = merge(bed), []
+    wrong_genotype = set(match_alleles(*left, sequence)) if ploidy == 2 else set()
+    intervals, classified = merge(bed), []
     for is_call, side, matched in sides:
         for i, v in enumerate(side):
             if overlaps(intervals, v):
                 quality = matched.get(i, (v.quality or 0) if is_call else 0)
-                run = longest_run(sequence, v.start, v.end)
-                judged.append(ClassifiedVariant(contig, v, is_call, i in matched, v in wrong_genotype, quality, run))
-    return sorted(judged, key=lambda item: (item.variant.pos, item.is_call)), matches.cut
+                run = find_longest_run(sequence, v.start, v.end)
+                classified.append(
+                    ClassifiedVariant(contig, v, is_call, i in matched, v in wrong_genotype, quality, run)
+                )
+    return sorted(classified, key=lambda item: (item.variant.pos, item.is_call)), matches.cut
 
 
-def alleles_shared(calls: Sequence[Variant], truths: Sequence[Variant], sequence: str) -> Iterator[Variant]:
-    """Those that match when genotypes are not looked at."""
+def match_alleles(calls: Sequence[Variant], truths: Sequence[Variant], sequence: str) -> Iterator[Variant]:
+    """Yield the variants that match when genotypes are not compared."""
     for call_group, truth_group in match(calls, truths, sequence, ploidy=1).groups:
         yield from (calls[i] for i in call_group)
         yield from (truths[i] for i in truth_group)
 
 
 def overlaps(intervals: np.ndarray, variant: Variant) -> bool:
-    """Whether the REF of a record overlaps one of the sorted, disjoint intervals, (k, 2) int64."""
+    """Return whether the REF of a record overlaps one of the sorted, disjoint intervals, (k, 2) int64."""
     after = np.searchsorted(intervals[:, 1], variant.pos, side="right")
     return bool(after < len(intervals) and intervals[after, 0] < variant.pos + len(variant.ref))
 
@@ -127,8 +129,8 @@ def check_reference(contig: str, variants: Iterable[Variant], sequence: str) -> 
             )
 
 
-def longest_run(sequence: str, start: int, end: int) -> int:
-    """Length of the longest homopolymer that reaches into [start - 1, end + 1); at most LONGEST_RUN."""
+def find_longest_run(sequence: str, start: int, end: int) -> int:
+    """Find the length of the longest homopolymer that reaches into [start - 1, end + 1); at most LONGEST_RUN."""
     first, last = max(0, start - 1 - LONGEST_RUN), min(len(sequence), end + 1 + LONGEST_RUN)
     longest, at = 1, first
     while at < last:
@@ -142,7 +144,7 @@ def longest_run(sequence: str, start: int, end: int) -> int:
 
 
 def read_regions(bed: Path, reference: Reference) -> dict[str, np.ndarray]:
-    """Intervals, (k, 2) int64, of each contig of the BED, in the reference's order.
+    """Read the intervals, (k, 2) int64, of each contig of the BED, in the reference's order.
 
     Raises InputError when there are none, or for a contig that the reference lacks.
     """
@@ -157,7 +159,7 @@ def read_regions(bed: Path, reference: Reference) -> dict[str, np.ndarray]:
 
 
 def iter_contigs(vcf: VcfVariants, contigs: Container[str]) -> Iterator[tuple[str, list[Variant]]]:
-    """The variants of each of these contigs, in file order. Raises InputError when a contig comes in pieces."""
+    """Yield the variants of each of these contigs, in file order. Raises InputError when a contig comes in pieces."""
     seen = set()
     for contig, rows in groupby(vcf.iter(contigs), key=lambda row: row[0]):
         if contig in seen:
@@ -166,10 +168,11 @@ def iter_contigs(vcf: VcfVariants, contigs: Container[str]) -> Iterator[tuple[st
         yield contig, [variant for _, variant in rows]
 
 
-def paired(
+def pair_contigs(
     calls: VcfVariants, truth: VcfVariants, contigs: Container[str]
 ) -> Iterator[tuple[str, list[Variant], list[Variant]]]:
-    """Name, calls and true variants of each of these contigs that has any; few are held when both files have one order.
+    """Yield name, calls and true variants of each of these contigs that has any; few are held when both files have one
+    order.
 
     Raises InputError as iter_contigs does.
     """
@@ -177,11 +180,11 @@ def paired(
     sides = [iter_contigs(calls, contigs), iter_contigs(truth, contigs)]
     while sides[0] or sides[1]:
         for i, other in ((0, 1), (1, 0)):
-            found = next(sides[i], None) if sides[i] else None
-            if found is None:
+            contig_variants = next(sides[i], None) if sides[i] else None
+            if contig_variants is None:
                 sides[i] = None
                 continue
-            contig, variants = found
+            contig, variants = contig_variants
             if contig in waiting[other]:
                 pair = (variants, waiting[other].pop(contig))
                 yield contig, pair[i], pair[other]
@@ -196,18 +199,18 @@ def paired(
 def compare(
     calls: VcfVariants, truth: VcfVariants, bed: Path, fasta: Path, ploidy: int = 2
 ) -> Iterator[tuple[str, list[ClassifiedVariant], list[tuple[int, int]]]]:
-    """Contig, verdicts and clusters not fully searched, for each contig of the BED that has calls or true variants.
+    """Yield contig, classified variants and clusters not fully searched, for each contig of the BED with variants.
 
     Raises InputError when a file cannot be used, or when the files do not name the contigs alike.
     """
     reference = read_reference(fasta)
     regions = read_regions(bed, reference)
     with pysam.FastaFile(str(reference.path), filepath_index=str(reference.index)) as sequences:
-        for contig, found, true in paired(calls, truth, regions):
+        for contig, called, true in pair_contigs(calls, truth, regions):
             sequence = sequences.fetch(contig).upper()
-            judged, cut = judge(contig, found, true, sequence, regions[contig], ploidy)
-            logger.debug("%s: %d calls, %d true variants", contig, len(found), len(true))
-            yield contig, judged, cut
+            classified, cut = classify_variants(contig, called, true, sequence, regions[contig], ploidy)
+            logger.debug("%s: %d calls, %d true variants", contig, len(called), len(true))
+            yield contig, classified, cut
     for vcf in (calls, truth):
         if vcf.others and not vcf.seen and not vcf.declared & regions.keys():
             names = ", ".join(sorted(vcf.others)[:5])

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from clair3.errors import UsageError
-from clair3.evaluation.counting import Interval, Score, Tally, best_point
+from clair3.evaluation.counting import Interval, Score, Tally, find_best_point
 from clair3.io.atomic import unfinished
 from clair3.version import VERSION
 
@@ -19,10 +19,10 @@ DRAWN_POINTS = 2000
 
 @dataclass(frozen=True)
 class Result:
-    """What was compared and found.
+    """The result of an evaluation.
 
     skipped  for `calls` and `truth`: records that were left out, by reason
-    cut      contig, and 0-based [start, end) of clusters in which a better match may have been missed
+    cut      contig, and 0-based [start, end) of clusters in which a better match may exist
     """
 
     inputs: dict[str, str]
@@ -31,15 +31,15 @@ class Result:
     cut: list[tuple[str, int, int]] = field(default_factory=list)
 
 
-def lines(result: Result) -> Iterator[str]:
-    """The report as text: a table for each way to sort the variants, the best QUAL, and what was left out."""
+def format_report(result: Result) -> Iterator[str]:
+    """Format the report as text: a table for each stratification, the best QUAL, and what was left out."""
     for sort, scores in result.tally.scores():
         if scores:
-            yield heading(sort.name, sort.of_calls)
-            yield from (score_line(stratum, score, sort.of_calls) for stratum, score in scores)
+            yield format_heading(sort.name, sort.calls_only)
+            yield from (format_score(stratum, score, sort.calls_only) for stratum, score in scores)
             yield ""
     for kind in KINDS:
-        best = best_point(result.tally.curve(kind))
+        best = find_best_point(result.tally.curve(kind))
         if best:
             numbers = " ".join(f"{name} {best[name]:.4f}" for name in ("precision", "recall", "f1"))
             yield f"{kind}: best F1 with QUAL >= {best['quality']:.2f}: {numbers}"
@@ -49,53 +49,54 @@ def lines(result: Result) -> Iterator[str]:
         yield f"{contig}:{start + 1}-{end}: too many variants to try every way; a better match may have been missed"
 
 
-def heading(name: str, of_calls: bool) -> str:
+def format_heading(name: str, calls_only: bool) -> str:
     counts = "".join(f"{column:>{COUNT_WIDTH}}" for column in COLUMNS)
-    shares = ("precision (95 %)",) if of_calls else ("precision (95 %)", "recall (95 %)", "F1 (95 %)")
+    shares = ("precision (95 %)",) if calls_only else ("precision (95 %)", "recall (95 %)", "F1 (95 %)")
     return f"{name:{NAME_WIDTH}}{counts}" + "".join(f"{text:>{SHARE_WIDTH}}" for text in shares)
 
 
-def score_line(stratum: str, score: Score, of_calls: bool) -> str:
+def format_score(stratum: str, score: Score, calls_only: bool) -> str:
     truth = (score.tp_truth + score.fn, score.tp_truth, score.fn, score.genotype_errors)
-    counts = ["-"] * len(truth) if of_calls else list(truth)
+    counts = ["-"] * len(truth) if calls_only else list(truth)
     counts += [score.tp_calls + score.fp, score.tp_calls, score.fp]
     values = score.values()
-    names = ("precision",) if of_calls else ("precision", "recall", "f1")
-    shares = (share_text(values[name], values[f"{name}_interval"]) for name in names)
+    names = ("precision",) if calls_only else ("precision", "recall", "f1")
+    shares = (format_share(values[name], values[f"{name}_interval"]) for name in names)
     cells = "".join(f"{count:>{COUNT_WIDTH}}" for count in counts)
     return f"{stratum:{NAME_WIDTH}}{cells}" + "".join(f"{text:>{SHARE_WIDTH}}" for text in shares)
 
 
-def share_text(value: float | None, interval: Interval | None) -> str:
+def format_share(value: float | None, interval: Interval | None) -> str:
     if value is None:
         return "-"
     return f"{value:.4f} [{interval[0]:.4f}-{interval[1]:.4f}]"
 
 
-def as_json(result: Result) -> dict:
-    """All numbers of the report and the curves, by name; None for what a table of calls alone cannot say."""
+def make_json(result: Result) -> dict:
+    """Make the content of the JSON file: all numbers of the report and the curves, by name; None for what a table of
+    calls alone cannot say."""
     strata = {}
     for sort, scores in result.tally.scores():
         strata[sort.name] = {stratum: score.values() for stratum, score in scores}
-        if sort.of_calls:
+        if sort.calls_only:
             for values in strata[sort.name].values():
                 values.update(
                     dict.fromkeys(name for name in values if not name.startswith(("tp_c", "fp", "precision")))
                 )
-    curves = {kind: thinned(result.tally.curve(kind)).tolist() for kind in KINDS}
+    curves = {kind: thin_curve(result.tally.curve(kind)).tolist() for kind in KINDS}
     return {
         "version": VERSION,
         "inputs": result.inputs,
         "strata": strata,
-        "best": {kind: best_point(result.tally.curve(kind)) for kind in KINDS},
+        "best": {kind: find_best_point(result.tally.curve(kind)) for kind in KINDS},
         "curve": {"columns": ["quality", "precision", "recall"], **curves},
         "skipped": result.skipped,
         "not_searched_fully": [{"contig": name, "start": start, "end": end} for name, start, end in result.cut],
     }
 
 
-def thinned(curve):
-    """Some of the points, first and last among them, where there are very many."""
+def thin_curve(curve):
+    """Select some of the points, first and last among them, of a curve with very many."""
     step = -(-len(curve) // DRAWN_POINTS) or 1
     return curve[::-1][::step][::-1]
 
@@ -113,9 +114,9 @@ def plot(result: Result, path: Path) -> None:
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.subplots()
     for kind in KINDS:
-        curve = thinned(result.tally.curve(kind))
+        curve = thin_curve(result.tally.curve(kind))
         if len(curve):
-            best = best_point(curve)
+            best = find_best_point(curve)
             note = f", best F1 {best['f1']:.4f} at QUAL {best['quality']:.1f}" if best else ""
             line = axes.plot(curve[:, 2], curve[:, 1], label=f"{kind}{note}")[0]
             if best:

@@ -70,25 +70,25 @@ class Variant:
         return any(change.length for change in self.changes)
 
 
-def trimmed(pos: int, ref: str, alt: str) -> Change | None:
-    """The change that an ALT stands for, without the bases that it shares with REF; None when they are the same.
+def trim_allele(pos: int, ref: str, alt: str) -> Change | None:
+    """Trim an ALT to its change: without the bases that it shares with REF; None when they are the same.
 
     The shared start goes first: the base before an indel is not part of it, so another record may change it.
     """
-    prefix = shared(ref, alt)
+    prefix = count_shared(ref, alt)
     ref, alt = ref[prefix:], alt[prefix:]
-    suffix = shared(ref[::-1], alt[::-1])
+    suffix = count_shared(ref[::-1], alt[::-1])
     change = Change(pos + prefix, pos + prefix + len(ref) - suffix, alt[: len(alt) - suffix])
     return change if ref or alt else None
 
 
-def shared(one: str, other: str) -> int:
-    """How many letters two texts have in common from the start."""
+def count_shared(one: str, other: str) -> int:
+    """Count the letters that two texts have in common from the start."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def parse_genotype(text: str) -> tuple[int, int] | None:
-    """As allele_numbers; None when no alternative allele is named."""
+    """Parse a genotype as allele_numbers does; None when no alternative allele is named."""
     numbers = allele_numbers(text)
     return numbers if any(numbers) else None
 
@@ -110,6 +110,7 @@ class VcfVariants:
         self.declared = header_contigs(read_header(path)).keys()
 
     def find_column(self, sample: str | None) -> int:
+        """Find the column of a sample; None: the first one. Raises InputError."""
         for _, line in read_rows(self.path):
             if line.startswith("#CHROM"):
                 samples = line.split("\t")[COLUMNS:]
@@ -123,7 +124,8 @@ class VcfVariants:
         raise InputError(f"{self.path}: no #CHROM line; expected a VCF")
 
     def iter(self, contigs: Container[str]) -> Iterator[tuple[str, Variant]]:
-        """Contig and variant of each record on these contigs with a genotype other than the reference's, in file order.
+        """Yield contig and variant of each record on these contigs with a genotype other than the reference's, in file
+        order.
 
         Raises InputError naming a row that is none, or one without a genotype.
         """
@@ -149,7 +151,7 @@ class VcfVariants:
                 yield fields[0], variant
 
     def variant(self, fields: list[str]) -> Variant | None:
-        """The variant of a row, None when it is left out. Raises ValueError or IndexError."""
+        """Make the variant of a row; None when it is left out. Raises ValueError or IndexError."""
         values = dict(zip(fields[8].split(":"), fields[self.column].split(":"), strict=False))
         if "GT" not in values:
             raise ValueError("no GT")
@@ -164,7 +166,7 @@ class VcfVariants:
         if not all(set(allele) <= BASES for allele in used):
             self.skipped["not a sequence of bases"] += 1
             return None
-        first, second = (trimmed(pos, ref, allele) for allele in used)
+        first, second = (trim_allele(pos, ref, allele) for allele in used)
         if first is None and second is None:
             self.skipped["reference or missing genotype"] += 1
             return None

@@ -32,16 +32,16 @@ KEPT = ("mv", "HP", "PS", "RG")
 
 def find_aligner(name: str) -> Path:
     """The program of a name or place. Raises ConfigError when there is none."""
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         raise ConfigError(
             f"--aligner {name}: no such program; install minimap2, or leave the option out: reads then lie where they "
             "came from"
         )
-    return Path(found)
+    return Path(program)
 
 
-def minimap2_version(program: Path) -> tuple[str, tuple[int, int]]:
+def read_minimap2_version(program: Path) -> tuple[str, tuple[int, int]]:
     """The version, as the program writes it and as two numbers. Raises ConfigError when it is no minimap2."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
@@ -54,7 +54,7 @@ def minimap2_version(program: Path) -> tuple[str, tuple[int, int]]:
     return text, (int(numbers[1]), int(numbers[2]))
 
 
-def preset(platform: str, version: tuple[int, int], error: float) -> str:
+def choose_preset(platform: str, version: tuple[int, int], error: float) -> str:
     """minimap2's preset for reads of a platform with this share of errors."""
     if platform == "ont" and version >= ACCURATE_SINCE and error < ACCURATE_ERROR:
         return ACCURATE
@@ -67,14 +67,14 @@ def align(program: Path, reads: Path, fasta: Path, output: Path, profile: Profil
     The bytes do not depend on the threads; both files are complete or absent. Raises ConfigError when program is no
     minimap2, InputError with its last words when it fails.
     """
-    text, version = minimap2_version(program)
-    chosen = preset(profile.platform, version, error_rate(profile))
+    text, version = read_minimap2_version(program)
+    chosen = choose_preset(profile.platform, version, estimate_error_rate(profile))
     unsorted, fastq = reads.with_name("unsorted.bam"), reads.with_name("reads.fq")
     with open(fastq, "w") as file:
         file.writelines(iter_fastq(reads))
     argv = [str(program), "-a", "-y", "-Y", "-x", chosen, "-t", str(threads), str(fasta), str(fastq)]
     with open(reads.with_name("log"), "w+") as log:
-        run_aligner(argv, unsorted_header(reads, f"minimap2 {text}, preset {chosen}"), unsorted, log)
+        run_aligner(argv, make_unsorted_header(reads, f"minimap2 {text}, preset {chosen}"), unsorted, log)
     with unfinished(output) as partial, unfinished(output.with_name(f"{output.name}.bai")) as index:
         try:
             words = ("--no-PG", "-@", str(threads - 1), "-T", str(reads.with_name("sort")), "-o", str(partial))
@@ -85,13 +85,13 @@ def align(program: Path, reads: Path, fasta: Path, output: Path, profile: Profil
     logger.info("%s: aligned with minimap2 %s, preset %s", output, text, chosen)
 
 
-def error_rate(profile: Profile) -> float:
+def estimate_error_rate(profile: Profile) -> float:
     """Errors per base of reads, in sequence without many long runs."""
     runs = np.mean([np.sum(profile.run[kind], axis=1)[1:] @ RUNS_PER_BASE for kind in profile.run])
     return profile.mismatch + float(runs)
 
 
-def unsorted_header(reads: Path, what: str) -> dict:
+def make_unsorted_header(reads: Path, what: str) -> dict:
     """The head of a BAM file, for alignments that are not sorted yet; what: made them."""
     with pysam.AlignmentFile(str(reads), check_sq=False) as source:
         head = source.header.to_dict()
@@ -108,27 +108,27 @@ def run_aligner(argv: list[str], head: dict, unsorted: Path, log: IO[str]) -> No
         except (OSError, ValueError) as error:  # it broke off; what it said explains more
             process.kill()
             process.wait()
-            raise InputError(f"{argv[0]} failed: {last_words(log) or error}") from None
+            raise InputError(f"{argv[0]} failed: {read_last_lines(log) or error}") from None
         finally:
             if process.returncode is None:
                 process.kill()
     if process.returncode:
-        raise InputError(f"{argv[0]} failed with exit code {process.returncode}: {last_words(log)}")
+        raise InputError(f"{argv[0]} failed with exit code {process.returncode}: {read_last_lines(log)}")
 
 
 def copy_alignments(process: subprocess.Popen, unsorted: Path, head: dict) -> None:
     """Write the alignments that a program prints as SAM under another head; its contigs are in the same order."""
-    with pysam.AlignmentFile(process.stdout, "r", check_sq=False) as found:
+    with pysam.AlignmentFile(process.stdout, "r", check_sq=False) as aligned:
         header = pysam.AlignmentHeader.from_dict(head)
-        if found.references != header.references:
+        if aligned.references != header.references:
             raise InputError(f"{process.args[0]}: its contigs are not those of the reference")
         with pysam.AlignmentFile(str(unsorted), "wb0", header=header) as target:
-            for read in found:
+            for read in aligned:
                 target.write(read)
     process.wait()
 
 
-def last_words(log: IO[str]) -> str:
+def read_last_lines(log: IO[str]) -> str:
     log.seek(0)
     return " ".join(log.read().split("\n")[-4:])[-300:].strip()
 
@@ -140,7 +140,7 @@ def iter_fastq(reads: Path) -> Iterator[str]:
         for read in file:
             if read.is_supplementary or read.is_secondary:
                 continue
-            text = fastq_record(read)
+            text = format_fastq(read)
             if not read.is_paired:
                 yield text
             elif (mate := waiting.pop(read.query_name, None)) is None:
@@ -149,14 +149,14 @@ def iter_fastq(reads: Path) -> Iterator[str]:
                 yield from (text, mate) if read.is_read1 else (mate, text)
 
 
-def fastq_record(read: pysam.AlignedSegment) -> str:
+def format_fastq(read: pysam.AlignedSegment) -> str:
     """A read as a FASTQ record; an aligner copies the tags (-y)."""
-    tags = "\t".join(tag_text(name, read.get_tag(name)) for name in KEPT if read.has_tag(name))
+    tags = "\t".join(format_tag(name, read.get_tag(name)) for name in KEPT if read.has_tag(name))
     qualities = pysam.qualities_to_qualitystring(read.get_forward_qualities())
     return f"@{read.query_name}\t{tags}\n{read.get_forward_sequence()}\n+\n{qualities}\n"
 
 
-def tag_text(name: str, value) -> str:
+def format_tag(name: str, value) -> str:
     """A tag as in SAM."""
     if isinstance(value, str):
         return f"{name}:Z:{value}"

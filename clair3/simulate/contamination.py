@@ -1,5 +1,5 @@
-"""Reads that do not belong where they lie: of another sample, and of diverged copies of a sequence that an aligner puts
-in the wrong place (spec/training.md E.1, E.3)."""
+"""Contamination by another sample, and reads of paralogs that an aligner maps to the wrong place
+(spec/training.md E.1, E.3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import numpy as np
 from clair3.core.simulate import SEGMENT, Haplotype
 from clair3.errors import check_range
 from clair3.simulate.genome import N
-from clair3.simulate.haplotypes import haplotype
-from clair3.simulate.variants import Drawer, Variant, VariantOptions
+from clair3.simulate.haplotypes import make_haplotype
+from clair3.simulate.variants import Variant, VariantOptions, VariantSampler
 
 KMER = 24
 
 
-def unique_places(codes: np.ndarray) -> np.ndarray:
-    """Number of 24-mers before each base that occur once on the contig, on either strand: (n + 1,) int64.
+def count_unique_kmers(codes: np.ndarray) -> np.ndarray:
+    """Count the 24-mers before each base that occur once on the contig, on either strand: (n + 1,) int64.
 
     codes  (n,) uint8  0..3, 4: N; a 24-mer with N occurs nowhere
     """
@@ -40,40 +40,40 @@ def unique_places(codes: np.ndarray) -> np.ndarray:
     return np.r_[0, np.cumsum(unique)]
 
 
-def mapping_quality(rng, unique: np.ndarray, start: np.ndarray, end: np.ndarray, short: bool) -> np.ndarray:
-    """MAPQ of alignments to [start, end), (k,) int64 each: 60 where enough of them is unique, 0 where nothing is.
+def draw_mapping_quality(rng, unique: np.ndarray, start: np.ndarray, end: np.ndarray, short: bool) -> np.ndarray:
+    """Draw the MAPQ of alignments to [start, end), (k,) int64 each: 60 where enough 24-mers are unique, 0 without any.
 
     A few are lower without a reason, as in real files. returns (k,) int32
     """
     inner = np.maximum(end - KMER + 1, start)
-    found = unique[inner] - unique[start]
+    alone = unique[inner] - unique[start]
     needed = 20 if short else 60
-    quality = np.minimum(60, found * 60 // needed)
+    quality = np.minimum(60, alone * 60 // needed)
     odd = rng.random(len(quality)) < (0.03 if short else 0.01)
     return np.where(odd, np.minimum(quality, rng.integers(1, 60, len(quality))), quality).astype(np.int32)
 
 
 SHARED = 0.4
-"""Of the sample's alternative alleles, those that another person's copy has too."""
+"""Share of the sample's variants that a haplotype of another person has, too."""
 
 OWN = VariantOptions(density=(0.001, 0.001), structural=0)
 DIVERGED = VariantOptions(density=(0.01, 0.04), indels=0.1, heterozygous=0, clustered=0, structural=0)
 
 TRIES = 20
-"""Windows of which one is chosen, by how much of it occurs elsewhere too."""
+"""Windows drawn for one that is chosen, by how much of it occurs elsewhere on the contig."""
 
 LONGEST_CLIP = 5000
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a run has beside its error profile; shares of reads.
+    """The conditions of a sequencing run beside its error profile; shares of reads.
 
     balance        of the second copy
     reverse        on the reverse strand
     gc             how strongly coverage follows GC
     contamination  of another sample
-    misplaced      that lie in the wrong place, beyond the depth asked for
+    mismapped      reads of paralogs, beyond the depth asked for (option --misplaced)
     adapters       pairs that are longer than their fragment
     """
 
@@ -81,19 +81,19 @@ class Conditions:
     reverse: float = 0.5
     gc: float = 0.0
     contamination: float = 0.0
-    misplaced: float = 0.0
+    mismapped: float = 0.0
     adapters: float = 0.0
 
     def __post_init__(self):
         check_range("contamination", self.contamination, 0, 0.5)
-        check_range("misplaced", self.misplaced, 0, 0.5)
+        check_range("misplaced", self.mismapped, 0, 0.5)
         check_range("adapters", self.adapters, 0, 1)
 
 
 def draw_conditions(rng, platform: str, given: dict[str, float | None]) -> Conditions:
-    """The conditions of a run, drawn from the ranges of spec/training.md E.3, but for those given.
+    """Draw the conditions of a run from the ranges of spec/training.md E.3, but for those given.
 
-    More reads are misplaced among short ones. Raises ConfigError.
+    More of short reads are mismapped. Raises ConfigError.
     """
     short = platform == "ilmn"
     drawn = {
@@ -101,29 +101,29 @@ def draw_conditions(rng, platform: str, given: dict[str, float | None]) -> Condi
         "reverse": float(rng.beta(20, 20)),
         "gc": float(rng.uniform(2, 8) if short else rng.uniform(0, 3)),
         "contamination": float(rng.uniform(0, 0.005)),
-        "misplaced": float(rng.uniform(0, 0.02 if short else 0.005)),
+        "mismapped": float(rng.uniform(0, 0.02 if short else 0.005)),
         "adapters": 0.002 if short else 0.0,
     }
     return Conditions(**drawn | {name: value for name, value in given.items() if value is not None})
 
 
-def third_copy(rng, codes: np.ndarray, variants: Sequence[Variant]) -> Haplotype:
-    """A copy of a contig of another sample: some of this one's variants, and as many of its own."""
-    drawer = Drawer(rng, codes, OWN, variants)
-    drawer.draw()
+def draw_contaminant(rng, codes: np.ndarray, variants: Sequence[Variant]) -> Haplotype:
+    """Draw a haplotype of a contaminating sample: some of this sample's variants, and as many of its own."""
+    sampler = VariantSampler(rng, codes, OWN, variants)
+    sampler.draw()
     own = {variant.pos for variant in variants}
-    taken = [variant for variant in drawer.found if variant.pos not in own or rng.random() < SHARED]
+    taken = [variant for variant in sampler.variants if variant.pos not in own or rng.random() < SHARED]
     everywhere = [Variant(one.pos, one.ref, one.alts, (1, 1)) for one in taken]
-    return haplotype(codes, everywhere, 0)
+    return make_haplotype(codes, everywhere, 0)
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
-    """Stretches of a contig where reads of a diverged copy lie too.
+class ParalogWindows:
+    """Windows of a contig to which reads of a paralog are mapped, too.
 
     start, end  (k,) int64  on the reference
-    depth       (k,) float  of the misplaced reads, as a share of the run's
-    quality     (k,) float  mean MAPQ of the misplaced reads
+    depth       (k,) float  of the mismapped reads, as a share of the run's
+    quality     (k,) float  mean MAPQ of the mismapped reads
     """
 
     start: np.ndarray
@@ -132,11 +132,11 @@ class Windows:
     quality: np.ndarray
 
 
-def draw_windows(rng, codes: np.ndarray, unique: np.ndarray, share: float, short: bool) -> Windows:
-    """Windows of a contig, codes (n,) uint8, with as many misplaced reads as a share of all; unique is that of
-    mapping.unique_places.
+def draw_paralog_windows(rng, codes: np.ndarray, unique: np.ndarray, share: float, short: bool) -> ParalogWindows:
+    """Draw the windows of a contig, codes (n,) uint8, that have a share of all reads as mismapped reads; unique is that
+    of count_unique_kmers.
 
-    Two of three copies are in the reference, elsewhere, so that an aligner is unsure; of the third it knows nothing.
+    Two of three paralogs are in the reference, elsewhere, so that an aligner is unsure; the third is not.
     """
     length, rows, known = len(codes), [], np.r_[0, np.cumsum(codes != N)]
     wanted = share * length
@@ -152,22 +152,24 @@ def draw_windows(rng, codes: np.ndarray, unique: np.ndarray, share: float, short
             rows.append((starts[i], starts[i] + sizes[i], depth, quality))
         wanted -= depth * sizes[i]
     start, end, depth, quality = np.array(rows, float).reshape(-1, 4).T
-    return Windows(start.astype(np.int64), end.astype(np.int64), depth, quality)
+    return ParalogWindows(start.astype(np.int64), end.astype(np.int64), depth, quality)
 
 
-def diverged_copy(rng, codes: np.ndarray, windows: Windows) -> Haplotype:
-    """A copy of a contig that differs in the windows as a duplicate does, by one base in a hundred to four."""
-    drawer = Drawer(rng, codes, DIVERGED)
+def draw_paralog(rng, codes: np.ndarray, windows: ParalogWindows) -> Haplotype:
+    """Draw a haplotype that differs in the windows as a paralog does, by 1 to 4 % of the bases."""
+    sampler = VariantSampler(rng, codes, DIVERGED)
     for start, end in zip(windows.start.tolist(), windows.end.tolist(), strict=True):
         density = float(np.exp(rng.uniform(*np.log(DIVERGED.density))))
-        drawer.draw_block(start, end, int(rng.poisson(density * (end - start))))
-    return haplotype(codes, sorted(drawer.found), 0)
+        sampler.draw_block(start, end, int(rng.poisson(density * (end - start))))
+    return make_haplotype(codes, sorted(sampler.variants), 0)
 
 
-def misplaced_rows(rng, copy: Haplotype, number: int, windows: Windows, lengths, depth: float, paired: bool):
-    """Segments of the misplaced reads of a contig, and the whole lengths of these reads, (k,) each.
+def draw_mismapped_segments(
+    rng, copy: Haplotype, number: int, windows: ParalogWindows, lengths, depth: float, paired: bool
+):
+    """Draw the segments of the mismapped reads of a contig, and the whole lengths of these reads, (k,) each.
 
-    copy, number  the diverged copy, and its number among the copies
+    copy, number  the paralog, and its number among the haplotypes
     lengths       a function that draws k read lengths; of pairs, fragments
     What of a read is outside its window is clipped; of pairs only those within count.
     """
@@ -191,14 +193,14 @@ def misplaced_rows(rng, copy: Haplotype, number: int, windows: Windows, lengths,
             )
         row["reverse"] = rng.random(reads) < 0.5
         row["mapq"] = np.clip(rng.normal(quality, 8 if quality < 60 else 0, reads), 1, 60).astype(np.int32)
-        kept = known_bases(copy, first, last) & ((row["length"] == sizes) | (not paired))
+        kept = are_known(copy, first, last) & ((row["length"] == sizes) | (not paired))
         rows.append(row[kept])
         whole.append(sizes[kept])
     return np.concatenate(rows), np.concatenate(whole)
 
 
-def known_bases(copy: Haplotype, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Whether stretches of a copy, (k,) int64 each, hold no N and lie within it."""
+def are_known(copy: Haplotype, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return whether intervals of a copy, (k,) int64 each, hold no N and lie within it: (k,) bool."""
     unknown = np.r_[0, np.cumsum(copy.bases == N)]
     inside = (start >= 0) & (end <= len(copy.bases)) & (start < end)
     start, end = np.clip(start, 0, len(copy.bases)), np.clip(end, 0, len(copy.bases))

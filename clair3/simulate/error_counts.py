@@ -19,7 +19,7 @@ _ALIGNED, _ON_REFERENCE, _ON_READ = (0, 7, 8), (0, 2, 3, 7, 8), (0, 1, 4, 7, 8)
 LONG_RUN = 4
 POSITION_BINS = 10
 LONGEST_GAP = LENGTHS
-"""Longer insertions and deletions are variants or misplaced reads, no errors."""
+"""Longer insertions and deletions are variants or of mismapped reads, no errors."""
 
 CONSENSUS, CONSENSUS_READS = 0.25, 3
 LONG_CONSENSUS = 0.5
@@ -29,11 +29,12 @@ RUN_ROWS = 2 * (RUN + 1)
 
 
 def zeros(*shape: int) -> np.ndarray:
+    """Make an int64 array of zeros."""
     return np.zeros(shape, np.int64)
 
 
-def counted(*columns: np.ndarray) -> np.ndarray:
-    """The distinct rows of columns, (u,) each, and in a last column how often each occurs."""
+def count_rows(*columns: np.ndarray) -> np.ndarray:
+    """Count the distinct rows of columns: the rows, and in a last column how often each occurs."""
     rows, number = np.unique(np.stack(columns, axis=1), axis=0, return_counts=True)
     return np.column_stack([rows, number])
 
@@ -102,8 +103,8 @@ class Columns:
     gap_base: np.ndarray
 
 
-def lay_out(reads: list[pysam.AlignedSegment], contig: np.ndarray, name: str) -> Columns:
-    """The columns of reads of a contig, codes (n,) uint8. Raises InputError when a read has no qualities."""
+def make_columns(reads: list[pysam.AlignedSegment], contig: np.ndarray, name: str) -> Columns:
+    """Make the columns of reads of a contig, codes (n,) uint8. Raises InputError when a read has no qualities."""
     if bad := next((read for read in reads if read.query_qualities is None), None):
         raise InputError(f"{name}: read {bad.query_name} has no base qualities; a profile needs them")
     start = np.array([read.reference_start for read in reads], np.int64)
@@ -114,10 +115,10 @@ def lay_out(reads: list[pysam.AlignedSegment], contig: np.ndarray, name: str) ->
     cigars = [np.array(read.cigartuples, np.int64) for read in reads]
     of = np.repeat(np.arange(len(reads)), [len(cigar) for cigar in cigars])
     kind, size = np.concatenate(cigars).T
-    ref = running(np.where(np.isin(kind, _ON_REFERENCE), size, 0), of) + start[of] - low
-    base = running(np.where(np.isin(kind, _ON_READ), size, 0), of) + first[of]
+    ref = sum_before(np.where(np.isin(kind, _ON_REFERENCE), size, 0), of) + start[of] - low
+    base = sum_before(np.where(np.isin(kind, _ON_READ), size, 0), of) + first[of]
     aligned, gap = np.isin(kind, _ALIGNED), (kind == INSERTION) | (kind == DELETION)
-    step = spread_out(size[aligned])
+    step = count_up(size[aligned])
     return Columns(
         low, contig[low:high], start - low, end - low, np.array([read.is_reverse for read in reads]), first, length,
         encode("".join(read.query_sequence for read in reads)),
@@ -128,20 +129,20 @@ def lay_out(reads: list[pysam.AlignedSegment], contig: np.ndarray, name: str) ->
     )  # fmt: skip
 
 
-def running(size: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Sum of the sizes before each within its group."""
+def sum_before(size: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Sum the sizes before each within its group; of (n,): the group of each, ascending."""
     total = np.cumsum(size) - size
     return total - total[np.searchsorted(of, of)]
 
 
-def spread_out(sizes: np.ndarray) -> np.ndarray:
-    """0, 1, ... size - 1 for each of the sizes."""
+def count_up(sizes: np.ndarray) -> np.ndarray:
+    """Return 0, 1, ... size - 1 for each of the sizes, concatenated."""
     return np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
 
 
 @dataclass(eq=False)
 class Runs:
-    """Homopolymer runs of a stretch of reference.
+    """Homopolymer runs of an interval of the reference.
 
     of     (n,)  the run of each base
     start  (k,), size (k,), base (k,)
@@ -154,18 +155,19 @@ class Runs:
 
     @classmethod
     def find(cls, codes: np.ndarray) -> "Runs":
+        """Find the runs of codes, (n,) uint8."""
         change = np.r_[True, codes[1:] != codes[:-1]]
         start = np.flatnonzero(change)
         return cls(np.cumsum(change) - 1, start, np.diff(np.r_[start, len(codes)]), codes[start])
 
     @property
     def row(self) -> np.ndarray:
-        """33 * (C or G) + length, at most 32."""
+        """Row of each run in Counts.changes, (k,): 33 * (C or G) + length, at most 32."""
         return ((self.base == 1) | (self.base == 2)) * (RUN + 1) + np.minimum(self.size, RUN)
 
 
-def contexts(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """6-mers around each base for a forward and a reverse read, (n,) int64 each; -1 at the ends and near N."""
+def find_contexts(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the 6-mers around each base for a forward and a reverse read, (n,) int64 each; -1 at the ends and near N."""
     n = len(codes)
     forward, backward, known = np.zeros(n, np.int64), np.zeros(n, np.int64), np.ones(n, bool)
     for i in range(CONTEXT):
@@ -178,8 +180,8 @@ def contexts(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(known, forward, -1), np.where(known, backward, -1)
 
 
-class Counter:
-    """Adds batches of reads to Counts."""
+class ErrorCounter:
+    """Adds the errors of batches of reads to Counts."""
 
     def __init__(self):
         self.counts = Counts()
@@ -190,9 +192,9 @@ class Counter:
         runs = Runs.find(columns.codes)
         gaps, change = self.run_changes(columns, runs)
         if by_consensus:
-            left_out = left_out | consensus(columns, runs, gaps, change)
+            left_out = left_out | find_consensus(columns, runs, gaps, change)
         left_out = left_out | (columns.codes == N)
-        forward, backward = contexts(columns.codes)
+        forward, backward = find_contexts(columns.codes)
         left_out |= forward < 0
         self.add_matches(columns, runs, left_out, (forward, backward))
         self.add_runs(columns, runs, left_out, (forward, backward), gaps, change)
@@ -200,7 +202,7 @@ class Counter:
         self.add_read_errors(columns, left_out)
 
     def run_changes(self, c: Columns, runs: Runs) -> tuple[np.ndarray, np.ndarray]:
-        """Which gaps are changes of one run, and of which: (g,) run or -1, (g,) change of length."""
+        """Find the gaps that are changes of one run: (g,) run or -1, (g,) change of length."""
         run = np.full(len(c.gap_kind), -1, np.int64)
         change = np.where(c.gap_kind == INSERTION, c.gap_length, -c.gap_length)
         for kind in (INSERTION, DELETION):
@@ -215,12 +217,12 @@ class Counter:
                 longer = c.gap_length[of] > step
                 alike[longer] &= c.seq[c.gap_base[of[longer]] + step] == base[longer]
             before = np.maximum(here - 1, 0)
-            found = np.where(runs.base[here] == base, here, np.where(runs.base[before] == base, before, -1))
-            run[of] = np.where(alike, found, -1)
+            changed = np.where(runs.base[here] == base, here, np.where(runs.base[before] == base, before, -1))
+            run[of] = np.where(alike, changed, -1)
         return run, change
 
     def add_matches(self, c: Columns, runs: Runs, left_out: np.ndarray, kmers: tuple) -> None:
-        """Mismatches by context and base, qualities by state, both along the read."""
+        """Count mismatches by context and base, qualities by state, both along the read."""
         used = ~left_out[c.ref] & (c.seq[c.base] != N)
         ref, read, at = c.ref[used], c.read[used], c.base[used]
         reverse = c.reverse[read]
@@ -244,7 +246,7 @@ class Counter:
             self.counts.along[:, i] += np.bincount(tenth, weight, POSITION_BINS).astype(np.int64)
 
     def add_sites(self, c: Columns, ref: np.ndarray, seen: np.ndarray, wrong: np.ndarray, reverse: np.ndarray) -> None:
-        """How often reads of one direction show the same wrong base."""
+        """Count how often reads of one strand show the same wrong base."""
         n = len(c.codes)
         for strand in (False, True):
             of = reverse == strand
@@ -252,10 +254,10 @@ class Counter:
             for base in range(4):
                 errors = np.bincount(ref[of & wrong & (seen == base)], minlength=n)
                 asked = (depth > 0) & (c.codes != base)
-                self.counts.sites.append(counted(depth[asked], errors[asked]))
+                self.counts.sites.append(count_rows(depth[asked], errors[asked]))
 
     def add_runs(self, c: Columns, runs: Runs, left_out: np.ndarray, kmers: tuple, run: np.ndarray, change: np.ndarray):
-        """Changes of the length of runs that reads see whole."""
+        """Count changes of the length of runs that reads span whole."""
         usable = np.logical_and.reduceat(~left_out, runs.start)
         usable[[0, -1]] = False
         reads, events = np.zeros(len(runs.start), np.int64), np.zeros(len(runs.start), np.int64)
@@ -282,26 +284,26 @@ class Counter:
             np.add.at(self.counts.changes, (runs.row[changed], CHANGE), -1)
             np.add.at(self.counts.gains, kmer[changed[total > 0]], 1)
             np.add.at(self.counts.losses, kmer[changed[total < 0]], 1)
-        self.counts.run_sites.append(counted(runs.row[reads > 0], reads[reads > 0], events[reads > 0]))
+        self.counts.run_sites.append(count_rows(runs.row[reads > 0], reads[reads > 0], events[reads > 0]))
 
     def add_gaps(self, c: Columns, left_out: np.ndarray, run: np.ndarray, change: np.ndarray) -> None:
-        """Gaps that are no changes of runs: units of tandem repeats, insertions of other bases, longer deletions; and
-        the qualities of inserted bases."""
+        """Count gaps that are no changes of runs: units of tandem repeats, insertions of other bases, longer deletions;
+        and the qualities of inserted bases."""
         good = (c.gap_length <= LONGEST_GAP) & ~left_out[c.gap_ref]
         inserted = good & (c.gap_kind == INSERTION)
-        bases = np.repeat(c.gap_base[inserted], c.gap_length[inserted]) + spread_out(c.gap_length[inserted])
+        bases = np.repeat(c.gap_base[inserted], c.gap_length[inserted]) + count_up(c.gap_length[inserted])
         self.counts.quality[2] += np.bincount(np.minimum(c.quality[bases], MOST_QUALITY), minlength=MOST_QUALITY + 1)
         tracts = self.add_tracts(c, left_out, good & (run < 0), change)
         rest = good & (run < 0) & ~tracts
-        for kind, counted, least in ((INSERTION, self.counts.inserted, 1), (DELETION, self.counts.deleted, 2)):
+        for kind, lengths, least in ((INSERTION, self.counts.inserted, 1), (DELETION, self.counts.deleted, 2)):
             sizes = c.gap_length[rest & (c.gap_kind == kind)] - least
-            counted += np.bincount(sizes.clip(0, LENGTHS - 1), minlength=LENGTHS)
+            lengths += np.bincount(sizes.clip(0, LENGTHS - 1), minlength=LENGTHS)
 
     def add_tracts(self, c: Columns, left_out: np.ndarray, candidates: np.ndarray, change: np.ndarray) -> np.ndarray:
-        """Count tandem repeats that reads see whole, and lost and gained units; which gaps (g,) those are."""
-        found, _ = short_repeats(c.codes)
-        start = np.flatnonzero(found)
-        unit, size = found[start] >> 8, np.minimum(found[start] & 255, TRACT).astype(np.int64)
+        """Count tandem repeats that reads span whole, and lost and gained units; return which gaps (g,) those are."""
+        repeats, _ = short_repeats(c.codes)
+        start = np.flatnonzero(repeats)
+        unit, size = repeats[start] >> 8, np.minimum(repeats[start] & 255, TRACT).astype(np.int64)
         is_tract = np.zeros(len(c.gap_kind), bool)
         if not len(start):
             return is_tract
@@ -330,7 +332,7 @@ class Counter:
         return is_tract
 
     def add_read_errors(self, c: Columns, left_out: np.ndarray) -> None:
-        """Errors and usable bases of each read."""
+        """Count errors and usable bases of each read."""
         used = ~left_out[c.ref]
         wrong = used & (c.codes[c.ref] != c.seq[c.base])
         good = (c.gap_length <= LONGEST_GAP) & ~left_out[c.gap_ref]
@@ -340,8 +342,8 @@ class Counter:
         self.counts.read_bases.append(bases)
 
 
-def consensus(c: Columns, runs: Runs, run: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Positions, (n,) bool, where so many reads differ in one way that it is taken for a variant."""
+def find_consensus(c: Columns, runs: Runs, run: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Mark positions, (n,) bool, where so many reads differ in one way that it is taken for a variant."""
     n = len(c.codes)
     depth = np.bincount(c.ref, minlength=n)
     out = np.zeros(n, bool)
@@ -356,11 +358,11 @@ def consensus(c: Columns, runs: Runs, run: np.ndarray, change: np.ndarray) -> np
             count = np.bincount(at_run[of], minlength=n)
             asked = np.where(runs.size[runs.of] >= 8, LONG_CONSENSUS, CONSENSUS)
             out |= (count >= CONSENSUS_READS) & (count >= asked * np.maximum(depth, 1))
-    return widened(out, runs)
+    return widen_to_runs(out, runs)
 
 
-def widened(out: np.ndarray, runs: Runs) -> np.ndarray:
-    """Positions with the whole runs they are in, and two bases on both sides."""
+def widen_to_runs(out: np.ndarray, runs: Runs) -> np.ndarray:
+    """Widen a mask of positions, (n,) bool, to the runs they are in, and two bases on both sides."""
     hit = np.zeros(len(runs.start), bool)
     hit[runs.of[out]] = True
     wide = hit[runs.of]
@@ -370,8 +372,8 @@ def widened(out: np.ndarray, runs: Runs) -> np.ndarray:
     return wide
 
 
-def batches(reads: Iterator[pysam.AlignedSegment], bases: int) -> Iterator[list[pysam.AlignedSegment]]:
-    """Consecutive reads, about `bases` of them in a list."""
+def iter_batches(reads: Iterator[pysam.AlignedSegment], bases: int) -> Iterator[list[pysam.AlignedSegment]]:
+    """Yield lists of consecutive reads with about `bases` read bases each."""
     waiting, held = [], 0
     for read in reads:
         waiting.append(read)

@@ -11,25 +11,26 @@ import numpy as np
 import pysam
 
 from clair3.core.simulate import CHANGE, CONTEXT, RUN, RUN_GROUPS
-from clair3.simulate.error_counts import Counts, counted
+from clair3.simulate.error_counts import Counts, count_rows
 from clair3.simulate.profile import MOST_QUALITY, STATES, Profile, kmer_text
 
 ROUNDS = 200
 SITE_RATES = (0.03, 0.06, 0.12, 0.25)
-"""More is taken for a variant that the truth lacks."""
+"""Rates of sites where reads err alike; more is taken for a variant that the truth lacks."""
 
 LEAST_READS = 6
-"""Of one direction, that must lie over a base to say something about it."""
+"""Reads of one strand over a base that are needed to tell its rate."""
 
 FACTORS = 2.0 ** np.arange(-4, 7.5)
 """Factors of runs and reads on what is expected of them."""
 
 LEAST_SITES = 3
-"""Sites of a rate that must be there for it to count."""
+"""Sites of a rate that are needed for the rate to count."""
 
 
 def estimate_shares(likelihood: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Shares, (k,), of the components of a mixture; likelihood (u, k) of units under each, weight (u,) their number."""
+    """Estimate the shares, (k,), of the components of a mixture; likelihood (u, k) of units under each, weight (u,)
+    their number."""
     share = np.full(likelihood.shape[1], 1 / likelihood.shape[1])
     for _ in range(ROUNDS):
         belongs = likelihood * share
@@ -38,8 +39,8 @@ def estimate_shares(likelihood: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return share
 
 
-def site_rates(depth: np.ndarray, errors: np.ndarray, number: np.ndarray, rate: float) -> list[list[float]]:
-    """[share of the bases of a strand, chance of its wrong base] of sites where reads err alike.
+def estimate_site_rates(depth: np.ndarray, errors: np.ndarray, number: np.ndarray, rate: float) -> list[list[float]]:
+    """Estimate sites where reads err alike: [share of the bases of a strand, chance of the wrong base] of each rate.
 
     depth, errors, number  (u,) reads over a base on one strand, those with one wrong base, and how many there are
     rate                   of one wrong base, everywhere
@@ -59,8 +60,8 @@ def site_rates(depth: np.ndarray, errors: np.ndarray, number: np.ndarray, rate: 
             if part * sites >= LEAST_SITES]  # fmt: skip
 
 
-def factor_quantiles(seen: np.ndarray, expected: np.ndarray, number: np.ndarray, ranks: int) -> list[float]:
-    """Quantiles, evenly spaced, of the factor of a unit on what is expected of it; mean 1. All 1 without counts.
+def estimate_factor_quantiles(seen: np.ndarray, expected: np.ndarray, number: np.ndarray, ranks: int) -> list[float]:
+    """Estimate evenly spaced quantiles of the factor of a unit on what is expected of it; mean 1. All 1 without counts.
 
     seen, expected, number  (u,) events of a unit, those expected, and how many such units there are
     """
@@ -83,7 +84,7 @@ LONG_CLIP, NEAR_END, LONGEST_CLIP = 20, 100, 2000
 
 @dataclass
 class ReadFacts:
-    """What is known of whole reads: lists with an entry for each."""
+    """Facts about whole reads: lists with an entry for each read."""
 
     lengths: list[int] = field(default_factory=list)
     inserts: list[int] = field(default_factory=list)
@@ -111,7 +112,7 @@ class ReadFacts:
             self.dwell.append((len(moves) - 1) / max(1, int(moves[1:].sum())))
 
     def add_clips(self, read: pysam.AlignedSegment, contig_length: int) -> None:
-        """Clipped ends that are not simply beyond the contig."""
+        """Count the clipped ends of a read that do not reach beyond the contig."""
         inner = (
             (read.cigartuples[0], read.reference_start),
             (read.cigartuples[-1], contig_length - read.reference_end),
@@ -126,7 +127,7 @@ class ReadFacts:
 PRIOR_RUNS, PRIOR_TRACTS, PRIOR_EVENTS = 100, 200, 4
 SIGNIFICANT = 9.0
 LARGEST_FACTOR = 8.0
-"""Long reads that err more than this lie where they do not belong."""
+"""Long reads that err more than this are mismapped."""
 
 SHORT_RANKS = 201
 """Quantiles of the spread of short reads: few reads have most of the errors."""
@@ -135,21 +136,21 @@ GROWTH, TRACT_GROWTH = 1.25, 1.02
 
 
 def estimate(platform: str, counts: Counts, facts: ReadFacts) -> Profile:
-    """The profile that explains the counts."""
-    share, smoothness = quality_correlations(facts.qualities)
-    rise, decline = along_read(counts) if platform == "ilmn" else (0.0, 0.0)
-    quality = zip(STATES, quality_rows(counts.quality), strict=True)
+    """Estimate the profile that explains the counts."""
+    share, smoothness = estimate_quality_correlations(facts.qualities)
+    rise, decline = fit_along_read(counts) if platform == "ilmn" else (0.0, 0.0)
+    quality = zip(STATES, fill_quality_rows(counts.quality), strict=True)
     values = {
         "platform": platform,
-        **error_rates(counts),
-        **whole_reads(facts),
-        "spread": spread(np.concatenate(counts.read_errors), np.concatenate(counts.read_bases)),
-        "run_factors": run_factors(counts),
-        "substitution": chances(counts.substitution + 0.5 * (1 - np.eye(4))).tolist(),
-        "insertion_length": chances(counts.inserted + 0.01).tolist(),
-        "deletion_length": chances(counts.deleted + 0.01).tolist(),
-        "tract": tract_table(counts.tracts).tolist(),
-        "quality": {name: chances(row).tolist() for name, row in quality},
+        **estimate_error_rates(counts),
+        **summarize_reads(facts),
+        "spread": estimate_spread(np.concatenate(counts.read_errors), np.concatenate(counts.read_bases)),
+        "run_factors": estimate_run_factors(counts),
+        "substitution": normalize(counts.substitution + 0.5 * (1 - np.eye(4))).tolist(),
+        "insertion_length": normalize(counts.inserted + 0.01).tolist(),
+        "deletion_length": normalize(counts.deleted + 0.01).tolist(),
+        "tract": estimate_tract_table(counts.tracts).tolist(),
+        "quality": {name: normalize(row).tolist() for name, row in quality},
         "read_share": share,
         "smoothness": smoothness,
         "rise": rise,
@@ -160,10 +161,10 @@ def estimate(platform: str, counts: Counts, facts: ReadFacts) -> Profile:
     )
 
 
-def error_rates(counts: Counts) -> dict[str, Any]:
-    """How often reads err, and what that hangs on: contexts, runs, and sites where they err alike."""
-    tables = run_tables(counts.changes)
-    context, scale = context_factors(counts, tables)
+def estimate_error_rates(counts: Counts) -> dict[str, Any]:
+    """Estimate the rates of errors by context, homopolymer run, and sites where reads err alike."""
+    tables = estimate_run_tables(counts.changes)
+    context, scale = estimate_context_factors(counts, tables)
     for table in tables.values():
         table[:, :CHANGE] *= scale["losses"]
         table[:, CHANGE] = 0
@@ -171,7 +172,7 @@ def error_rates(counts: Counts) -> dict[str, Any]:
     runs = max(1, int(counts.changes.sum()))
     mismatch = counts.mismatches.sum() / max(1, counts.bases.sum())
     depth, errors, number = np.concatenate(counts.sites).T
-    sites = site_rates(depth, errors, number, mismatch / 3)
+    sites = estimate_site_rates(depth, errors, number, mismatch / 3)
     elsewhere = max(0.1, 1 - sum(part * rate for part, rate in sites) / max(mismatch, 1e-9))
     return {
         "mismatch": scale["mismatches"] * mismatch * elsewhere,
@@ -183,11 +184,11 @@ def error_rates(counts: Counts) -> dict[str, Any]:
     }
 
 
-def whole_reads(facts: ReadFacts) -> dict[str, Any]:
-    """What reads are like but for their errors."""
+def summarize_reads(facts: ReadFacts) -> dict[str, Any]:
+    """Summarize reads but for their errors: lengths, fragments, junk, chimeras, move tables."""
     values = {
         "lengths": np.quantile(np.clip(facts.lengths, 50, 200_000), np.linspace(0, 1, 21)).tolist(),
-        "insert": insert_size(facts.inserts),
+        "insert": estimate_insert_size(facts.inserts),
         "junk": [2 * len(facts.clips) / max(1, facts.ends), float(np.mean(facts.clips or [0]))],
         "chimeras": facts.chimeras / max(1, len(facts.lengths)),
     }
@@ -196,14 +197,14 @@ def whole_reads(facts: ReadFacts) -> dict[str, Any]:
     return values
 
 
-def chances(counts: np.ndarray) -> np.ndarray:
-    """Rows that add up to 1."""
+def normalize(counts: np.ndarray) -> np.ndarray:
+    """Scale rows of counts to add up to 1."""
     return counts / counts.sum(axis=-1, keepdims=True)
 
 
-def run_tables(changes: np.ndarray) -> dict[str, np.ndarray]:
-    """Chances of changes by length of the run, (33, 7) for A/T and C/G; where few runs were seen, as the length before
-    with GROWTH."""
+def estimate_run_tables(changes: np.ndarray) -> dict[str, np.ndarray]:
+    """Estimate the chances of changes by length of the run, (33, 7) for A/T and C/G; where few runs were seen, as the
+    length before with GROWTH."""
     tables = {}
     for kind, rows in (("AT", changes[: RUN + 1]), ("CG", changes[RUN + 1 :])):
         table = np.zeros(rows.shape)
@@ -218,8 +219,9 @@ def run_tables(changes: np.ndarray) -> dict[str, np.ndarray]:
     return tables
 
 
-def tract_table(tracts: np.ndarray) -> np.ndarray:
-    """Chances of tandem repeats to lose and to gain a unit, (65, 2), smoothed as run_tables are."""
+def estimate_tract_table(tracts: np.ndarray) -> np.ndarray:
+    """Estimate the chances of tandem repeats to lose and to gain a unit, (65, 2), smoothed as estimate_run_tables
+    does."""
     table = np.zeros((len(tracts), 2))
     total = max(1, int(tracts[:, 0].sum()))
     before = tracts[:, 1:].sum(axis=0) / total
@@ -230,8 +232,10 @@ def tract_table(tracts: np.ndarray) -> np.ndarray:
     return table
 
 
-def context_factors(counts: Counts, tables: dict[str, np.ndarray]) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Factors of the 6-mers that err much more or less than others, and what they make of the rates: the rates times
+def estimate_context_factors(
+    counts: Counts, tables: dict[str, np.ndarray]
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Estimate factors of the 6-mers that err much more or less than others, and scales of the rates: the rates times
     the scales, with the factors, give the errors that were seen."""
     both = np.concatenate([tables["AT"], tables["CG"]])
     expected = {
@@ -250,29 +254,29 @@ def context_factors(counts: Counts, tables: dict[str, np.ndarray]) -> tuple[dict
     return {kmer_text(int(code)): factors[code].tolist() for code in odd}, scale
 
 
-def quality_rows(quality: np.ndarray) -> np.ndarray:
-    """Counts of qualities by state; a state that was hardly seen has those of mismatches, or of all."""
+def fill_quality_rows(quality: np.ndarray) -> np.ndarray:
+    """Return counts of qualities by state; a state with few counts gets those of mismatches, or of all."""
     rows = quality.astype(float) + 1e-3 * quality.sum(axis=0) / max(1, quality.sum())
     few = quality.sum(axis=1) < 20
     rows[few] = quality[1] if quality[1].sum() >= 20 else quality.sum(axis=0)
     return rows[:, : int(np.flatnonzero(quality.sum(axis=0)).max(initial=0)) + 1]
 
 
-def spread(errors: np.ndarray, bases: np.ndarray) -> list[float]:
-    """Quantiles of the factor of a read on all rates, mean 1: as seen in reads of many errors, else what chance does
-    not explain."""
+def estimate_spread(errors: np.ndarray, bases: np.ndarray) -> list[float]:
+    """Estimate quantiles of the factor of a read on all rates, mean 1: as seen in reads of many errors, else what
+    chance does not explain."""
     wanted = bases * (errors.sum() / max(1, bases.sum()))
     many = wanted >= 20
     if many.sum() >= 20:
         factor = np.minimum(np.quantile(errors[many] / wanted[many], np.linspace(0, 1, 21)), LARGEST_FACTOR)
         return (factor / ((factor[1:] + factor[:-1]) / 2).mean()).tolist()
     expected = np.maximum(np.round(wanted, 2), 0.01)
-    rows = counted(np.round(100 * expected).astype(np.int64), errors)
-    return factor_quantiles(rows[:, 1], rows[:, 0] / 100, rows[:, 2], SHORT_RANKS)
+    rows = count_rows(np.round(100 * expected).astype(np.int64), errors)
+    return estimate_factor_quantiles(rows[:, 1], rows[:, 0] / 100, rows[:, 2], SHORT_RANKS)
 
 
-def run_factors(counts: Counts) -> list[list[float]]:
-    """Quantiles of the factor of a run on its changes, for each group of lengths."""
+def estimate_run_factors(counts: Counts) -> list[list[float]]:
+    """Estimate quantiles of the factor of a run on its changes, for each group of lengths."""
     row, reads, events, number = np.concatenate(counts.run_sites).T
     rate = 1 - counts.changes[:, CHANGE] / np.maximum(counts.changes.sum(axis=1), 1)
     group = np.searchsorted(RUN_GROUPS, row % (RUN + 1), side="right") - 1
@@ -280,12 +284,12 @@ def run_factors(counts: Counts) -> list[list[float]]:
     tables = []
     for which in range(len(RUN_GROUPS)):
         of = group == which
-        tables.append(factor_quantiles(events[of], expected[of], number[of], 21))
+        tables.append(estimate_factor_quantiles(events[of], expected[of], number[of], 21))
     return tables
 
 
-def quality_correlations(qualities: list[np.ndarray]) -> tuple[float, float]:
-    """How much of a quality's level all bases of a read share, and how alike neighbours are beyond that."""
+def estimate_quality_correlations(qualities: list[np.ndarray]) -> tuple[float, float]:
+    """Estimate the correlation of the qualities of a read's bases, and that of neighbours beyond it."""
     long = [quality for quality in qualities if len(quality) >= 50]
     if not long:
         return 0.0, 0.0
@@ -302,8 +306,8 @@ def quality_correlations(qualities: list[np.ndarray]) -> tuple[float, float]:
     return float(np.sqrt(np.clip(shared, 0, 0.95))), float(np.clip(rest, 0, 0.99))
 
 
-def along_read(counts: Counts) -> tuple[float, float]:
-    """How much errors rise and quality falls with the square of the place in a read, as Profile has it."""
+def fit_along_read(counts: Counts) -> tuple[float, float]:
+    """Fit how errors rise and quality falls with the square of the position in a read, as Profile has it."""
     place = ((np.arange(len(counts.along)) + 0.5) / len(counts.along)) ** 2
     bases = np.maximum(counts.along[:, 0], 1)
     rise, start = np.polyfit(place, counts.along[:, 1] / bases, 1)
@@ -315,8 +319,8 @@ def along_read(counts: Counts) -> tuple[float, float]:
     return float(np.clip(rise / max(start, 1e-9), 0, 20)), float(np.clip(-fall / max(deviation, 1e-9), 0, 3))
 
 
-def insert_size(inserts: list[int]) -> list[float] | None:
-    """Mean and standard deviation of fragments; those far too long belong to no pair. None without pairs."""
+def estimate_insert_size(inserts: list[int]) -> list[float] | None:
+    """Estimate mean and standard deviation of fragments, without those far too long to be pairs; None without pairs."""
     if len(inserts) < 100:
         return None
     sizes = np.array(inserts)

@@ -37,7 +37,7 @@ class GenomeOptions:
     interspersed: float = 0.30
     duplications: float = 0.03
     unknown: int = 2
-    soft_masked: float = 0.05
+    soft_mask: float = 0.05
 
 
 def encode(text: str) -> np.ndarray:
@@ -69,21 +69,21 @@ def read_contigs(fasta: Path, names: tuple[str, ...] | None = None) -> Iterator[
                 yield number, contig, encode(file.fetch(contig.name))
 
 
-def make_sequence(rng: np.random.Generator, length: int, rule: GenomeOptions = GenomeOptions()) -> np.ndarray:
+def make_sequence(rng: np.random.Generator, length: int, options: GenomeOptions = GenomeOptions()) -> np.ndarray:
     """A made-up contig: (length,) uint8 codes; repeats are written over a background of windows of different GC."""
-    codes = background(rng, length, rule)
-    paste_interspersed(rng, codes, rule.interspersed)
-    paste_duplications(rng, codes, rule.duplications)
-    paste_tracts(rng, codes, rule.tracts, (1, 7), (5, 41))
-    paste_tracts(rng, codes, rule.runs, (1, 2), (6, 26))
-    for start in rng.integers(0, max(1, length - 200), rule.unknown if length > 20_000 else 0):
+    codes = make_background(rng, length, options)
+    paste_interspersed(rng, codes, options.interspersed)
+    paste_duplications(rng, codes, options.duplications)
+    paste_tracts(rng, codes, options.tracts, (1, 7), (5, 41))
+    paste_tracts(rng, codes, options.runs, (1, 2), (6, 26))
+    for start in rng.integers(0, max(1, length - 200), options.unknown if length > 20_000 else 0):
         codes[start : start + int(rng.integers(50, 200))] = N
     return codes
 
 
-def background(rng: np.random.Generator, length: int, rule: GenomeOptions) -> np.ndarray:
+def make_background(rng: np.random.Generator, length: int, options: GenomeOptions) -> np.ndarray:
     """Bases with a GC that differs from window to window, and few CpG."""
-    gc = np.repeat(rng.uniform(*rule.gc, length // GC_WINDOW + 1), GC_WINDOW)[:length]
+    gc = np.repeat(rng.uniform(*options.gc, length // GC_WINDOW + 1), GC_WINDOW)[:length]
     strong = rng.random(length) < gc
     codes = np.where(strong, 1, 0) + np.where(rng.random(length) < 0.5, 0, np.where(strong, 1, 3))
     codes = codes.astype(np.uint8)
@@ -95,7 +95,7 @@ def background(rng: np.random.Generator, length: int, rule: GenomeOptions) -> np
     return codes
 
 
-def mutated(rng: np.random.Generator, codes: np.ndarray, rate: float) -> np.ndarray:
+def mutate(rng: np.random.Generator, codes: np.ndarray, rate: float) -> np.ndarray:
     """A copy with substitutions."""
     copy = codes.copy()
     at = rng.random(len(copy)) < rate
@@ -108,7 +108,7 @@ def paste_interspersed(rng: np.random.Generator, codes: np.ndarray, share: float
     families = [rng.integers(0, 4, size).astype(np.uint8) for size in (300, 6000)]
     wanted = share * len(codes)
     while wanted > 0:
-        copy = mutated(rng, families[int(rng.random() < 0.1)], rng.uniform(0.05, 0.2))
+        copy = mutate(rng, families[int(rng.random() < 0.1)], rng.uniform(0.05, 0.2))
         copy = copy[: int(rng.integers(100, len(copy) + 1))]
         if len(copy) >= len(codes):
             return
@@ -125,7 +125,7 @@ def paste_duplications(rng: np.random.Generator, codes: np.ndarray, share: float
         if size > wanted * 2 or size * 2 > len(codes):
             return
         source, target = rng.integers(0, len(codes) - size, 2)
-        codes[target : target + size] = mutated(rng, codes[source : source + size], rng.uniform(0.01, 0.04))
+        codes[target : target + size] = mutate(rng, codes[source : source + size], rng.uniform(0.01, 0.04))
         wanted -= size
 
 
@@ -163,7 +163,7 @@ def write_fasta(path: Path, contigs: Iterator[tuple[str, str]]) -> None:
     pysam.faidx(str(path))
 
 
-def soft_masked(rng: np.random.Generator, text: str, share: float = GenomeOptions.soft_masked) -> str:
+def soft_mask(rng: np.random.Generator, text: str, share: float = GenomeOptions.soft_mask) -> str:
     """The same letters with some stretches of 300 in lower case."""
     starts = rng.integers(0, len(text), int(share * len(text) / 300))
     letters = np.frombuffer(text.encode(), np.uint8).copy()

@@ -7,9 +7,9 @@ import numpy as np
 
 from clair3.io.atomic import write_lines
 from clair3.io.bed import refuse_other_name
-from clair3.simulate.genome import decode, make_sequence, read_contigs, soft_masked, write_fasta
-from clair3.simulate.haplotypes import fitting, read_variants, write_variants
-from clair3.simulate.variants import Drawer, VariantOptions, confident
+from clair3.simulate.genome import decode, make_sequence, read_contigs, soft_mask, write_fasta
+from clair3.simulate.haplotypes import read_variants, select_fitting, write_variants
+from clair3.simulate.variants import VariantOptions, VariantSampler, find_confident
 
 logger = logging.getLogger(__name__)
 
@@ -36,19 +36,19 @@ def write_genome(
     fasta = reference if isinstance(reference, Path) else folder / REFERENCE
     if not isinstance(reference, Path):
         rng = np.random.default_rng([seed, 3])
-        texts = ((name, soft_masked(rng, decode(make_sequence(rng, size)))) for name, size in reference)
+        texts = ((name, soft_mask(rng, decode(make_sequence(rng, size)))) for name, size in reference)
         write_fasta(fasta, texts)
     variants = read_variants(known, np.random.default_rng([seed, 4])) if known else {}
     written, truth, regions = [], [], []
     for number, contig, codes in read_contigs(fasta, contigs):
         refuse_other_name(known or Path(), contig.name, variants)
-        given = fitting(variants.get(contig.name, []), codes, f"{known} {contig.name}")
-        drawer = Drawer(np.random.default_rng([seed, 5, number]), codes, options, given)
-        drawer.draw()
+        given = select_fitting(variants.get(contig.name, []), codes, f"{known} {contig.name}")
+        sampler = VariantSampler(np.random.default_rng([seed, 5, number]), codes, options, given)
+        sampler.draw()
         written.append(contig)
-        truth += [(contig.name, variant) for variant in sorted(drawer.found + drawer.structural)]
-        confident_regions = confident(codes, drawer.found, drawer.structural)
-        regions += [f"{contig.name}\t{start}\t{end}" for start, end in confident_regions]
+        truth += [(contig.name, variant) for variant in sorted(sampler.variants + sampler.structural)]
+        confident = find_confident(codes, sampler.variants, sampler.structural)
+        regions += [f"{contig.name}\t{start}\t{end}" for start, end in confident]
     write_variants(folder / TRUTH, written, truth)
     write_lines(folder / REGIONS, regions)
     logger.info("%s: %d variants in %d contigs", folder / TRUTH, len(truth), len(written))

@@ -26,7 +26,8 @@ FIELDS = 10
 
 
 def iter_rows(path: Path) -> Iterator[list[str]]:
-    """The fields of the rows of a VCF. Raises InputError when a row is none, or its first sample has no genotype."""
+    """Yield the fields of the rows of a VCF. Raises InputError when a row is none, or its first sample has no
+    genotype."""
     for number, line in read_rows(path):
         if not line or line.startswith("#"):
             continue
@@ -37,21 +38,22 @@ def iter_rows(path: Path) -> Iterator[list[str]]:
 
 
 def read_variants(path: Path, rng: np.random.Generator) -> dict[str, list[Variant]]:
-    """Variants of a VCF's first sample by contig, by position; those without phase get one at random.
+    """Read the variants of a VCF's first sample by contig, sorted; genotypes without phase get one at random.
 
     Left out are calls of the reference or of nothing, records with other letters than bases, and repeated positions.
     Raises InputError when a row is none, or has no genotype.
     """
-    found: dict[str, dict[int, Variant]] = {}
+    by_contig: dict[str, dict[int, Variant]] = {}
     for fields in iter_rows(path):
         variant = parse_variant(fields, rng)
         if variant:
-            found.setdefault(fields[0], {}).setdefault(variant.pos, variant)
-    return {contig: sorted(variants.values()) for contig, variants in found.items()}
+            by_contig.setdefault(fields[0], {}).setdefault(variant.pos, variant)
+    return {contig: sorted(variants.values()) for contig, variants in by_contig.items()}
 
 
 def parse_variant(fields: Sequence[str], rng: np.random.Generator) -> Variant | None:
-    """The variant of a VCF row, with only those alternative alleles that the genotype names; None as said above."""
+    """Make the variant of a VCF row, with the alternative alleles of its genotype alone; None for a row to leave
+    out."""
     text = fields[9].split(":")[0]
     words = text.replace("|", "/").split("/")
     words = words * 2 if len(words) == 1 else words
@@ -69,8 +71,8 @@ def parse_variant(fields: Sequence[str], rng: np.random.Generator) -> Variant | 
     return Variant(int(fields[1]) - 1, ref, chosen, (first, second))
 
 
-def fitting(variants: Iterable[Variant], codes: np.ndarray, where: str) -> list[Variant]:
-    """Those of a contig's variants, by position, that do not overlap; where names the file and the contig.
+def select_fitting(variants: Iterable[Variant], codes: np.ndarray, where: str) -> list[Variant]:
+    """Select the variants of a contig, sorted, that do not overlap; where names the file and the contig.
 
     Raises InputError when a REF is not what the reference, codes (n,) uint8, has.
     """
@@ -94,11 +96,11 @@ def check_ref(variant: Variant, codes: np.ndarray, where: str) -> None:
 def write_variants(path: Path, contigs: Iterable[Contig], variants: Iterable[tuple[str, Variant]]) -> None:
     """Write (contig, variant) in file order as a phased, bgzip-compressed and indexed VCF, MNPs as SNPs; complete or
     absent."""
-    write_rows(path, contigs, ((contig, part.row) for contig, variant in variants for part in variant.apart()))
+    write_rows(path, contigs, ((contig, part.row) for contig, variant in variants for part in variant.split_mnp()))
 
 
 def write_rows(path: Path, contigs: Iterable[Contig], rows: Iterable[tuple[str, str]]) -> None:
-    """The same for (contig, the other fields of a VCF row with GT alone)."""
+    """Write (contig, the other fields of a VCF row with GT alone) as write_variants does."""
     contigs = list(contigs)
     csi = max((contig.length for contig in contigs), default=0) > LONGEST_BAI
     header = ["##fileformat=VCFv4.2", f"##source=clair3-torch {VERSION} simulate"]
@@ -119,8 +121,8 @@ def write_rows(path: Path, contigs: Iterable[Contig], rows: Iterable[tuple[str, 
         raise InputError(unwritable(path, error)) from None
 
 
-def haplotype(codes: np.ndarray, variants: Sequence[Variant], copy: int, where: str = "") -> Haplotype:
-    """Copy 0 or 1 of a contig, codes (n,) uint8, that carries its alleles of the variants, which are in order.
+def make_haplotype(codes: np.ndarray, variants: Sequence[Variant], copy: int, where: str = "") -> Haplotype:
+    """Make copy 0 or 1 of a contig, codes (n,) uint8, with its alleles of the variants, which are sorted.
 
     An allele that overlaps the one before on the same copy, or runs beyond the contig, is left out with a warning.
     Raises InputError when a REF is not what the reference has. where names the files.
@@ -162,8 +164,8 @@ def haplotype(codes: np.ndarray, variants: Sequence[Variant], copy: int, where: 
     return Haplotype(np.concatenate(pieces), *blocks)
 
 
-def to_reference(copy: Haplotype, place: np.ndarray) -> np.ndarray:
-    """Places on a copy, (k,) int64, as positions on the reference; within an insertion that behind it."""
+def map_to_reference(copy: Haplotype, place: np.ndarray) -> np.ndarray:
+    """Map positions on a copy, (k,) int64, to the reference; within an insertion, to the base behind it."""
     block = np.searchsorted(copy.block_start, place, side="right") - 1
     into = np.minimum(place - copy.block_start[block], copy.block_length[block])
     return copy.block_pos[block] + into
@@ -171,7 +173,7 @@ def to_reference(copy: Haplotype, place: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class KnownVariants:
-    """What is known of one contig.
+    """The known variants of one contig.
 
     rows      [(pos, end, text)] by position: records with the genotype and nothing else of the sample
     snp_pos   (k,)   int64  0-based, ascending: heterozygous SNPs of the commonest phase set
@@ -184,7 +186,7 @@ class KnownVariants:
 
 
 def read_known(path: Path) -> dict[str, KnownVariants]:
-    """The variants of a VCF's first sample by contig. Raises InputError when a row is none, or has no genotype."""
+    """Read the variants of a VCF's first sample by contig. Raises InputError when a row is none, or has no genotype."""
     rows, snps = defaultdict(list), defaultdict(list)
     for fields in iter_rows(path):
         values = dict(zip(fields[8].split(":"), fields[9].split(":"), strict=False))
@@ -197,11 +199,11 @@ def read_known(path: Path) -> dict[str, KnownVariants]:
             pair = [alleles[int(word)] for word in words]
             if pair[0] != pair[1] and len(fields[3]) == 1 and all(base in BASES and len(base) == 1 for base in pair):
                 snps[fields[0]].append((pos, ord(pair[0]), ord(pair[1]), values.get("PS", ".")))
-    return {contig: group_known_variants(sorted(found), sorted(snps[contig])) for contig, found in rows.items()}
+    return {contig: group_known_variants(sorted(records), sorted(snps[contig])) for contig, records in rows.items()}
 
 
 def group_known_variants(rows: list[tuple[int, int, str]], snps: list[tuple[int, int, int, str]]) -> KnownVariants:
-    """Phase sets are not related to each other, so only the commonest counts."""
+    """Group the known variants of a contig; SNPs of the commonest phase set alone, as phase sets are unrelated."""
     if not snps:
         return KnownVariants(rows)
     commonest = Counter(snp[3] for snp in snps).most_common(1)[0][0]

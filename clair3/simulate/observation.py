@@ -10,7 +10,7 @@ from clair3.errors import InputError
 from clair3.io.bed import read_bed, refuse_other_name
 from clair3.io.fasta import Reference, read_reference
 from clair3.io.inputs import Alignments, check_lengths, iter_alignments, read_alignments
-from clair3.simulate.error_counts import Columns, Counter, Counts, Runs, batches, lay_out, widened
+from clair3.simulate.error_counts import Columns, Counts, ErrorCounter, Runs, iter_batches, make_columns, widen_to_runs
 from clair3.simulate.estimation import ReadFacts
 from clair3.simulate.genome import read_contigs
 from clair3.simulate.haplotypes import read_variants
@@ -37,14 +37,14 @@ def count_errors(
     alignments = read_alignments(bam, genome)
     known = read_variants(truth, np.random.default_rng(0)) if truth else None
     targets = read_bed(bed) if bed else None
-    counter, facts, seen = Counter(), ReadFacts(), 0
+    counter, facts, seen = ErrorCounter(), ReadFacts(), 0
     for _, contig, codes in read_contigs(fasta, tuple(sorted(alignments.with_reads))):
         check_lengths(alignments, genome, [contig])
         for path, by_contig in ((truth, known), (bed, targets)):
             refuse_other_name(path or Path(), contig.name, by_contig or ())
         regions = None if targets is None else targets.get(contig.name, np.empty((0, 2), np.int64))
-        for batch in batches(iter_usable_reads(alignments, genome, contig.name, regions), BATCH):
-            columns = lay_out(batch, codes, str(bam))
+        for batch in iter_batches(iter_usable_reads(alignments, genome, contig.name, regions), BATCH):
+            columns = make_columns(batch, codes, str(bam))
             out = mark_outside(regions, columns)
             if known is not None:
                 out |= mark_variants(known.get(contig.name, []), columns)
@@ -88,4 +88,4 @@ def mark_variants(variants: list[Variant], columns: Columns) -> np.ndarray:
         start, end = variant.pos - columns.low, variant.end + 1 - columns.low
         if end > 0 and start < len(out):
             out[max(0, start) : end] = True
-    return widened(out, Runs.find(columns.codes))
+    return widen_to_runs(out, Runs.find(columns.codes))

@@ -224,22 +224,22 @@ def check_factors(profile: Profile) -> None:
         raise ValueError(f"sites is not a table of at most {SITES - 1} shares and rates")
 
 
-def profile_text(profile: Profile) -> str:
+def format_profile(profile: Profile) -> str:
     """The JSON of a profile: numbers with four digits, a row of a table a line."""
     values = {"format": FORMAT, **asdict(profile)}
-    lines = [f" {json.dumps(name)}: {block_text(shortened(value))}" for name, value in values.items()]
+    lines = [f" {json.dumps(name)}: {format_block(shorten(value))}" for name, value in values.items()]
     return "{\n" + ",\n".join(lines) + "\n}"
 
 
-def shortened(value):
+def shorten(value):
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, dict):
-        return {name: shortened(item) for name, item in value.items()}
-    return [shortened(item) for item in value] if isinstance(value, list) else value
+        return {name: shorten(item) for name, item in value.items()}
+    return [shorten(item) for item in value] if isinstance(value, list) else value
 
 
-def block_text(value) -> str:
+def format_block(value) -> str:
     if isinstance(value, dict) and value:
         return "{\n" + ",\n".join(f"  {json.dumps(name)}: {json.dumps(item)}" for name, item in value.items()) + "\n }"
     return json.dumps(value)
@@ -249,7 +249,7 @@ AROUND = 16
 _ODD = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)
 
 
-def surroundings(bases: np.ndarray) -> np.ndarray:
+def encode_surroundings(bases: np.ndarray) -> np.ndarray:
     """A number of 32 bits for the 16 bases around each base, (n,) uint64; as if A stood beyond the ends."""
     padded = np.pad(bases & 3, (AROUND // 2, AROUND // 2)).astype(np.uint64)
     code = np.zeros(len(bases), np.uint64)
@@ -258,7 +258,7 @@ def surroundings(bases: np.ndarray) -> np.ndarray:
     return code
 
 
-def drawn(code: np.ndarray, seed: int, what: int) -> np.ndarray:
+def hash_to_unit(code: np.ndarray, seed: int, what: int) -> np.ndarray:
     """A number in [0, 1) for each code, (n,) float64, another one for each seed and purpose."""
     salt = np.random.default_rng([seed, 9, what]).integers(0, 2**63, 1, np.uint64)
     mixed = (code ^ salt) * _ODD[0]
@@ -267,17 +267,17 @@ def drawn(code: np.ndarray, seed: int, what: int) -> np.ndarray:
     return (mixed >> np.uint64(40)).astype(np.float64) * 2.0**-24
 
 
-def with_sites(copy: Haplotype, profile: Profile, seed: int) -> Haplotype:
+def draw_error_sites(copy: Haplotype, profile: Profile, seed: int) -> Haplotype:
     """The copy with its sites and classes of runs, as the profile has them."""
-    code = surroundings(copy.bases)
+    code = encode_surroundings(copy.bases)
     sites = np.zeros((2, len(code)), np.uint8)
     if profile.sites:
         upper = np.cumsum([share for share, _ in profile.sites])
         for strand in (0, 1):
-            place = drawn(code, seed, strand)
+            place = hash_to_unit(code, seed, strand)
             of = np.flatnonzero(place < upper[-1])
             kind = np.searchsorted(upper, place[of], side="right") + 1
-            other = (copy.bases[of] + 1 + (drawn(code[of], seed, 2 + strand) * 3).astype(np.uint8)) % 4
+            other = (copy.bases[of] + 1 + (hash_to_unit(code[of], seed, 2 + strand) * 3).astype(np.uint8)) % 4
             sites[strand, of] = 4 * kind + other
-    runs = (drawn(code, seed, 4) * FACTORS).astype(np.uint8)
+    runs = (hash_to_unit(code, seed, 4) * FACTORS).astype(np.uint8)
     return replace(copy, sites=sites, run_class=runs)

@@ -1,4 +1,4 @@
-"""Which error profile simulated reads have: a shipped one, one of a file, or one drawn (spec/training.md E.3)."""
+"""The error profile of simulated reads: a shipped one, that of a file, or a drawn one (spec/training.md E.3)."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +18,8 @@ RUNS_PER_BASE = 0.75 * 0.75 * 0.25 ** np.arange(RUN)
 """Runs of 1, 2, ... 32 bases in random sequence, per base."""
 
 
-def load(name: str, platform: str, rng: np.random.Generator) -> Profile:
-    """The profile called ont, hifi or ilmn, or that of a file, or with "random" one drawn for the platform.
+def load_profile(name: str, platform: str, rng: np.random.Generator) -> Profile:
+    """Load the profile called ont, hifi or ilmn, or that of a file, or draw one for the platform with "random".
 
     Raises InputError when there is no such file, or when the profile is for another platform.
     """
@@ -31,8 +31,8 @@ def load(name: str, platform: str, rng: np.random.Generator) -> Profile:
     return profile
 
 
-def varied(profile: Profile, rng: np.random.Generator) -> Profile:
-    """A profile nearby, for training on more than one run: other rates, runs and contexts."""
+def vary_profile(profile: Profile, rng: np.random.Generator) -> Profile:
+    """Draw a similar profile, for training on more than one run: other rates, runs and contexts."""
     overall, runs = rng.lognormal(0, 0.25, 2)
     rates = ("mismatch", "insertion", "deletion")
     changed = {name: getattr(profile, name) * overall * rng.lognormal(0, 0.2) for name in rates}
@@ -40,39 +40,40 @@ def varied(profile: Profile, rng: np.random.Generator) -> Profile:
         kind: np.minimum(np.array(rows) * runs * rng.lognormal(0, 0.1), LARGEST_RATE).tolist()
         for kind, rows in profile.run.items()
     }
-    context = profile.context | random_contexts(rng, int(rng.integers(50, 300)), (1.0, 8.0))
+    context = profile.context | draw_contexts(rng, int(rng.integers(50, 300)), (1.0, 8.0))
     more = rng.lognormal(0, 0.5)
     sites = [[min(share * more, 0.1), rate] for share, rate in profile.sites]
     return replace(profile, **changed, run=table, context=context, sites=sites)
 
 
-def random_contexts(rng: np.random.Generator, number: int, factors: tuple[float, float]) -> dict[str, list[float]]:
-    """6-mers that err more: one kind of error of each, log-uniform between two factors."""
+def draw_contexts(rng: np.random.Generator, number: int, factors: tuple[float, float]) -> dict[str, list[float]]:
+    """Draw 6-mers that err more, in one kind of error each, by a factor that is log-uniform between two."""
     codes = rng.choice(4**CONTEXT, number, replace=False)
     rows = np.ones((number, 3))
     rows[np.arange(number), rng.integers(0, 3, number)] = np.exp(rng.uniform(*np.log(factors), number))
     return {kmer_text(int(code)): row for code, row in zip(codes, rows.tolist(), strict=True)}
 
 
-def random_sites(rng: np.random.Generator, share: tuple[float, float]) -> list[list[float]]:
-    """Bases where reads of one direction err alike: this share of them, fewer with higher rates."""
+def draw_sites(rng: np.random.Generator, share: tuple[float, float]) -> list[list[float]]:
+    """Draw sites where reads of one strand err alike: a share of the bases, fewer with higher rates."""
     first = float(np.exp(rng.uniform(*np.log(share))))
     return [[first, 0.06], [first / 4, 0.12], [first / 30, 0.25]]
 
 
 def draw_profile(platform: str, rng: np.random.Generator) -> Profile:
-    """A profile drawn from the ranges of spec/training.md E.3."""
+    """Draw a profile from the ranges of spec/training.md E.3."""
     return {"ont": draw_ont, "hifi": draw_hifi, "ilmn": draw_ilmn}[platform](rng)
 
 
 def change_rate(h: float, bases: np.ndarray, first: int = 0, most: float = LARGEST_RATE) -> np.ndarray:
-    """Chance of a change by the bases of a run: h * exp(0.28 (L - 4)) from `first` bases on, at most `most`."""
+    """Compute the chance of a change by the bases of a run: h * exp(0.28 (L - 4)) from `first` bases on, at most
+    `most`."""
     return np.where(bases >= first, np.minimum(most, h * np.exp(0.28 * (bases - 4))), 0)
 
 
-def run_table(h: float, first: int, losses: float, other_loss: float, other_gain: float) -> list[list[float]]:
-    """Chances of changes of runs: a share `losses` of change_rate losses, mostly by one base; and everywhere the rates
-    of other losses and gains."""
+def make_run_table(h: float, first: int, losses: float, other_loss: float, other_gain: float) -> list[list[float]]:
+    """Make the chances of changes of runs: a share `losses` of change_rate losses, mostly by one base; and everywhere
+    the rates of other losses and gains."""
     p = change_rate(h, np.arange(RUN + 1), first)
     sizes = np.array([0.88, 0.10, 0.02])
     table = np.zeros((RUN + 1, 2 * CHANGE + 1))
@@ -83,15 +84,17 @@ def run_table(h: float, first: int, losses: float, other_loss: float, other_gain
     return np.minimum(table, LARGEST_RATE).tolist()
 
 
-def stutter_table(h: float, losses: float) -> list[list[float]]:
-    """Chances of short tandem repeats to lose and gain a unit, as a homopolymer of a third of their bases."""
+def make_stutter_table(h: float, losses: float) -> list[list[float]]:
+    """Make the chances of short tandem repeats to lose and gain a unit, as a homopolymer of a third of their bases."""
     p = change_rate(h, np.arange(TRACT + 1) / 3, most=LARGEST_RATE / 2)
     return np.stack([losses * p, (1 - losses) * p], axis=1).tolist()
 
 
-def calibrated(error: float, offset: float, low: int, cap: int, width: float, bins: tuple = ()) -> dict[str, list]:
-    """Chances of qualities by state, so that a base of quality q errs with 10^(-(q + offset) / 10), all together with
-    `error`; bins: only these qualities are given."""
+def calibrate_qualities(
+    error: float, offset: float, low: int, cap: int, width: float, bins: tuple = ()
+) -> dict[str, list]:
+    """Make the chances of qualities by state, so that a base of quality q errs with 10^(-(q + offset) / 10), all
+    together with `error`; bins: only these qualities are given."""
     quality = np.arange(MOST_QUALITY + 1)
     allowed = (quality >= low) & (quality <= cap)
     chance = np.minimum(0.75, 10 ** (-(quality + offset) / 10))
@@ -116,26 +119,27 @@ def calibrated(error: float, offset: float, low: int, cap: int, width: float, bi
     return {name: (row / row.sum()).tolist() for name, row in states.items()}
 
 
-def log_normal_quantiles(rng: np.random.Generator, sigma: float) -> list[float]:
-    """Quantiles of a log-normal factor of mean 1."""
+def draw_log_normal_quantiles(rng: np.random.Generator, sigma: float) -> list[float]:
+    """Draw quantiles of a log-normal factor of mean 1."""
     sample = np.exp(sigma * np.sort(rng.standard_normal(2000)))
     return (np.quantile(sample, np.linspace(0, 1, 21)) / sample.mean()).tolist()
 
 
-def rates_beside_runs(
+def split_indel_rates(
     error: float, losses: float, gains: float, table_loss: float, table_gain: float
 ) -> dict[str, float]:
-    """Rates of what the run table does not hold, for shares of losses and gains in all errors."""
+    """Compute the rates that the run table does not hold, for shares of losses and gains in all errors."""
     runs = RUNS_PER_BASE.sum()
     loss, gain = max(0.0, error * losses - table_loss) / runs, max(0.0, error * gains - table_gain) / runs
     return {"other_loss": 0.8 * loss, "deletion": 0.08 * loss, "other_gain": 0.5 * gain, "insertion": 0.35 * gain}
 
 
-def indel_rates(h: float, first: int, losses: float, error: float, mix: tuple[float, float]) -> tuple[dict, dict]:
-    """The run tables and the rates beside them, so that a share mix[0] of all errors are lost bases, mix[1] gained."""
+def make_indel_rates(h: float, first: int, losses: float, error: float, mix: tuple[float, float]) -> tuple[dict, dict]:
+    """Make the run tables and the rates beside them, so that a share mix[0] of all errors are lost bases, mix[1]
+    gained."""
     p = change_rate(h, np.arange(1, RUN + 1), first) @ RUNS_PER_BASE
-    rates = rates_beside_runs(error, *mix, losses * p, (1 - losses) * p)
-    tables = {kind: run_table(h, first, losses, rates["other_loss"], rates["other_gain"]) for kind in ("AT", "CG")}
+    rates = split_indel_rates(error, *mix, losses * p, (1 - losses) * p)
+    tables = {kind: make_run_table(h, first, losses, rates["other_loss"], rates["other_gain"]) for kind in ("AT", "CG")}
     return tables, {name: rates[name] for name in ("insertion", "deletion")}
 
 
@@ -146,20 +150,20 @@ def draw_ont(rng: np.random.Generator) -> Profile:
     number = int(rng.integers(200, 601))
     # what the contexts add is taken from the rest
     base = error * 0.7
-    context = random_contexts(rng, number, (0.03 / error, 0.3 / error))
-    tables, rates = indel_rates(rng.uniform(0.004, 0.02), 1, 0.65, base, (0.4, 0.25))
+    context = draw_contexts(rng, number, (0.03 / error, 0.3 / error))
+    tables, rates = make_indel_rates(rng.uniform(0.004, 0.02), 1, 0.65, base, (0.4, 0.25))
     return Profile(
         "ont",
         lengths=np.clip(8000 * np.exp(0.8 * normal_quantiles(41)), 500, 100_000).tolist(),
-        spread=log_normal_quantiles(rng, 0.5),
+        spread=draw_log_normal_quantiles(rng, 0.5),
         mismatch=0.35 * base,
         **rates,
         run=tables,
-        tract=stutter_table(rng.uniform(0.004, 0.02), 0.65),
+        tract=make_stutter_table(rng.uniform(0.004, 0.02), 0.65),
         context=context,
-        sites=random_sites(rng, (3e-4, 5e-3)),
-        run_factors=[log_normal_quantiles(rng, sigma) for sigma in (0.6, 0.5, 0.3)],
-        quality=calibrated(error, rng.uniform(-3, 3), 2, 50, 11),
+        sites=draw_sites(rng, (3e-4, 5e-3)),
+        run_factors=[draw_log_normal_quantiles(rng, sigma) for sigma in (0.6, 0.5, 0.3)],
+        quality=calibrate_qualities(error, rng.uniform(-3, 3), 2, 50, 11),
         read_share=0.4,
         smoothness=0.75,
         junk=[0.01, 60.0],
@@ -171,21 +175,21 @@ def draw_ont(rng: np.random.Generator) -> Profile:
 
 def draw_hifi(rng: np.random.Generator) -> Profile:
     error = float(10 ** (-np.clip(rng.normal(30, 4), 20, 45) / 10))
-    context = random_contexts(rng, 50, (max(1.0, 0.002 / error), max(2.0, 0.01 / error)))
-    tables, rates = indel_rates(rng.uniform(0.0003, 0.002), 5, 0.5, error, (0.4, 0.45))
+    context = draw_contexts(rng, 50, (max(1.0, 0.002 / error), max(2.0, 0.01 / error)))
+    tables, rates = make_indel_rates(rng.uniform(0.0003, 0.002), 5, 0.5, error, (0.4, 0.45))
     capped = rng.random() < 0.5
     return Profile(
         "hifi",
         lengths=np.clip(15_000 + 3000 * normal_quantiles(41), 2000, 40_000).tolist(),
-        spread=log_normal_quantiles(rng, 0.7),
+        spread=draw_log_normal_quantiles(rng, 0.7),
         mismatch=0.15 * error,
         **rates,
         run=tables,
-        tract=stutter_table(rng.uniform(0.0002, 0.001), 0.5),
+        tract=make_stutter_table(rng.uniform(0.0002, 0.001), 0.5),
         context=context,
-        sites=random_sites(rng, (3e-5, 1e-3)),
-        run_factors=[log_normal_quantiles(rng, sigma) for sigma in (0.6, 0.5, 0.3)],
-        quality=calibrated(error, rng.uniform(-3, 3), 3, 40 if capped else 93, 12 if capped else 25),
+        sites=draw_sites(rng, (3e-5, 1e-3)),
+        run_factors=[draw_log_normal_quantiles(rng, sigma) for sigma in (0.6, 0.5, 0.3)],
+        quality=calibrate_qualities(error, rng.uniform(-3, 3), 3, 40 if capped else 93, 12 if capped else 25),
         read_share=0.5,
         smoothness=0.6,
         origin={"made_by": "drawn from ranges"},
@@ -195,7 +199,7 @@ def draw_hifi(rng: np.random.Generator) -> Profile:
 def draw_ilmn(rng: np.random.Generator) -> Profile:
     error = float(np.exp(rng.uniform(*np.log((0.0002, 0.003)))))
     h = float(np.exp(rng.uniform(*np.log((1e-5, 2e-4))))) * (10 if rng.random() < 0.5 else 1) * np.exp(-0.28 * 4)
-    tables, rates = indel_rates(h, 8, 0.6, error, (0.01, 0.01))
+    tables, rates = make_indel_rates(h, 8, 0.6, error, (0.01, 0.01))
     bins = ((2, 12, 23, 37), (11, 25, 37), (12, 24, 40))[int(rng.integers(3))]
     motifs = ["GGCGG", "GGCTG", "GGCAG", "CGGGC", "GGGCG"]
     context = {
@@ -205,15 +209,15 @@ def draw_ilmn(rng: np.random.Generator) -> Profile:
         "ilmn",
         lengths=[150.0, 150.0],
         insert=[420.0, 90.0],
-        spread=log_normal_quantiles(rng, 0.6),
+        spread=draw_log_normal_quantiles(rng, 0.6),
         mismatch=0.98 * error,
         **rates,
         run=tables,
-        tract=stutter_table(1e-5, 0.6),
+        tract=make_stutter_table(1e-5, 0.6),
         context=context,
-        sites=random_sites(rng, (3e-5, 4e-3)),
-        run_factors=[log_normal_quantiles(rng, sigma) for sigma in (1.0, 0.7, 0.4)],
-        quality=calibrated(error, rng.uniform(-3, 3), 2, bins[-1], 9, bins),
+        sites=draw_sites(rng, (3e-5, 4e-3)),
+        run_factors=[draw_log_normal_quantiles(rng, sigma) for sigma in (1.0, 0.7, 0.4)],
+        quality=calibrate_qualities(error, rng.uniform(-3, 3), 2, bins[-1], 9, bins),
         read_share=0.4,
         smoothness=0.5,
         rise=2.0,
@@ -224,7 +228,7 @@ def draw_ilmn(rng: np.random.Generator) -> Profile:
 
 
 def normal_quantiles(number: int) -> np.ndarray:
-    """Evenly spaced quantiles, (number,), of a normal number, its ends at 3 standard deviations."""
+    """Compute evenly spaced quantiles, (number,), of a normal number, its ends at 3 standard deviations."""
     values = np.linspace(-3, 3, 2001)
     below = np.cumsum(np.exp(-(values**2) / 2))
     return np.interp(np.linspace(0, 1, number), (below - below[0]) / (below[-1] - below[0]), values)

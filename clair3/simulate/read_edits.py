@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pysam
 
-from clair3.simulate.variants import left_aligned
+from clair3.simulate.variants import left_align
 
 MATCH, INSERTION, DELETION = 0, 1, 2
 _SAME = (0, 7, 8)
@@ -54,7 +54,7 @@ def parse_change(text: str, pos: int, ref: str, alt: str) -> Change | None:
         pos, ref, alt = pos + 1, ref[1:], alt[1:]
     if (ref and alt) or pos < 1:
         return None
-    before, bases = left_aligned(text, pos - 1, ref or alt)
+    before, bases = left_align(text, pos - 1, ref or alt)
     pos, room, size = before + 1, 0, len(bases)
     if ref:
         while pos + room + size < len(text) and text[pos + room] == text[pos + room + size]:
@@ -126,7 +126,7 @@ class ReadEdit:
         if change.ref and change.alt:
             base = self.base_at(change.pos)
             self.seq[base : base + len(change.ref)] = change.alt.encode()
-            self.settle_behind(change.pos)
+            self.left_align_next(change.pos)
             return
         pos = change.pos + shift
         i = self.run_at(pos - 1)
@@ -148,19 +148,19 @@ class ReadEdit:
             self.quality[base:base] = tiled[:size]
             self.moves.insert(base, size)
         self.cigar[i : i + 1] = [[MATCH, before], [kind, size], [MATCH, after]]
-        self.settle(i + 1)
+        self.left_align_indel(i + 1)
         self.locate()
-        self.settle_behind(change.pos)
+        self.left_align_next(change.pos)
 
-    def settle_behind(self, pos: int) -> None:
+    def left_align_next(self, pos: int) -> None:
         """The next indel to the right may now lie further left."""
         for i in range(self.run_at(pos), len(self.cigar)):
             if self.cigar[i][0] in (INSERTION, DELETION) and self.ref[i] > pos:
-                self.settle(i)
+                self.left_align_indel(i)
                 self.locate()
                 return
 
-    def settle(self, i: int) -> None:
+    def left_align_indel(self, i: int) -> None:
         """Move the indel of run i as far left as it goes; it joins one of its kind and cancels against one of the
         other where the bases are the reference's."""
         while i > 0:
@@ -208,12 +208,12 @@ class ReadEdit:
         read.query_qualities = array("B", self.quality)
         read.cigartuples = [tuple(run) for run in self.cigar]
         if read.has_tag("NM"):
-            read.set_tag("NM", self.differences())
+            read.set_tag("NM", self.count_differences())
         if self.moves is not None:
             self.moves.put(read)
         return read
 
-    def differences(self) -> int:
+    def count_differences(self) -> int:
         """Mismatches and bases of gaps."""
         seq, text = np.frombuffer(self.seq, np.uint8), np.frombuffer(self.text, np.uint8)
         number = 0

@@ -1,4 +1,4 @@
-"""Where simulated reads come from: which stretch of which copy each is, in what order, and how it errs
+"""The plan of simulated reads: the interval of which copy each comes from, their order, and their errors
 (spec/training.md E.3)."""
 
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from clair3.core.simulate import SEGMENT, Haplotype
 from clair3.errors import ConfigError, check_range
 from clair3.simulate.contamination import (
     Conditions,
-    Windows,
-    diverged_copy,
+    ParalogWindows,
+    are_known,
+    count_unique_kmers,
     draw_conditions,
-    draw_windows,
-    known_bases,
-    mapping_quality,
-    misplaced_rows,
-    third_copy,
-    unique_places,
+    draw_contaminant,
+    draw_mapping_quality,
+    draw_mismapped_segments,
+    draw_paralog,
+    draw_paralog_windows,
 )
 from clair3.simulate.genome import N, mask_to_intervals
-from clair3.simulate.haplotypes import haplotype, to_reference
+from clair3.simulate.haplotypes import make_haplotype, map_to_reference
 from clair3.simulate.profile import Profile, read_level
 from clair3.simulate.variants import Variant
 
@@ -38,14 +38,14 @@ LONGEST_READ = 200_000
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How reads are drawn; shares of reads.
+    """How reads are drawn; numbers without unit are shares of reads.
 
     depth           mean number of reads over a base
     error_free      no errors, no junk: the haplotypes as they are
     tagged, wrong   reads with HP and PS tags, and with a wrong one; tagged 0: no tags
     phase_blocks    bases of phase sets, log-uniform between the two
     moves           move tables (tag mv)
-    contamination, misplaced, adapters   see strangers.Conditions; None: drawn for the run
+    contamination, mismapped, adapters   see contamination.Conditions; None: drawn for the run
     """
 
     depth: float = 30.0
@@ -56,7 +56,7 @@ class ReadOptions:
     moves: bool = False
     sample: str = "SAMPLE"
     contamination: float | None = None
-    misplaced: float | None = None
+    mismapped: float | None = None
     adapters: float | None = None
 
     def __post_init__(self):
@@ -68,8 +68,9 @@ class ReadOptions:
             raise ConfigError(f"--sample {self.sample!r}: expected a name")
 
     def conditions(self, rng: np.random.Generator, platform: str) -> Conditions:
-        """The conditions of a run; without errors every read is the sample's and in its place. Raises ConfigError."""
-        names = ("contamination", "misplaced", "adapters")
+        """Draw the conditions of a run; without errors there is no contamination and no mismapped read. Raises
+        ConfigError."""
+        names = ("contamination", "mismapped", "adapters")
         given = {name: 0.0 if self.error_free else getattr(self, name) for name in names}
         return draw_conditions(rng, platform, given)
 
@@ -83,7 +84,8 @@ class Plan:
 
 
 def coverage_weights(copy: Haplotype, strength: float) -> np.ndarray:
-    """Relative coverage of windows of WINDOW bases of a copy, (k,) float: less where GC is extreme, none for N."""
+    """Compute the relative coverage of windows of WINDOW bases of a copy, (k,) float: less where GC is extreme, 0 for
+    N."""
     size = -(-len(copy.bases) // WINDOW) * WINDOW
     padded = np.full(size, N, np.uint8)
     padded[: len(copy.bases)] = copy.bases
@@ -93,8 +95,8 @@ def coverage_weights(copy: Haplotype, strength: float) -> np.ndarray:
     return known * np.exp(-strength * (gc - 0.42) ** 2)
 
 
-def stretches(rng, copy: Haplotype, lengths: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """Start and length on a copy of a read of each of the lengths, (k,) int64: cut where N or the contig ends begin.
+def place_reads(rng, copy: Haplotype, lengths: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Draw start and length on a copy of a read of each of the lengths, (k,) int64 each: cut at N and at contig ends.
 
     A base of each read is drawn first, and then where in the read it is, so that ends are covered like the middle.
     """
@@ -111,42 +113,49 @@ def stretches(rng, copy: Haplotype, lengths: np.ndarray, strength: float) -> tup
 
 
 def draw_lengths(rng, profile: Profile, number: int) -> np.ndarray:
-    """Read lengths by the profile's quantiles, (number,) int64."""
+    """Draw read lengths by the profile's quantiles, (number,) int64."""
     at = np.linspace(0, 1, len(profile.lengths))
     return np.clip(np.interp(rng.random(number), at, profile.lengths), SHORTEST, LONGEST_READ).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
-class Origins:
-    """What the reads of a contig come from: its two copies and, after them, those of strangers.
+class ReadSources:
+    """The haplotypes that the reads of a contig come from: its two copies, then those of contamination and paralogs.
 
-    unique   contamination.unique_places of the reference
-    windows  where reads of the last copy lie; None: nowhere
+    unique   contamination.count_unique_kmers of the reference
+    windows  where reads of the last haplotype lie; None: nowhere
     """
 
     copies: list[Haplotype]
     unique: np.ndarray
-    windows: Windows | None = None
+    windows: ParalogWindows | None = None
 
 
-def make_origins(
+def make_sources(
     rng, codes: np.ndarray, variants: list[Variant], conditions: Conditions, where: str, short: bool
-) -> Origins:
-    """The copies that a truth describes, and those of strangers that the conditions ask for."""
-    copies, unique, windows = [haplotype(codes, variants, copy, where) for copy in (0, 1)], unique_places(codes), None
+) -> ReadSources:
+    """Make the copies that a truth describes, and the haplotypes of contamination and paralogs by the conditions."""
+    copies, unique, windows = (
+        [make_haplotype(codes, variants, copy, where) for copy in (0, 1)],
+        count_unique_kmers(codes),
+        None,
+    )
     if conditions.contamination:
-        copies.append(third_copy(rng, codes, variants))
-    if conditions.misplaced:
-        windows = draw_windows(rng, codes, unique, conditions.misplaced, short)
-        copies.append(diverged_copy(rng, codes, windows))
-    return Origins(copies, unique, windows)
+        copies.append(draw_contaminant(rng, codes, variants))
+    if conditions.mismapped:
+        windows = draw_paralog_windows(rng, codes, unique, conditions.mismapped, short)
+        copies.append(draw_paralog(rng, codes, windows))
+    return ReadSources(copies, unique, windows)
 
 
-def draw_segments(rng, origins: Origins, profile: Profile, rule: ReadOptions, conditions: Conditions) -> np.ndarray:
-    """Reads of a contig without order and tags: SEGMENT rows, those of a read together; mapq -1: not yet known."""
-    bases = sum(int((copy.bases != N).sum()) for copy in origins.copies[:2]) / 2
+def draw_segments(
+    rng, sources: ReadSources, profile: Profile, options: ReadOptions, conditions: Conditions
+) -> np.ndarray:
+    """Draw the reads of a contig without order and tags: SEGMENT rows, those of a read together; mapq -1: not yet
+    known."""
+    bases = sum(int((copy.bases != N).sum()) for copy in sources.copies[:2]) / 2
     per_read = profile.mean_length * (2 if profile.insert else 1)
-    number = int(rng.poisson(rule.depth * bases / per_read))
+    number = int(rng.poisson(options.depth * bases / per_read))
     lengths = draw_lengths(rng, profile, number)
     spans = draw_spans(rng, profile, lengths, conditions.adapters)
     rows = np.zeros(number, SEGMENT)
@@ -154,30 +163,30 @@ def draw_segments(rng, origins: Origins, profile: Profile, rule: ReadOptions, co
     rows["haplotype"][rng.random(number) < conditions.contamination] = 2
     rows["reverse"] = rng.random(number) < conditions.reverse
     rows["mapq"] = -1
-    for i, copy in enumerate(origins.copies):
+    for i, copy in enumerate(sources.copies):
         of = rows["haplotype"] == i
-        rows["start"][of], rows["length"][of] = stretches(rng, copy, spans[of], conditions.gc)
+        rows["start"][of], rows["length"][of] = place_reads(rng, copy, spans[of], conditions.gc)
     rows["adapter"] = np.where(rows["length"] == spans, np.maximum(lengths - spans, 0), 0)
-    give_errors(rng, rows, profile, rule)
-    if origins.windows is not None:
-        more, whole = misplaced_rows(
-            rng, origins.copies[-1], len(origins.copies) - 1, origins.windows,
-            lambda k: draw_spans(rng, profile, draw_lengths(rng, profile, k), 0), rule.depth, bool(profile.insert),
+    draw_errors(rng, rows, profile, options)
+    if sources.windows is not None:
+        more, whole = draw_mismapped_segments(
+            rng, sources.copies[-1], len(sources.copies) - 1, sources.windows,
+            lambda k: draw_spans(rng, profile, draw_lengths(rng, profile, k), 0), options.depth, bool(profile.insert),
         )  # fmt: skip
-        give_errors(rng, more, profile, rule)
+        draw_errors(rng, more, profile, options)
         rows = np.concatenate([rows, more])
         lengths = np.concatenate([lengths, draw_lengths(rng, profile, len(more)) if profile.insert else whole])
     kept = rows["length"] >= SHORTEST
     rows, lengths = rows[kept], lengths[kept]
     rows["read"] = np.arange(len(rows))
     if profile.insert:
-        return mates(rng, rows, lengths, origins.copies)
-    return with_chimeras(rng, rows, 0.0 if rule.error_free else profile.chimeras)
+        return make_mates(rng, rows, lengths, sources.copies)
+    return join_chimeras(rng, rows, 0.0 if options.error_free else profile.chimeras)
 
 
 def draw_spans(rng, profile: Profile, lengths: np.ndarray, adapters: float) -> np.ndarray:
-    """Bases of the genome that reads, or the fragments of pairs, cover, (k,) int64: a share of fragments is shorter
-    than their reads, which end in the adapter."""
+    """Draw the bases of the genome that reads, or the fragments of pairs, cover, (k,) int64: a share of the fragments
+    is shorter than their reads, which end in the adapter."""
     if not profile.insert:
         return lengths
     spans = np.maximum(rng.normal(*profile.insert, len(lengths)).astype(np.int64), lengths)
@@ -185,14 +194,14 @@ def draw_spans(rng, profile: Profile, lengths: np.ndarray, adapters: float) -> n
     return np.where(short, (lengths * rng.uniform(0.4, 1, len(lengths))).astype(np.int64), spans)
 
 
-def give_errors(rng, rows: np.ndarray, profile: Profile, rule: ReadOptions) -> None:
-    """How much each read errs, the level of its qualities, junk at its ends that have none yet, and its seed."""
+def draw_errors(rng, rows: np.ndarray, profile: Profile, options: ReadOptions) -> None:
+    """Draw how much each read errs, the level of its qualities, junk at ends that have none yet, and its seed."""
     number = len(rows)
     rank = rng.random(number)
     rows["errors"] = np.interp(rank, np.linspace(0, 1, len(profile.spread)), profile.spread)
     rows["level"] = read_level(rank)
     rows["end_errors"] = 1
-    if not rule.error_free:
+    if not options.error_free:
         for end in ("head", "tail"):
             junk = np.minimum(rng.exponential(max(profile.junk[1], 1e-9), number), 5000) + 1
             rows[end] += np.where((rng.random(number) < profile.junk[0] / 2) & (rows[end] == 0), junk, 0).astype(
@@ -202,9 +211,9 @@ def give_errors(rng, rows: np.ndarray, profile: Profile, rule: ReadOptions) -> N
     rows["emit"] = 1
 
 
-def mates(rng, rows: np.ndarray, lengths: np.ndarray, copies: Sequence[Haplotype]) -> np.ndarray:
-    """Two segments for each fragment, from its two ends, on opposite strands; the second errs more at its end. Reads
-    longer than their fragment go on where nothing else is, and the core puts the adapter there."""
+def make_mates(rng, rows: np.ndarray, lengths: np.ndarray, copies: Sequence[Haplotype]) -> np.ndarray:
+    """Make two segments of each fragment, from its two ends, on opposite strands; the second errs more at its end.
+    Reads longer than their fragment go on beyond it, and the core puts the adapter there."""
     pairs = np.repeat(rows, 2)
     end, lengths = pairs["start"] + pairs["length"], np.repeat(lengths, 2)
     pairs["reverse"][1::2] = 1 - pairs["reverse"][::2]
@@ -212,7 +221,7 @@ def mates(rng, rows: np.ndarray, lengths: np.ndarray, copies: Sequence[Haplotype
     for i, copy in enumerate(copies):
         of = np.flatnonzero((pairs["haplotype"] == i) & (pairs["adapter"] > 0))
         start = np.where(backward[of], end[of] - lengths[of], pairs["start"][of])
-        pairs["adapter"][of[~known_bases(copy, start, start + lengths[of])]] = 0
+        pairs["adapter"][of[~are_known(copy, start, start + lengths[of])]] = 0
     pairs["length"] = np.minimum(lengths, pairs["length"]) + pairs["adapter"]
     pairs["start"] = np.where(backward, end - pairs["length"], pairs["start"])
     pairs["end_errors"] = np.tile((0.8, 1.2), len(rows))
@@ -220,8 +229,8 @@ def mates(rng, rows: np.ndarray, lengths: np.ndarray, copies: Sequence[Haplotype
     return pairs
 
 
-def with_chimeras(rng, rows: np.ndarray, share: float) -> np.ndarray:
-    """Some reads go on in the place of another read: rows of one read number together, the longer first."""
+def join_chimeras(rng, rows: np.ndarray, share: float) -> np.ndarray:
+    """Join a share of the reads to chimeras: rows of one read number together, the longer first."""
     order = rng.permutation(len(rows))
     number = int(rng.binomial(len(rows) // 2, share))
     first, second = order[:number], order[number : 2 * number]
@@ -229,35 +238,38 @@ def with_chimeras(rng, rows: np.ndarray, share: float) -> np.ndarray:
     return rows[np.lexsort((-rows["length"], rows["read"]))]
 
 
-def give_tags(rng, rows: np.ndarray, pos: np.ndarray, length: int, rule: ReadOptions) -> None:
-    """HP and PS tags as a phasing tool would give them: blocks, in which the copies' names are swapped at random, some
-    reads without and some with the wrong tag."""
+def draw_tags(rng, rows: np.ndarray, pos: np.ndarray, length: int, options: ReadOptions) -> None:
+    """Draw HP and PS tags as a phasing tool would give them: phase sets, in which the copies' names are swapped at
+    random, some reads without and some with the wrong tag."""
     cuts = [0]
     while cuts[-1] < length:
-        cuts.append(cuts[-1] + int(np.exp(rng.uniform(*np.log(rule.phase_blocks)))))
+        cuts.append(cuts[-1] + int(np.exp(rng.uniform(*np.log(options.phase_blocks)))))
     block = np.searchsorted(cuts, pos, side="right") - 1
     swapped = rng.random(len(cuts)) < 0.5
     by_read = np.array([rng.random(int(rows["read"].max(initial=0)) + 1) for _ in range(2)])[:, rows["read"]]
-    other = swapped[block] ^ (by_read[1] < rule.wrong)
-    has = by_read[0] < rule.tagged
-    second = np.where(rows["haplotype"] < 2, rows["haplotype"], rows["seed"] & 1)  # strangers fit neither copy
+    other = swapped[block] ^ (by_read[1] < options.wrong)
+    has = by_read[0] < options.tagged
+    # contamination and mismapped reads fit neither copy
+    second = np.where(rows["haplotype"] < 2, rows["haplotype"], rows["seed"] & 1)
     rows["tag"] = np.where(has, 1 + ((second > 0) ^ other), 0)
     rows["phase_set"] = np.array(cuts)[block] + 1
 
 
-def plan_reads(rng, length: int, origins: Origins, profile: Profile, rule: ReadOptions, conditions: Conditions) -> Plan:
-    """All reads of a contig of this length in batches by position."""
-    rows = draw_segments(rng, origins, profile, rule, conditions)
+def plan_reads(
+    rng, length: int, sources: ReadSources, profile: Profile, options: ReadOptions, conditions: Conditions
+) -> Plan:
+    """Plan all reads of a contig of this length, in bases, in batches by position."""
+    rows = draw_segments(rng, sources, profile, options, conditions)
     pos, end = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    for i, copy in enumerate(origins.copies):
+    for i, copy in enumerate(sources.copies):
         of = rows["haplotype"] == i
-        pos[of] = to_reference(copy, rows["start"][of])
-        end[of] = to_reference(copy, rows["start"][of] + rows["length"][of] - 1) + 1
-    quality = mapping_quality(rng, origins.unique, pos, end, profile.platform == "ilmn")
+        pos[of] = map_to_reference(copy, rows["start"][of])
+        end[of] = map_to_reference(copy, rows["start"][of] + rows["length"][of] - 1) + 1
+    quality = draw_mapping_quality(rng, sources.unique, pos, end, profile.platform == "ilmn")
     rows["mapq"] = np.where(rows["mapq"] < 0, quality, rows["mapq"])
-    if rule.tagged:
-        give_tags(rng, rows, pos, length, rule)
-    index = listed(rows, pos, profile.insert is not None)
+    if options.tagged:
+        draw_tags(rng, rows, pos, length, options)
+    index = order_reads(rows, pos, profile.insert is not None)
     if not len(index):
         return Plan([], [])
     chosen, key = index[:, 0], index[:, 1]
@@ -271,8 +283,8 @@ def plan_reads(rng, length: int, origins: Origins, profile: Profile, rule: ReadO
     return Plan([emitted[a:b] for a, b in parts], [int(key[a:b].min()) for a, b in parts])
 
 
-def listed(rows: np.ndarray, pos: np.ndarray, paired: bool) -> np.ndarray:
-    """The order in which reads are made: (k, 4) int64 row, position, whether it is written there, and its place.
+def order_reads(rows: np.ndarray, pos: np.ndarray, paired: bool) -> np.ndarray:
+    """Order the reads as they are made: (k, 4) int64 of row, position, whether it is written there, and its rank.
 
     Mates are made once, where the first lies; the parts of a chimera twice, each where it lies.
     """

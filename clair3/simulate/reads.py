@@ -18,15 +18,15 @@ from clair3.io.atomic import unfinished
 from clair3.io.fasta import Contig, read_reference
 from clair3.simulate.genome import read_contigs
 from clair3.simulate.haplotypes import read_variants
-from clair3.simulate.profile import Profile, with_sites
-from clair3.simulate.read_plan import ReadOptions, make_origins, plan_reads
+from clair3.simulate.profile import Profile, draw_error_sites
+from clair3.simulate.read_plan import ReadOptions, make_sources, plan_reads
 from clair3.util.parallel import ordered_map
 from clair3.version import VERSION
 
 logger = logging.getLogger(__name__)
 
 
-def in_position_order(batches: Iterator[Records], least: Sequence[int]) -> Iterator[np.ndarray]:
+def merge_by_position(batches: Iterator[Records], least: Sequence[int]) -> Iterator[np.ndarray]:
     """Bytes of records in order of position. Batch i holds none before least[i], but may reach beyond least[i + 1]."""
     waiting: list[tuple[int, np.ndarray]] = []
     for i, batch in enumerate(batches):
@@ -40,12 +40,12 @@ def in_position_order(batches: Iterator[Records], least: Sequence[int]) -> Itera
         waiting = waiting[ready:]
 
 
-def bam_header(contigs: Sequence[Contig], platform: str, rule: ReadOptions, seed: int) -> bytes:
+def make_bam_header(contigs: Sequence[Contig], platform: str, options: ReadOptions, seed: int) -> bytes:
     """The head of a BAM file; nothing in it depends on the machine or the threads."""
     maker = {"ont": "ONT", "hifi": "PACBIO", "ilmn": "ILLUMINA"}[platform]
     lines = ["@HD\tVN:1.6\tSO:coordinate"]
     lines += [f"@SQ\tSN:{contig.name}\tLN:{contig.length}" for contig in contigs]
-    lines += [f"@RG\tID:{rule.sample}\tSM:{rule.sample}\tPL:{maker}\tDS:simulated reads"]
+    lines += [f"@RG\tID:{options.sample}\tSM:{options.sample}\tPL:{maker}\tDS:simulated reads"]
     lines += [f"@PG\tID:clair3-torch\tPN:clair3-torch\tVN:{VERSION}\tDS:simulate reads, seed {seed}"]
     text = ("\n".join(lines) + "\n").encode()
     parts = [b"BAM\1", struct.pack("<i", len(text)), text, struct.pack("<i", len(contigs))]
@@ -56,7 +56,7 @@ def bam_header(contigs: Sequence[Contig], platform: str, rule: ReadOptions, seed
 
 
 def simulate_reads(
-    fasta: Path, truth: Path, output: Path, profile: Profile, rule: ReadOptions, seed: int, threads: int = 1,
+    fasta: Path, truth: Path, output: Path, profile: Profile, options: ReadOptions, seed: int, threads: int = 1,
     contigs: tuple[str, ...] | None = None,
 ) -> int:  # fmt: skip
     """Write reads of the two copies that a phased truth describes as a sorted, indexed BAM; returns bases of reads.
@@ -65,27 +65,27 @@ def simulate_reads(
     is complete. Raises InputError for unreadable files, or a truth that does not fit the reference.
     """
     started = time.monotonic()
-    found = read_variants(truth, np.random.default_rng([seed, 1]))
+    by_contig = read_variants(truth, np.random.default_rng([seed, 1]))
     known = read_reference(fasta).contigs
-    if strangers := sorted(set(found) - {contig.name for contig in known}):
-        raise InputError(f"{truth}: contig {strangers[0]} is not in {fasta}; use the reference of the truth")
-    process = profile.process(rule.moves, rule.error_free)
-    conditions = rule.conditions(np.random.default_rng([seed, 8]), profile.platform)
+    if unknown := sorted(set(by_contig) - {contig.name for contig in known}):
+        raise InputError(f"{truth}: contig {unknown[0]} is not in {fasta}; use the reference of the truth")
+    process = profile.process(options.moves, options.error_free)
+    conditions = options.conditions(np.random.default_rng([seed, 8]), profile.platform)
     bases = 0
     with unfinished(output) as partial, unfinished(output.with_name(f"{output.name}.bai")) as index:
         with BlockFile(partial, threads) as file:
-            file.write(bam_header(known, profile.platform, rule, seed))
+            file.write(make_bam_header(known, profile.platform, options, seed))
             for number, contig, codes in read_contigs(fasta, contigs):
                 where = f"{truth} {contig.name}"
-                rng, variants = np.random.default_rng([seed, 2, number]), found.get(contig.name, [])
-                origins = make_origins(rng, codes, variants, conditions, where, profile.platform == "ilmn")
-                plan = plan_reads(rng, contig.length, origins, profile, rule, conditions)
-                copies = [with_sites(copy, profile, seed) for copy in origins.copies]
+                rng, variants = np.random.default_rng([seed, 2, number]), by_contig.get(contig.name, [])
+                sources = make_sources(rng, codes, variants, conditions, where, profile.platform == "ilmn")
+                plan = plan_reads(rng, contig.length, sources, profile, options, conditions)
+                copies = [draw_error_sites(copy, profile, seed) for copy in sources.copies]
                 paired, bonus = profile.insert is not None, 10 if profile.platform == "ilmn" else 0
-                maker = ReadMaker(process, copies, codes, (number, contig.name), paired, bonus, rule.sample)
+                maker = ReadMaker(process, copies, codes, (number, contig.name), paired, bonus, options.sample)
                 batches = ordered_map(maker.records, plan.batches, threads, lambda: None)
                 counted = count_bases(batches, totals := [0])
-                for data in in_position_order(counted, plan.least):
+                for data in merge_by_position(counted, plan.least):
                     file.write(data)
                 bases += totals[0]
         try:

@@ -1,4 +1,4 @@
-"""Variants of one contig written into its reads: where there is room, what reads show there, which copy each is of."""
+"""Variants written into real reads: where there is room, what reads show there, which copy each read is of."""
 
 import hashlib
 import logging
@@ -24,13 +24,12 @@ from clair3.io.inputs import (
     read_alignments,
 )
 from clair3.phasing.phasers import index_bam
-from clair3.simulate.error_counts import Counter as ErrorCounter
-from clair3.simulate.error_counts import Runs, batches, consensus, lay_out
+from clair3.simulate.error_counts import ErrorCounter, Runs, find_consensus, iter_batches, make_columns
 from clair3.simulate.genome import N, decode, mask_to_intervals, read_contigs
 from clair3.simulate.genome_files import REGIONS, TRUTH
-from clair3.simulate.haplotypes import KnownVariants, fitting, read_known, read_variants, write_rows
+from clair3.simulate.haplotypes import KnownVariants, read_known, read_variants, select_fitting, write_rows
 from clair3.simulate.read_edits import Change, ReadEdit, parse_change
-from clair3.simulate.variants import Drawer, Variant, VariantOptions
+from clair3.simulate.variants import Variant, VariantOptions, VariantSampler
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +56,8 @@ class SpikeOptions:
 
 @dataclass
 class Site:
-    """A variant to be written: what its alleles do (None: nothing), and how many reads over it are fit for it."""
+    """A variant to be written: the change of each allele (None: the reference), and how many reads over it can take
+    it."""
 
     variant: Variant
     changes: tuple[Change | None, Change | None]
@@ -74,8 +74,8 @@ class Site:
 
 
 @dataclass
-class Evidence:
-    """What tells of which copy the reads of one name are: SNPs for the first minus for the second; their tags."""
+class CopySupport:
+    """Support of the reads of one name for the copies: SNPs of the first minus SNPs of the second; their tags."""
 
     score: int = 0
     tag: int = 0
@@ -84,9 +84,10 @@ class Evidence:
 
 @dataclass
 class SpikeTally:
-    """What became of the variants, and of their alleles in reads; left_out: alignments that would have one.
+    """Counts of the variants and of their alleles in reads: written, or unwritten where the reads err.
 
-    skipped  variants not written, by the reason
+    left_out  alignments over a variant that cannot be edited
+    skipped   variants not written, by the reason
     """
 
     variants: int = 0
@@ -102,13 +103,13 @@ class ContigSpiker:
 
     codes    (n,) uint8    of the reference
     regions  (k, 2) int64  where the known variants are all and others may be written, disjoint; None: everywhere
-    tally    is told
+    tally    counts, added to
     """
 
     codes: np.ndarray
     known: KnownVariants
     regions: np.ndarray | None
-    rule: SpikeOptions
+    options: SpikeOptions
     seed: int
     tally: SpikeTally
     text: bytes = b""
@@ -120,21 +121,22 @@ class ContigSpiker:
         self.sure = self.codes != N  # the truth will hold there
         self.taken = ~self.sure
         for pos, end, _ in self.known.rows:
-            self.taken[max(0, pos - self.rule.gap) : end + self.rule.gap] = True
+            self.taken[max(0, pos - self.options.gap) : end + self.options.gap] = True
 
-    def unknown(self, differing: np.ndarray) -> None:
-        """Places, (n,) bool, where the reads agree on something else than the reference, though no truth says so."""
-        for start, end in mask_to_intervals(differing):
-            around = slice(max(0, start - self.rule.gap), end + self.rule.gap)
+    def mask_unknown(self, mask: np.ndarray) -> None:
+        """Exclude positions, mask (n,) bool, where the reads agree on another base than the reference and no truth is
+        given."""
+        for start, end in mask_to_intervals(mask):
+            around = slice(max(0, start - self.options.gap), end + self.options.gap)
             self.sure[around], self.taken[around] = False, True
 
     def confident(self) -> np.ndarray:
-        """Where the truth will hold, (k, 2) int64: the regions, without what the reads say and no truth explains."""
+        """Return where the truth will hold, (k, 2) int64: the regions without positions that mask_unknown excluded."""
         sure = mask_to_intervals(self.sure)
         return sure if self.regions is None else intersection(sure, self.regions)
 
     def choose(self, variants: Sequence[Variant]) -> None:
-        """Take up the variants that can be written and have room, within the regions."""
+        """Take the variants that can be written and have room, within the regions."""
         allowed = np.full(len(self.codes), self.regions is None)
         for start, end in () if self.regions is None else self.regions:
             allowed[start:end] = True
@@ -147,7 +149,7 @@ class ContigSpiker:
             site = Site(variant, changes)
             unfit = any(variant.allele(copy) and not changes[copy] for copy in (0, 1))
             size = max(abs(len(change.ref) - len(change.alt)) for change in site.distinct) if site.distinct else 0
-            if unfit or not site.distinct or size > self.rule.longest:
+            if unfit or not site.distinct or size > self.options.longest:
                 self.tally.skipped["neither SNPs nor small indels"] += 1
                 continue
             start, end = site.span
@@ -156,89 +158,90 @@ class ContigSpiker:
             elif self.taken[max(0, start - 1) : end + 1].any():
                 self.tally.skipped["near other variants or N"] += 1
             else:
-                self.taken[max(0, start - self.rule.gap) : end + self.rule.gap] = True
+                self.taken[max(0, start - self.options.gap) : end + self.options.gap] = True
                 self.sites.append(site)
         self.sites.sort(key=lambda site: site.span)
-        self.index()
+        self.index_sites()
 
-    def index(self) -> None:
+    def index_sites(self) -> None:
+        """Keep the bounds of the sites for sites_over."""
         spans = np.array([site.span for site in self.sites], np.int64).reshape(-1, 2)
         self.starts, self.ends = spans[:, 0], spans[:, 1]
 
-    def over(self, read: pysam.AlignedSegment) -> list[Site]:
-        """The sites that lie within an alignment; they do not overlap each other."""
+    def sites_over(self, read: pysam.AlignedSegment) -> list[Site]:
+        """Return the sites within an alignment; sites do not overlap each other."""
         first = np.searchsorted(self.starts, read.reference_start)
         return self.sites[first : np.searchsorted(self.ends, read.reference_end, side="right")]
 
-    def check_inputs(self, reads: Iterator[pysam.AlignedSegment]) -> None:
-        """Look at all reads: which sites they show clearly, and of which copy they are. Unclear sites go."""
-        evidence: dict[str, Evidence] = defaultdict(Evidence)
+    def scan_reads(self, reads: Iterator[pysam.AlignedSegment]) -> None:
+        """Look at all reads for their copies and for sites that they show clearly; unclear sites are dropped."""
+        support: dict[str, CopySupport] = defaultdict(CopySupport)
         for read in reads:
-            if not has_bases(read):
+            if not is_usable(read):
                 continue
-            sites, snps = self.over(read), self.known_snps(read)
+            sites, snps = self.sites_over(read), self.known_snps(read)
             if not sites and not len(snps):
                 continue
             edit = ReadEdit(read, self.text)
             for site in sites:
                 site.seen += 1
                 site.fit += all(edit.place(change) is not None for change in site.distinct)
-            found = evidence[read.query_name]
+            copy_support = support[read.query_name]
             for i in snps:
                 base = edit.base_at(int(self.known.snp_pos[i]))
                 if base is not None:
                     first, second = self.known.snp_base[i].tolist()
-                    found.score += (edit.seq[base] == first) - (edit.seq[base] == second)
+                    copy_support.score += (edit.seq[base] == first) - (edit.seq[base] == second)
             if read.has_tag("HP"):
-                found.tag = read.get_tag("HP")
-                found.phase_set = read.get_tag("PS") if read.has_tag("PS") else 0
-        self.decide(evidence)
+                copy_support.tag = read.get_tag("HP")
+                copy_support.phase_set = read.get_tag("PS") if read.has_tag("PS") else 0
+        self.assign_copies(support)
         kept = []
         for site in self.sites:
-            if site.seen < self.rule.reads:
+            if site.seen < self.options.reads:
                 self.tally.skipped["with too few reads"] += 1
-            elif site.fit < self.rule.clear * site.seen:
+            elif site.fit < self.options.clear * site.seen:
                 self.tally.skipped["where reads err too much"] += 1
             else:
                 kept.append(site)
         self.sites = kept
-        self.index()
+        self.index_sites()
         self.tally.variants += len(kept)
 
     def known_snps(self, read: pysam.AlignedSegment) -> np.ndarray:
         return np.arange(*np.searchsorted(self.known.snp_pos, (read.reference_start, read.reference_end)))
 
-    def decide(self, evidence: dict[str, Evidence]) -> None:
-        """The copy of each read that SNPs or tags tell of. A phase set's names of the copies are turned when most of
-        its reads contradict the SNPs of the truth."""
+    def assign_copies(self, support: dict[str, CopySupport]) -> None:
+        """Assign reads to copies by their SNPs, else by their tags. The names of the copies in a phase set are swapped
+        when most of its reads contradict the SNPs of the truth."""
         agreeing = Counter()
-        for found in evidence.values():
-            if found.score and found.tag in (1, 2):
-                agreeing[found.phase_set] += 1 if (found.score > 0) == (found.tag == 1) else -1
-        for name, found in evidence.items():
-            if found.score:
-                self.copy_of[name] = int(found.score < 0)
-            elif found.tag in (1, 2):
-                self.copy_of[name] = (found.tag - 1) ^ (agreeing[found.phase_set] < 0)
+        for read in support.values():
+            if read.score and read.tag in (1, 2):
+                agreeing[read.phase_set] += 1 if (read.score > 0) == (read.tag == 1) else -1
+        for name, read in support.items():
+            if read.score:
+                self.copy_of[name] = int(read.score < 0)
+            elif read.tag in (1, 2):
+                self.copy_of[name] = (read.tag - 1) ^ (agreeing[read.phase_set] < 0)
 
-    def copy(self, name: str) -> int:
-        """The copy a read is taken for; without SNPs and tags one at random, the same for mates."""
+    def choose_copy(self, name: str) -> int:
+        """Return the copy that a read is of, 0 or 1; without SNPs and tags a random one, the same for mates."""
         decided = self.copy_of.get(name)
         if decided is not None:
             return decided
         return hashlib.blake2b(f"{self.seed} {name}".encode(), digest_size=1).digest()[0] & 1
 
-    def edited(self, read: pysam.AlignedSegment) -> pysam.AlignedSegment | None:
-        """A read with the alleles of its copy; None for one in several pieces that has some, as it would contradict
-        its other pieces."""
-        sites = [] if read.is_unmapped else self.over(read)
-        copy = self.copy(read.query_name) if sites else 0
+    def edit_read(self, read: pysam.AlignedSegment) -> pysam.AlignedSegment | None:
+        """Return a read with the alleles of its copy; None for a read in several alignments that has alleles, as it
+        would contradict its other alignments."""
+        sites = [] if read.is_unmapped else self.sites_over(read)
+        copy = self.choose_copy(read.query_name) if sites else 0
         changes = [site.changes[copy] for site in sites if site.changes[copy]]
         if read.has_tag("MC"):
             read.set_tag("MC", None)
         if not changes:
             return read
-        if not has_bases(read) or read.has_tag("SA"):
+        if not is_usable(read) or read.has_tag("SA"):
             self.tally.left_out += 1
             return None
         edit, done = ReadEdit(read, self.text), 0
@@ -252,13 +255,13 @@ class ContigSpiker:
         return edit.finish() if done else read
 
     def truth(self) -> list[tuple[int, str]]:
-        """Known and written variants as (pos, fields of a VCF row behind the contig's name), by position."""
+        """Return known and written variants as (pos, fields of a VCF row behind the contig's name), by position."""
         rows = [(pos, text.partition("\t")[2]) for pos, _, text in self.known.rows]
-        return sorted(rows + [(part.pos, part.row) for site in self.sites for part in site.variant.apart()])
+        return sorted(rows + [(part.pos, part.row) for site in self.sites for part in site.variant.split_mnp()])
 
 
-def has_bases(read: pysam.AlignedSegment) -> bool:
-    """Whether an alignment is the main one of its read, with bases and qualities."""
+def is_usable(read: pysam.AlignedSegment) -> bool:
+    """Return whether an alignment is the primary one of its read, with bases and qualities."""
     other = read.is_unmapped or read.is_secondary or read.is_supplementary
     return not other and bool(read.query_sequence) and read.query_qualities is not None
 
@@ -270,7 +273,7 @@ READS = "reads.bam"
 
 @dataclass(frozen=True)
 class Sample:
-    """Real reads, a BAM or CRAM, their reference, what is known of them, and the regions, a BED, where that is all."""
+    """Real reads, a BAM or CRAM, their reference, a VCF of their variants, and a BED of where these are complete."""
 
     bam: Path
     fasta: Path
@@ -279,35 +282,35 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Variants to write: those of a VCF, and random ones; None: none of the kind."""
+class SpikeVariants:
+    """Variants to write into reads: those of a VCF, and random ones; None: none of the kind."""
 
     vcf: Path | None = None
     drawn: VariantOptions | None = None
 
 
-def differing(reads: Iterator[pysam.AlignedSegment], codes: np.ndarray, name: str) -> np.ndarray:
-    """Places, (n,) bool, where a quarter of the reads differ from the reference alike."""
+def find_differing(reads: Iterator[pysam.AlignedSegment], codes: np.ndarray, name: str) -> np.ndarray:
+    """Mark positions, (n,) bool, where a quarter of the reads differ from the reference alike."""
     out, counter = np.zeros(len(codes), bool), ErrorCounter()
-    for batch in batches(filter(has_bases, reads), BATCH):
-        columns = lay_out(batch, codes, name)
+    for batch in iter_batches(filter(is_usable, reads), BATCH):
+        columns = make_columns(batch, codes, name)
         runs = Runs.find(columns.codes)
-        found = consensus(columns, runs, *counter.run_changes(columns, runs))
-        out[columns.low : columns.low + len(found)] |= found
+        differs = find_consensus(columns, runs, *counter.run_changes(columns, runs))
+        out[columns.low : columns.low + len(differs)] |= differs
     return out
 
 
 @dataclass(frozen=True, eq=False)
 class SpikeJob:
-    """Everything that is known before the reads are looked at; the content of files by contig.
+    """The inputs of a spike-in, read before the reads are looked at; contents of files by contig.
 
     known, regions  of the sample; None: unknown
     given           the variants of a VCF that are to be written
     """
 
     sample: Sample
-    wanted: Wanted
-    rule: SpikeOptions
+    wanted: SpikeVariants
+    options: SpikeOptions
     seed: int
     genome: Reference
     alignments: Alignments
@@ -316,17 +319,17 @@ class SpikeJob:
     given: dict[str, list[Variant]]
 
     @classmethod
-    def read(cls, sample: Sample, wanted: Wanted, rule: SpikeOptions, seed: int) -> "SpikeJob":
-        """Raises InputError for files that cannot be read, or of another species."""
+    def read(cls, sample: Sample, wanted: SpikeVariants, options: SpikeOptions, seed: int) -> "SpikeJob":
+        """Read the files of a job. Raises InputError for files that cannot be read, or have no contig in common."""
         genome = read_reference(sample.fasta)
         alignments = read_alignments(sample.bam, genome)
         check_common(alignments, {contig.name for contig in genome.contigs})
         known = read_known(sample.truth) if sample.truth else None
         regions = read_bed(sample.bed) if sample.bed else None
         given = read_variants(wanted.vcf, np.random.default_rng([seed, 4])) if wanted.vcf else {}
-        return cls(sample, wanted, rule, seed, genome, alignments, known, regions, given)
+        return cls(sample, wanted, options, seed, genome, alignments, known, regions, given)
 
-    def tell_lost(self) -> None:
+    def warn_of_lost(self) -> None:
         """Warn of reads that stay out because the reference lacks their contigs."""
         if lost := sorted(self.alignments.with_reads - {contig.name for contig in self.genome.contigs}):
             logger.warning(
@@ -335,34 +338,41 @@ class SpikeJob:
             )  # fmt: skip
 
     def header(self) -> pysam.AlignmentHeader:
+        """Return the header of the reads' file."""
         with open_alignments(self.sample.bam, self.alignments.index, self.genome) as source:
             return source.header
 
     def reads(self, contig: str) -> Iterator[pysam.AlignedSegment]:
+        """Yield the alignments of a contig, by position."""
         return iter_alignments(self.alignments, self.genome, (contig,))
 
-    def spiker(self, number: int, contig: Contig, codes: np.ndarray, tally: SpikeTally) -> ContigSpiker:
-        """Choose the sites of a contig, codes (n,) uint8, and look at its reads. Raises InputError when the files do
+    def make_spiker(self, number: int, contig: Contig, codes: np.ndarray, tally: SpikeTally) -> ContigSpiker:
+        """Choose the sites of a contig, codes (n,) uint8, and scan its reads. Raises InputError when the files do
         not fit each other."""
         name, sample, vcf = contig.name, self.sample, self.wanted.vcf
         check_lengths(self.alignments, self.genome, [contig])
-        for path, found in ((sample.truth, self.known), (sample.bed, self.regions), (vcf, self.given)):
-            refuse_other_name(path, name, found or ())
+        for path, by_contig in ((sample.truth, self.known), (sample.bed, self.regions), (vcf, self.given)):
+            refuse_other_name(path, name, by_contig or ())
         known = (self.known or {}).get(name, KnownVariants())
         regions = None if self.regions is None else merge(self.regions.get(name, NO_INTERVALS))
-        spiker = ContigSpiker(codes, known, regions, self.rule, self.seed, tally)
+        spiker = ContigSpiker(codes, known, regions, self.options, self.seed, tally)
         if self.known is None:
-            spiker.unknown(differing(self.reads(name), codes, str(sample.bam)))
-        given = fitting(self.given.get(name, []), codes, f"{vcf} {name}")
-        spiker.choose(with_random(given, self.wanted.drawn, codes, (self.seed, number)))
-        spiker.check_inputs(self.reads(name))
+            spiker.mask_unknown(find_differing(self.reads(name), codes, str(sample.bam)))
+        given = select_fitting(self.given.get(name, []), codes, f"{vcf} {name}")
+        spiker.choose(add_random(given, self.wanted.drawn, codes, (self.seed, number)))
+        spiker.scan_reads(self.reads(name))
         return spiker
 
 
 def spike(
-    sample: Sample, wanted: Wanted, output: Path, rule: SpikeOptions, seed: int, contigs: tuple[str, ...] | None = None
+    sample: Sample,
+    wanted: SpikeVariants,
+    output: Path,
+    options: SpikeOptions,
+    seed: int,
+    contigs: tuple[str, ...] | None = None,
 ) -> int:
-    """Write variants into the reads of a sample, on all contigs with reads or those named; their number.
+    """Write variants into the reads of a sample, on all contigs with reads or those named; return their number.
 
     In the folder `output` appear the reads with their index, the truth (that of the reads, if given, and what was
     written) and the regions where it holds; each file is complete or absent. Raises InputError for unreadable files,
@@ -370,9 +380,9 @@ def spike(
     """
     if (output / READS).exists() and sample.bam.exists() and (output / READS).samefile(sample.bam):
         raise ConfigError(f"--output {output}: its {READS} is the input; choose another folder")
-    job = SpikeJob.read(sample, wanted, rule, seed)
+    job = SpikeJob.read(sample, wanted, options, seed)
     if contigs is None:
-        job.tell_lost()
+        job.warn_of_lost()
     rows, regions, tally = [], [], SpikeTally()
     try:
         with unfinished_in_folder(output / READS) as made:
@@ -380,9 +390,9 @@ def spike(
                 for number, contig, codes in read_contigs(sample.fasta, contigs):
                     if contig.name not in job.alignments.with_reads:
                         continue
-                    spiker = job.spiker(number, contig, codes, tally)
+                    spiker = job.make_spiker(number, contig, codes, tally)
                     for read in job.reads(contig.name):
-                        if edited := spiker.edited(read):
+                        if edited := spiker.edit_read(read):
                             target.write(edited)
                     rows += [(contig.name, text) for _, text in spiker.truth()]
                     regions += [f"{contig.name}\t{start}\t{end}" for start, end in spiker.confident().tolist()]
@@ -393,21 +403,21 @@ def spike(
             made.replace(output / READS)
     except OSError as error:
         raise InputError(unwritable(output, error)) from None
-    tell(output, tally)
+    report_tally(output, tally)
     return tally.variants
 
 
-def with_random(given: list[Variant], rule: VariantOptions | None, codes: np.ndarray, seed) -> list[Variant]:
-    """The variants given on a contig and, where they leave room, random ones, by position."""
-    if rule is None:
+def add_random(given: list[Variant], options: VariantOptions | None, codes: np.ndarray, seed) -> list[Variant]:
+    """Return the given variants of a contig and, where they leave room, random ones, by position."""
+    if options is None:
         return given
-    drawer = Drawer(np.random.default_rng([seed[0], 7, seed[1]]), codes, rule, given)
-    drawer.draw()
-    return drawer.found
+    sampler = VariantSampler(np.random.default_rng([seed[0], 7, seed[1]]), codes, options, given)
+    sampler.draw()
+    return sampler.variants
 
 
-def tell(output: Path, tally: SpikeTally) -> None:
-    """Say what was written, and what was not and why."""
+def report_tally(output: Path, tally: SpikeTally) -> None:
+    """Log what was written, and what was not and why."""
     logger.info("%s: wrote %d variants into reads, %d alleles in all", output / READS, tally.variants, tally.written)
     logger.info("%d alleles not written where their reads err", tally.unwritten)
     if tally.left_out:

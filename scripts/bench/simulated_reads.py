@@ -17,7 +17,7 @@ if __package__ in (None, ""):  # started as `python scripts/bench/simulated_read
     sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
 
 from clair3.core.simulate import CHANGE, RUN
-from clair3.simulate.error_counts import Columns, Counter, Runs, batches, consensus, lay_out
+from clair3.simulate.error_counts import Columns, ErrorCounter, Runs, find_consensus, iter_batches, make_columns
 from clair3.simulate.genome import read_contigs
 
 BATCH = 8_000_000
@@ -53,15 +53,15 @@ def figures(bam: Path, fasta: Path) -> dict[str, float]:
                     clips = sum(size for kind, size in read.cigartuples if kind == 4)
                     add("more than 20 bases clipped, % of reads", 100 * (clips > 20), 1)
                     add("bases clipped, %", 100 * clips, read.query_length)
-            for batch in batches(filter(usable, file.fetch(contig.name)), BATCH):
-                of_batch(lay_out(batch, codes, str(bam)), add)
+            for batch in iter_batches(filter(usable, file.fetch(contig.name)), BATCH):
+                of_batch(make_columns(batch, codes, str(bam)), add)
     return {name: number / max(of, 1) for name, (number, of) in sums.items()}
 
 
 def of_batch(c: Columns, add) -> None:
-    counter, runs = Counter(), Runs.find(c.codes)
+    counter, runs = ErrorCounter(), Runs.find(c.codes)
     run, change = counter.run_changes(c, runs)
-    out = consensus(c, runs, run, change) | (c.codes > 3)
+    out = find_consensus(c, runs, run, change) | (c.codes > 3)
     used = ~out[c.ref]
     wrong = used & (c.seq[c.base] != c.codes[c.ref])
     gaps = ~out[c.gap_ref] & (c.gap_length <= 50)

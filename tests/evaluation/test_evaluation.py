@@ -18,10 +18,19 @@ from random_reads import write_fasta
 
 from clair3.cli.main import main as clair3
 from clair3.evaluation import matching
-from clair3.evaluation.classify import ClassifiedVariant, compare, judge, longest_run
-from clair3.evaluation.counting import Score, Tally, best_point, by_depth, by_length, by_run, kind, wilson
+from clair3.evaluation.classify import ClassifiedVariant, classify_variants, compare, find_longest_run
+from clair3.evaluation.counting import (
+    Score,
+    Tally,
+    find_best_point,
+    stratify_by_depth,
+    stratify_by_length,
+    stratify_by_run,
+    stratify_by_type,
+    wilson_interval,
+)
 from clair3.evaluation.matching import match
-from clair3.evaluation.variants import Change, Variant, VcfVariants, parse_genotype, trimmed
+from clair3.evaluation.variants import Change, Variant, VcfVariants, parse_genotype, trim_allele
 
 # -- RTG vcfeval -------------------------------------------------------------------------------------
 
@@ -97,7 +106,7 @@ def test_agrees_with_vcfeval(shared_data, tmp_path, name):
     ],
 )
 def test_trimmed(ref, alt, change):
-    assert trimmed(10, ref, alt) == change
+    assert trim_allele(10, ref, alt) == change
 
 
 @pytest.mark.parametrize(
@@ -116,7 +125,7 @@ def test_bad_genotypes(text):
 
 def variant(pos, ref, alts, genotype="0/1", quality=None, depth=None):
     alleles = [ref, *alts.split(",")]
-    first, second = (trimmed(pos, ref, alleles[number]) for number in parse_genotype(genotype))
+    first, second = (trim_allele(pos, ref, alleles[number]) for number in parse_genotype(genotype))
     return Variant(pos, ref, alts, genotype, (first, second), quality, depth)
 
 
@@ -294,8 +303,8 @@ BED = np.array([[0, len(REF)]])
 def test_verdicts():
     calls = [variant(3, "T", "C", "1/1", 9.5), variant(5, "C", "A", "0/1", 20), variant(25, "G", "T", "0/1", 3)]
     truths = [variant(3, "T", "C", "0/1"), variant(5, "C", "A", "0/1"), variant(30, "A", "T", "0/1")]
-    judged, cut = judge("c", calls, truths, REF, BED)
-    assert not cut and [item.row.split("\t") for item in judged] == [
+    classified, cut = classify_variants("c", calls, truths, REF, BED)
+    assert not cut and [item.row.split("\t") for item in classified] == [
         ["fn", "c", "4", "T", "C", "0/1", "0.00", "genotype"],
         ["fp", "c", "4", "T", "C", "1/1", "9.50", "genotype"],
         ["tp-baseline", "c", "6", "C", "A", "0/1", "20.00", "."],
@@ -307,27 +316,26 @@ def test_verdicts():
 
 def test_only_what_is_inside_counts_and_what_is_outside_helps():
     calls, truths = [variant(10, "CT", "C", "0/1", 5)], [variant(16, "TT", "T")]
-    inside = judge("c", calls, truths, REF, np.array([[15, 20]]))[0]
+    inside = classify_variants("c", calls, truths, REF, np.array([[15, 20]]))[0]
     assert [(item.is_call, item.is_matched) for item in inside] == [(False, True)]
 
 
 @pytest.mark.parametrize("start, end, run", [(12, 13, 7), (11, 11, 7), (10, 11, 7), (9, 10, 1), (0, 1, 1), (19, 19, 1)])
 def test_homopolymers(start, end, run):
-    assert longest_run(REF, start, end) == run
+    assert find_longest_run(REF, start, end) == run
 
 
-def judged(is_call, is_matched, quality=0.0, v=None, error=False, run=1):
+def classified(is_call, is_matched, quality=0.0, v=None, error=False, run=1):
     return ClassifiedVariant("c", v or variant(3, "T", "C"), is_call, is_matched, error, quality, run)
 
 
 def test_strata():
-    deletion = judged(True, True, v=variant(3, "TGCA", "T", "0/1", 5, depth=25), run=8)
-    assert (kind(deletion), by_length(deletion), by_run(deletion), by_depth(deletion)) == (
-        ("indel", "deletion 2-5", "indel 7-10", "indel 20-39")
-    )  # fmt: skip
-    assert by_length(judged(True, True)) is None and by_depth(judged(False, True)) is None
-    assert by_length(judged(True, True, v=variant(3, "T", "C,TGG", "1/2"))) == "insertion 2-5"
-    assert kind(judged(True, True, v=variant(3, "TG", "CA"))) == "SNP"
+    deletion = classified(True, True, v=variant(3, "TGCA", "T", "0/1", 5, depth=25), run=8)
+    strata = (stratify_by_type, stratify_by_length, stratify_by_run, stratify_by_depth)
+    assert [stratify(deletion) for stratify in strata] == ["indel", "deletion 2-5", "indel 7-10", "indel 20-39"]
+    assert stratify_by_length(classified(True, True)) is None and stratify_by_depth(classified(False, True)) is None
+    assert stratify_by_length(classified(True, True, v=variant(3, "T", "C,TGG", "1/2"))) == "insertion 2-5"
+    assert stratify_by_type(classified(True, True, v=variant(3, "TG", "CA"))) == "SNP"
 
 
 @pytest.mark.parametrize(
@@ -336,7 +344,7 @@ def test_strata():
 )
 def test_wilson(successes, trials, interval):
     """Known values; the last from Newcombe 1998, table I."""
-    assert wilson(successes, trials) == pytest.approx(interval, abs=6e-5)
+    assert wilson_interval(successes, trials) == pytest.approx(interval, abs=6e-5)
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 500))
@@ -353,12 +361,19 @@ def test_scores(right, wrong, missed):
 
 def test_curve():
     tally = Tally()
-    tally.add([judged(True, True, 30), judged(True, False, 20), judged(True, True, 10), judged(True, False, 5)])
-    tally.add([judged(False, True, 30), judged(False, True, 10), judged(False, False)])
+    tally.add(
+        [
+            classified(True, True, 30),
+            classified(True, False, 20),
+            classified(True, True, 10),
+            classified(True, False, 5),
+        ]
+    )
+    tally.add([classified(False, True, 30), classified(False, True, 10), classified(False, False)])
     expected = [[30, 1, 1 / 3], [20, 1 / 2, 1 / 3], [10, 2 / 3, 2 / 3], [5, 1 / 2, 2 / 3]]
     assert tally.curve("SNP") == pytest.approx(np.array(expected))
-    assert best_point(tally.curve("SNP"))["quality"] == 10
-    assert not len(tally.curve("indel")) and best_point(tally.curve("indel")) is None
+    assert find_best_point(tally.curve("SNP"))["quality"] == 10
+    assert not len(tally.curve("indel")) and find_best_point(tally.curve("indel")) is None
 
 
 # -- the command -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pysam
 from program import clair3
 
 MATCH, INSERTION, DELETION, SOFT, HARD = 0, 1, 2, 4, 5
-NO_STRANGERS = {"contamination": 0.0, "misplaced": 0.0, "adapters": 0.0}
+UNCONTAMINATED = {"contamination": 0.0, "mismapped": 0.0, "adapters": 0.0}
 
 
 def make_genome(folder: Path, contigs: str, *options) -> Path:

@@ -17,21 +17,21 @@ from golden_runs import PARITY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from program import clair3
-from simulated import NO_STRANGERS, SOFT, aligned, check_alignments, make_genome, spelled_copies
+from simulated import SOFT, UNCONTAMINATED, aligned, check_alignments, make_genome, spelled_copies
 
 from clair3.core.simulate import RUN, short_repeats
 from clair3.errors import InputError
 from clair3.simulate.contamination import draw_conditions
-from clair3.simulate.error_counts import Runs, contexts, counted
-from clair3.simulate.estimation import estimate, factor_quantiles, site_rates
+from clair3.simulate.error_counts import Runs, count_rows, find_contexts
+from clair3.simulate.estimation import estimate, estimate_factor_quantiles, estimate_site_rates
 from clair3.simulate.genome import decode, encode, make_sequence, read_contigs, write_fasta
-from clair3.simulate.haplotypes import fitting, haplotype, read_variants, to_reference
+from clair3.simulate.haplotypes import make_haplotype, map_to_reference, read_variants, select_fitting
 from clair3.simulate.observation import count_errors
-from clair3.simulate.profile import STATES, check_profile, kmer_code, kmer_text, profile_text, read_profile
-from clair3.simulate.profile_choice import FOLDER, draw_profile, load, varied
-from clair3.simulate.read_plan import ReadOptions, unique_places
+from clair3.simulate.profile import STATES, check_profile, format_profile, kmer_code, kmer_text, read_profile
+from clair3.simulate.profile_choice import FOLDER, draw_profile, load_profile, vary_profile
+from clair3.simulate.read_plan import ReadOptions, count_unique_kmers
 from clair3.simulate.reads import simulate_reads
-from clair3.simulate.variants import Drawer, Variant, VariantOptions, left_aligned
+from clair3.simulate.variants import Variant, VariantOptions, VariantSampler, left_align
 
 ROOT = Path(__file__).resolve().parents[2]
 PLATFORM_NAMES = ("ont", "hifi", "ilmn")
@@ -54,12 +54,12 @@ def reads(genome, tmp_path_factory) -> dict[str, Path]:
     """A BAM of each platform, by the shipped profile, with many chimeras among the ONT reads."""
     folder, made = tmp_path_factory.mktemp("reads"), {}
     for platform in PLATFORM_NAMES:
-        profile = load(platform, platform, np.random.default_rng(0))
+        profile = load_profile(platform, platform, np.random.default_rng(0))
         if platform == "ont":
             profile = replace(profile, chimeras=0.2, junk=[0.2, 60.0])
         made[platform] = folder / f"{platform}.bam"
-        rule = ReadOptions(depth=12, tagged=0.8, wrong=0.0, moves=platform == "ont", **NO_STRANGERS)
-        simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", made[platform], profile, rule, seed=3)
+        options = ReadOptions(depth=12, tagged=0.8, wrong=0.0, moves=platform == "ont", **UNCONTAMINATED)
+        simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", made[platform], profile, options, seed=3)
     return made
 
 
@@ -70,12 +70,12 @@ def test_the_copies_are_what_the_truth_says(genome, copies):
     found = read_variants(genome / "truth.vcf.gz", np.random.default_rng(0))
     for _, contig, codes in read_contigs(genome / "ref.fa"):
         for copy in (0, 1):
-            made = haplotype(codes, found[contig.name], copy)
+            made = make_haplotype(codes, found[contig.name], copy)
             assert decode(made.bases) == copies[contig.name, copy]
             for start, pos, length in zip(made.block_start, made.block_pos, made.block_length, strict=True):
                 same = made.bases[start : start + length] == codes[pos : pos + length]
                 assert same.all() or length <= 3  # SNPs and MNPs lie in blocks of their own
-            assert to_reference(made, np.array([0, len(made.bases) - 1])).tolist() == [0, len(codes) - 1]
+            assert map_to_reference(made, np.array([0, len(made.bases) - 1])).tolist() == [0, len(codes) - 1]
 
 
 def test_the_truth_is_left_aligned_and_parsimonious(genome):
@@ -126,11 +126,11 @@ def test_real_variants_keep_their_place(genome, tmp_path):
 
 def test_any_base_of_a_truth_may_lie_on_n():
     codes = encode("ACNNT")
-    assert decode(haplotype(codes, [Variant(2, "GT", ("G",), (1, 0))], 0).bases) == "ACGT"
-    assert fitting([Variant(2, "GT", ("G",), (1, 0))], codes, "")
+    assert decode(make_haplotype(codes, [Variant(2, "GT", ("G",), (1, 0))], 0).bases) == "ACGT"
+    assert select_fitting([Variant(2, "GT", ("G",), (1, 0))], codes, "")
     for wrong in (Variant(0, "C", ("G",), (1, 0)), Variant(3, "ATG", ("A",), (1, 0))):
         with pytest.raises(InputError, match="is not what the reference has there"):
-            fitting([wrong], codes, "")
+            select_fitting([wrong], codes, "")
 
 
 def test_genotypes_without_phase_get_one(tmp_path):
@@ -150,28 +150,28 @@ def test_genotypes_without_phase_get_one(tmp_path):
 @settings(max_examples=15)
 def test_variants_do_not_touch(seed, size):
     rng = np.random.default_rng(seed)
-    drawer = Drawer(rng, rng.integers(0, 3, size).astype(np.uint8), VariantOptions(density=(0.03, 0.05)))
-    drawer.draw()
-    ends = [variant.end for variant in drawer.found]
-    assert all(variant.pos >= end for variant, end in zip(drawer.found[1:], ends, strict=False))
-    assert all(set(variant.genotype) & set(range(1, len(variant.alts) + 1)) for variant in drawer.found)
+    sampler = VariantSampler(rng, rng.integers(0, 3, size).astype(np.uint8), VariantOptions(density=(0.03, 0.05)))
+    sampler.draw()
+    ends = [variant.end for variant in sampler.variants]
+    assert all(variant.pos >= end for variant, end in zip(sampler.variants[1:], ends, strict=False))
+    assert all(set(variant.genotype) & set(range(1, len(variant.alts) + 1)) for variant in sampler.variants)
 
 
 def test_neighbouring_snps_are_records_of_their_own(genome):
     """As one record only its first base would be labelled a variant; the networks learned to miss the others."""
     whole = Variant(4, "ACG", ("TCA", "GTA"), (1, 2))
-    assert list(whole.apart()) == [
+    assert list(whole.split_mnp()) == [
         Variant(4, "A", ("G", "T"), (2, 1)),
         Variant(5, "C", ("T",), (0, 1)),
         Variant(6, "G", ("A",), (1, 1)),
     ]
     codes = encode("CATGACGTTA")
     for copy in (0, 1):
-        assert decode(haplotype(codes, [whole], copy).bases) == decode(
-            haplotype(codes, list(whole.apart()), copy).bases
+        assert decode(make_haplotype(codes, [whole], copy).bases) == decode(
+            make_haplotype(codes, list(whole.split_mnp()), copy).bases
         )
     indel = Variant(4, "ACG", ("A", "TCG"), (1, 2))
-    assert list(indel.apart()) == [indel]
+    assert list(indel.split_mnp()) == [indel]
     contigs = read_variants(genome / "truth.vcf.gz", np.random.default_rng(0)).values()
     found = [one for variants in contigs for one in variants]
     assert not [one for one in found if len(one.ref) > 1 and all(len(alt) == len(one.ref) for alt in one.alts)]
@@ -181,10 +181,10 @@ def test_neighbouring_snps_are_records_of_their_own(genome):
 def test_three_neighbouring_snps_are_rare():
     """As in HG002, where they are 3 of 116; the realigner of short reads shows many as an insertion and a deletion."""
     rng = np.random.default_rng(1)
-    rule = VariantOptions(density=(0.01, 0.01), indels=0, mnps=1)
-    drawer = Drawer(rng, rng.integers(0, 4, 300_000).astype(np.uint8), rule)
-    drawer.draw()
-    sizes = np.bincount([len(one.ref) for one in drawer.found])
+    options = VariantOptions(density=(0.01, 0.01), indels=0, mnps=1)
+    sampler = VariantSampler(rng, rng.integers(0, 4, 300_000).astype(np.uint8), options)
+    sampler.draw()
+    sizes = np.bincount([len(one.ref) for one in sampler.variants])
     assert len(sizes) == 4 and not sizes[:2].any() and sizes[2] > 2000
     assert 0.02 < sizes[3] / sizes.sum() < 0.04
 
@@ -199,7 +199,7 @@ def test_three_neighbouring_snps_are_rare():
     ],
 )
 def test_moving_left(text, pos, bases, moved):
-    assert left_aligned(text, pos, bases) == moved
+    assert left_align(text, pos, bases) == moved
 
 
 def test_a_made_up_reference_has_repeats():
@@ -209,7 +209,7 @@ def test_a_made_up_reference_has_repeats():
     assert 0.3 < gc < 0.6 and (codes == 4).any()
     assert pairs[1, 2] < 0.6 * pairs[2, 1]  # CpG is rare
     assert Runs.find(codes).size.max() >= 12
-    unique = np.diff(unique_places(codes))
+    unique = np.diff(count_unique_kmers(codes))
     assert 0.6 < unique.mean() < 0.99
 
 
@@ -226,7 +226,7 @@ def test_short_repeats():
 
 @pytest.mark.parametrize("platform", PLATFORM_NAMES)
 def test_reads_without_errors_spell_the_copies(genome, copies, tmp_path, platform):
-    profile = load(platform, platform, np.random.default_rng(0))
+    profile = load_profile(platform, platform, np.random.default_rng(0))
     bam = tmp_path / "reads.bam"
     simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadOptions(4, error_free=True), seed=2)
     numbers = Counter()
@@ -310,12 +310,12 @@ def test_haplotype_tags(reads):
 
 @pytest.mark.parametrize("platform", PLATFORM_NAMES)
 def test_the_same_bytes_for_any_number_of_threads(genome, tmp_path, platform):
-    profile = varied(draw_profile(platform, np.random.default_rng(4)), np.random.default_rng(5))
+    profile = vary_profile(draw_profile(platform, np.random.default_rng(4)), np.random.default_rng(5))
     made = []
     for threads in (1, 3):
         bam = tmp_path / f"{threads}.bam"
-        rule = ReadOptions(15, tagged=0.5)
-        simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, rule, seed=6, threads=threads)
+        options = ReadOptions(15, tagged=0.5)
+        simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, options, seed=6, threads=threads)
         made.append((bam.read_bytes(), Path(f"{bam}.bai").read_bytes()))
     assert made[0] == made[1]
     other = tmp_path / "other.bam"
@@ -330,7 +330,7 @@ def test_contexts_err_on_their_own_strand(tmp_path):
     write_fasta(tmp_path / "ref.fa", iter([("chr1", decode(rng.integers(0, 4, 60_000).astype(np.uint8)))]))
     (tmp_path / "truth.vcf").write_text("##fileformat=VCFv4.2\n")
     quiet = np.zeros((RUN + 1, 7)).tolist()
-    base = load("hifi", "hifi", rng)
+    base = load_profile("hifi", "hifi", rng)
     profile = replace(
         base, mismatch=1e-4, insertion=0.0, deletion=0.0, run={"AT": quiet, "CG": quiet}, tract=[[0.0, 0.0]] * 65,
         spread=[1.0, 1.0], context={"ACGTCA": [2000.0, 1.0, 1.0]},
@@ -340,11 +340,11 @@ def test_contexts_err_on_their_own_strand(tmp_path):
         tmp_path / "truth.vcf",
         tmp_path / "r.bam",
         profile,
-        ReadOptions(30, **NO_STRANGERS),
+        ReadOptions(30, **UNCONTAMINATED),
         seed=1,
     )
     _, _, codes = next(read_contigs(tmp_path / "ref.fa"))
-    sites, seen = [kmers == kmer_code("ACGTCA") for kmers in contexts(codes)], Counter()
+    sites, seen = [kmers == kmer_code("ACGTCA") for kmers in find_contexts(codes)], Counter()
     for read in aligned(tmp_path / "r.bam"):
         base, pos = np.array(read.get_aligned_pairs(matches_only=True)).T
         wrong = encode(read.query_sequence)[base] != codes[pos]
@@ -355,18 +355,18 @@ def test_contexts_err_on_their_own_strand(tmp_path):
     assert kmer_text(kmer_code("ACGTCA")) == "ACGTCA"
 
 
-# ---- strangers ----
+# ---- contamination and mismapped reads ----
 
 
-def with_strangers(genome, bam: Path, platform: str, **shares) -> Path:
-    profile = replace(load(platform, platform, np.random.default_rng(0)), junk=[0.0, 0.0], spread=[1.0, 1.0])
-    rule = ReadOptions(20, tagged=1.0, wrong=0.0, **(NO_STRANGERS | shares))
-    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, rule, seed=4)
+def simulate_with(genome, bam: Path, platform: str, **shares) -> Path:
+    profile = replace(load_profile(platform, platform, np.random.default_rng(0)), junk=[0.0, 0.0], spread=[1.0, 1.0])
+    options = ReadOptions(20, tagged=1.0, wrong=0.0, **(UNCONTAMINATED | shares))
+    simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, options, seed=4)
     return bam
 
 
-def test_contamination_is_a_third_copy(genome, tmp_path):
-    bam = with_strangers(genome, tmp_path / "reads.bam", "hifi", contamination=0.3)
+def test_contamination_is_of_another_sample(genome, tmp_path):
+    bam = simulate_with(genome, tmp_path / "reads.bam", "hifi", contamination=0.3)
     copies, tags = Counter(), Counter()
     for read in aligned(bam):
         copies[read.query_name[-2:]] += 1
@@ -376,15 +376,15 @@ def test_contamination_is_a_third_copy(genome, tmp_path):
 
 
 @pytest.mark.parametrize("platform", ["hifi", "ilmn"])
-def test_misplaced_reads_differ_as_duplicates_do(genome, tmp_path, platform):
-    bam = with_strangers(genome, tmp_path / "reads.bam", platform, misplaced=0.2)
+def test_mismapped_reads_differ_as_paralogs_do(genome, tmp_path, platform):
+    bam = simulate_with(genome, tmp_path / "reads.bam", platform, mismapped=0.2)
     differing, sure, clipped = {True: [], False: []}, {True: [], False: []}, Counter()
     for read in aligned(bam):
-        stranger = read.query_name.endswith("h3")
+        foreign = read.query_name.endswith("h3")
         if read.query_alignment_length > 100:
-            differing[stranger].append(read.get_tag("NM") / read.query_alignment_length)
-        sure[stranger].append(read.mapping_quality)
-        clipped[stranger] += read.query_alignment_length < 0.8 * read.query_length
+            differing[foreign].append(read.get_tag("NM") / read.query_alignment_length)
+        sure[foreign].append(read.mapping_quality)
+        clipped[foreign] += read.query_alignment_length < 0.8 * read.query_length
     assert len(sure[True]) > 20 and np.median(differing[True]) > 2 * np.median(differing[False])
     assert 0.005 < np.median(differing[True]) < 0.06
     assert min(sure[True]) >= 1 and np.mean(sure[True]) < np.mean(sure[False])
@@ -394,7 +394,7 @@ def test_misplaced_reads_differ_as_duplicates_do(genome, tmp_path, platform):
 
 
 def test_adapters_follow_short_fragments(genome, tmp_path):
-    bam = with_strangers(genome, tmp_path / "reads.bam", "ilmn", adapters=0.5)
+    bam = simulate_with(genome, tmp_path / "reads.bam", "ilmn", adapters=0.5)
     pairs, clipped = {}, Counter()
     for read in aligned(bam):
         letters, (kind, clip) = read.get_forward_sequence(), read.cigartuples[0 if read.is_reverse else -1]
@@ -411,7 +411,7 @@ def test_adapters_follow_short_fragments(genome, tmp_path):
 
 def test_conditions_are_drawn_for_a_run():
     drawn = [draw_conditions(np.random.default_rng(seed), "ilmn", {"adapters": 0.1}) for seed in range(200)]
-    for name, low, high in (("contamination", 0, 0.005), ("misplaced", 0, 0.02), ("balance", 0.3, 0.7)):
+    for name, low, high in (("contamination", 0, 0.005), ("mismapped", 0, 0.02), ("balance", 0.3, 0.7)):
         values = [getattr(one, name) for one in drawn]
         assert low <= min(values) < max(values) <= high and max(values) - min(values) > (high - low) / 2
     assert {one.adapters for one in drawn} == {0.1}
@@ -427,7 +427,7 @@ def test_reads_of_one_direction_show_the_same_wrong_base_at_a_site(tmp_path):
     (tmp_path / "truth.vcf").write_text("##fileformat=VCFv4.2\n")
     quiet = np.zeros((RUN + 1, 7)).tolist()
     profile = replace(
-        load("hifi", "hifi", rng), mismatch=0.0, insertion=0.0, deletion=0.0, run={"AT": quiet, "CG": quiet},
+        load_profile("hifi", "hifi", rng), mismatch=0.0, insertion=0.0, deletion=0.0, run={"AT": quiet, "CG": quiet},
         tract=[[0.0, 0.0]] * 65, spread=[1.0, 1.0], context={}, sites=[[0.005, 0.2], [0.002, 0.5]],
     )  # fmt: skip
     simulate_reads(
@@ -435,7 +435,7 @@ def test_reads_of_one_direction_show_the_same_wrong_base_at_a_site(tmp_path):
         tmp_path / "truth.vcf",
         tmp_path / "r.bam",
         profile,
-        ReadOptions(40, **NO_STRANGERS),
+        ReadOptions(40, **UNCONTAMINATED),
         seed=1,
     )
     _, _, codes = next(read_contigs(tmp_path / "ref.fa"))
@@ -459,12 +459,12 @@ def test_run_factors_and_rates_are_found_again():
     rate = np.where(rng.random(len(depth)) < 0.002, 0.12, 0.0005)
     for rates, expected in ((rate, 3 * 0.002 * 0.12), (np.full(len(depth), 0.001), 0)):
         errors = rng.binomial(depth, rates)
-        found = site_rates(*counted(depth, errors).T, float(errors.sum() / depth.sum()))
+        found = estimate_site_rates(*count_rows(depth, errors).T, float(errors.sum() / depth.sum()))
         assert sum(share * one for share, one in found) == pytest.approx(expected, rel=0.3, abs=5e-5)
     expected = rng.uniform(0.5, 4, 20_000).round(1)
     factor = np.where(rng.random(len(expected)) < 0.2, 3.0, 0.5)
     events = rng.poisson(expected * factor)
-    found = np.array(factor_quantiles(events, expected, np.ones(len(events)), 101))
+    found = np.array(estimate_factor_quantiles(events, expected, np.ones(len(events)), 101))
     assert (found[1:] + found[:-1]).mean() / 2 == pytest.approx(1)
     assert found[40] == pytest.approx(0.5, rel=0.3) and found[92] == pytest.approx(3, rel=0.4)
 
@@ -480,14 +480,14 @@ def test_what_is_learned_is_what_was_asked(tmp_path, platform):
     assert clair3("simulate", "genome", *options).returncode == 0
     # without contexts, which change the rates of runs by what the genome happens to hold, and without bad reads
     asked = replace(
-        load(platform, platform, np.random.default_rng(0)),
+        load_profile(platform, platform, np.random.default_rng(0)),
         context={},
         spread=[1.0, 1.0],
         sites=[],
         run_factors=[[1, 1]] * 3,
     )
     bam, truth = tmp_path / "reads.bam", tmp_path / "truth.vcf.gz"
-    simulate_reads(tmp_path / "ref.fa", truth, bam, asked, ReadOptions(30, **NO_STRANGERS), seed=1, threads=2)
+    simulate_reads(tmp_path / "ref.fa", truth, bam, asked, ReadOptions(30, **UNCONTAMINATED), seed=1, threads=2)
     counts, facts = count_errors(bam, tmp_path / "ref.fa", truth, None, 1e9)
     found = estimate(platform, counts, facts)
     assert found.mean_length == pytest.approx(asked.mean_length, rel=0.06)
@@ -521,9 +521,9 @@ def test_drawn_profiles_are_profiles(tmp_path, platform, seed):
     rng = np.random.default_rng(seed)
     profile = draw_profile(platform, rng)
     path = tmp_path / "p.json"
-    for made in (profile, varied(profile, rng)):
-        path.write_text(profile_text(made))
-        assert profile_text(read_profile(path)) == path.read_text()
+    for made in (profile, vary_profile(profile, rng)):
+        path.write_text(format_profile(made))
+        assert format_profile(read_profile(path)) == path.read_text()
         for table in (made.substitution, *made.quality.values()):
             assert np.allclose(np.sum(table, axis=-1), 1)
 
@@ -568,7 +568,7 @@ def test_the_page_runs(tmp_path):
 def test_a_trained_model_calls_simulated_reads(genome, tmp_path):
     """The golden model has never seen this profile; that it finds most variants says the reads make sense."""
     bam, calls = tmp_path / "ont.bam", tmp_path / "out"
-    profile = load("ont", "ont", np.random.default_rng(0))
+    profile = load_profile("ont", "ont", np.random.default_rng(0))
     simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadOptions(30), seed=8)
     files = (f"--bam_fn={bam}", f"--ref_fn={genome / 'ref.fa'}", f"--output={calls}", "--platform=ont", "--threads=1")
     done = clair3("run", *files, f"--model_path={PARITY / 'models' / 'ont'}")

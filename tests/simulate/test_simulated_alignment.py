@@ -11,8 +11,8 @@ import pytest
 from program import clair3
 from simulated import make_genome
 
-from clair3.simulate.aligner import error_rate, iter_fastq, preset
-from clair3.simulate.profile_choice import load
+from clair3.simulate.aligner import choose_preset, estimate_error_rate, iter_fastq
+from clair3.simulate.profile_choice import load_profile
 from clair3.simulate.read_plan import ReadOptions
 from clair3.simulate.reads import simulate_reads
 
@@ -46,7 +46,7 @@ def test_the_aligner_finds_the_places(genome, tmp_path, platform):
     seen, near = Counter(), 0
     with pysam.AlignmentFile(str(tmp_path / "aligned.bam")) as file:
         assert file.has_index() and file.header["HD"]["SO"] == "coordinate"
-        assert f"preset {preset(platform, (2, 24), 0.1)}" in file.header["PG"][-1]["DS"]
+        assert f"preset {choose_preset(platform, (2, 24), 0.1)}" in file.header["PG"][-1]["DS"]
         for read in file.fetch(until_eof=True):
             if read.is_secondary or read.is_supplementary:
                 continue
@@ -76,14 +76,16 @@ def test_the_same_bytes_for_any_number_of_threads(genome, tmp_path):
 
 
 def test_presets():
-    assert [preset(name, (2, 24), 0.01) for name in ("ont", "hifi", "ilmn")] == ["map-ont", "map-hifi", "sr"]
-    assert [preset("ont", (2, 30), error) for error in (0.01, 0.05)] == ["lr:hq", "map-ont"]
-    rates = [error_rate(load(name, name, np.random.default_rng(0))) for name in ("ilmn", "hifi", "ont")]
+    assert [choose_preset(name, (2, 24), 0.01) for name in ("ont", "hifi", "ilmn")] == ["map-ont", "map-hifi", "sr"]
+    assert [choose_preset("ont", (2, 30), error) for error in (0.01, 0.05)] == ["lr:hq", "map-ont"]
+    rates = [
+        estimate_error_rate(load_profile(name, name, np.random.default_rng(0))) for name in ("ilmn", "hifi", "ont")
+    ]
     assert 0 < rates[0] < 0.01 and 0 < rates[1] < rates[2] < 0.05
 
 
 def test_fastq_holds_reads_as_sequenced(genome, tmp_path):
-    profile = load("ilmn", "ilmn", np.random.default_rng(0))
+    profile = load_profile("ilmn", "ilmn", np.random.default_rng(0))
     simulate_reads(genome / "ref.fa", genome / "truth.vcf.gz", tmp_path / "r.bam", profile, ReadOptions(2), seed=1)
     lines = "".join(iter_fastq(tmp_path / "r.bam")).splitlines()
     names = [line.split("\t")[0][1:] for line in lines[::4]]

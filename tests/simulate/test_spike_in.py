@@ -11,16 +11,16 @@ import pysam
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import NO_STRANGERS, aligned, check_alignments, make_genome, spelled_copies
+from simulated import UNCONTAMINATED, aligned, check_alignments, make_genome, spelled_copies
 
 from clair3.cli import simulate
 from clair3.cli.arguments import make_parser
 from clair3.errors import ClairError
-from clair3.simulate.profile_choice import load
+from clair3.simulate.profile_choice import load_profile
 from clair3.simulate.read_edits import Change, Moves, ReadEdit, parse_change
 from clair3.simulate.read_plan import ReadOptions
 from clair3.simulate.reads import simulate_reads
-from clair3.simulate.spike_in import Sample, SpikeOptions, Wanted, spike
+from clair3.simulate.spike_in import Sample, SpikeOptions, SpikeVariants, spike
 from clair3.simulate.variants import VariantOptions
 
 DENSE = VariantOptions(density=(0.004, 0.006), indels=0.5, structural=0)
@@ -33,11 +33,11 @@ def genome(tmp_path_factory) -> Path:
     return make_genome(tmp_path_factory.mktemp("genome"), "chr20=60000,chr21=20000", *options)
 
 
-def reads_of(genome: Path, folder: Path, platform: str, **rule) -> Path:
-    profile = load(platform, platform, np.random.default_rng(0))
+def reads_of(genome: Path, folder: Path, platform: str, **options) -> Path:
+    profile = load_profile(platform, platform, np.random.default_rng(0))
     bam = folder / f"{platform}.bam"
     simulate_reads(
-        genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadOptions(**rule, **NO_STRANGERS), seed=3
+        genome / "ref.fa", genome / "truth.vcf.gz", bam, profile, ReadOptions(**options, **UNCONTAMINATED), seed=3
     )
     return bam
 
@@ -45,7 +45,7 @@ def reads_of(genome: Path, folder: Path, platform: str, **rule) -> Path:
 def spiked(genome: Path, bam: Path, folder: Path, truth: bool = True, seed: int = 1) -> int:
     folder.mkdir()
     files = (genome / "truth.vcf.gz", genome / "confident.bed") if truth else (None, None)
-    return spike(Sample(bam, genome / "ref.fa", *files), Wanted(drawn=DENSE), folder, SpikeOptions(), seed)
+    return spike(Sample(bam, genome / "ref.fa", *files), SpikeVariants(drawn=DENSE), folder, SpikeOptions(), seed)
 
 
 @pytest.mark.parametrize("platform", ["hifi", "ilmn"])

@@ -22,6 +22,7 @@ from clair3.errors import ConfigError
 from clair3.features.candidates import CandidateOptions
 from clair3.features.full_alignment import ReadFeatureOptions
 from clair3.genotype import labels
+from clair3.genotype.classes import LABELS
 from clair3.io.bins import COLUMNS, Bin
 from clair3.io.candidate_files import read_candidates
 from clair3.legacy.tensor_text import iter_lines
@@ -120,7 +121,7 @@ def test_pileup_rows_are_those_of_calling_with_labels(pileup_bin, sample_reads, 
         assert [classes[2] - 16, classes[3] - 16] == sorted(lengths)
         assert classes[1] == {"00": 0, "11": 1, "01": 2}["".join(genotype)]
         if change == 0 and genotype == ["0", "1"]:
-            assert classes.LABELS[classes[0]] == "".join(sorted((ref, alt)))
+            assert LABELS[classes[0]] == "".join(sorted((ref, alt)))
 
 
 @pytest.mark.parametrize("chunks", [2, 5])

@@ -1,4 +1,5 @@
-"""The small tools of the training workflow: parts of the reads, the truth phased by them, networks as a model folder."""
+"""The small tools of the training workflow: parts of the reads, the truth phased by them, networks as a model
+folder."""
 
 import json
 from pathlib import Path
