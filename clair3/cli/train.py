@@ -17,7 +17,7 @@ from clair3.training.trainer.config import (
     PRELOADS,
     UPSTREAM,
     TrainingConfig,
-    kind_from_flag,
+    choose_kind,
 )
 from clair3.training.trainer.distributed import is_started, launch
 from clair3.training.trainer.journal import require
@@ -236,7 +236,7 @@ def make_config(args: argparse.Namespace) -> TrainingConfig:
     return TrainingConfig(
         bins=Path(args.bin_fn),
         prefix=Path(os.path.abspath(args.ochk_prefix)),
-        kind=kind_from_flag(args.pileup),
+        kind=choose_kind(args.pileup),
         heads=4 if args.add_indel_length else 2,
         dwell=args.enable_dwell_time,
         start=Path(args.chkpnt_fn) if args.chkpnt_fn else None,

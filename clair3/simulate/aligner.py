@@ -105,7 +105,7 @@ def run_aligner(argv: list[str], head: dict, unsorted: Path, log: IO[str]) -> No
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL) as process:
         try:
             copy_alignments(process, unsorted, head)
-        except (OSError, ValueError) as error:  # it broke off; what it said explains more
+        except (OSError, ValueError) as error:  # it broke off; its last lines explain more
             process.kill()
             process.wait()
             raise InputError(f"{argv[0]} failed: {read_last_lines(log) or error}") from None

@@ -50,7 +50,8 @@ def decode(codes: np.ndarray) -> str:
 
 
 def mask_to_intervals(marked: np.ndarray) -> np.ndarray:
-    """Stretches of marked positions, (n,) bool, as [start, end): (k, 2) int64, sorted, none touching the next."""
+    """Convert a mask of positions, (n,) bool, to intervals [start, end): (k, 2) int64, sorted, none touching the
+    next."""
     return np.flatnonzero(np.diff(np.r_[False, marked, False].astype(np.int8))).reshape(-1, 2)
 
 
@@ -118,7 +119,7 @@ def paste_interspersed(rng: np.random.Generator, codes: np.ndarray, share: float
 
 
 def paste_duplications(rng: np.random.Generator, codes: np.ndarray, share: float) -> None:
-    """Stretches of 2 to 20 kb again elsewhere, 1 to 4 % diverged."""
+    """Paste copies of intervals of 2 to 20 kb elsewhere, 1 to 4 % diverged."""
     wanted = share * len(codes)
     while wanted > 0:
         size = int(rng.integers(2000, 20_000))
@@ -164,7 +165,7 @@ def write_fasta(path: Path, contigs: Iterator[tuple[str, str]]) -> None:
 
 
 def soft_mask(rng: np.random.Generator, text: str, share: float = GenomeOptions.soft_mask) -> str:
-    """The same letters with some stretches of 300 in lower case."""
+    """Write some intervals of 300 letters of a text in lower case."""
     starts = rng.integers(0, len(text), int(share * len(text) / 300))
     letters = np.frombuffer(text.encode(), np.uint8).copy()
     for start in starts:

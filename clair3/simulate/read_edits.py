@@ -1,4 +1,5 @@
-"""Alleles written into aligned reads: their bases, qualities, CIGAR and move table, and nothing else of the alignment.
+"""Edits that write alleles into aligned reads: their bases, qualities, CIGAR and move table, and nothing else of the
+alignment.
 
 A read keeps its place: indels are not written at the first or last aligned base, so the order of a BAM file, mates and
 template lengths stay as they are.
@@ -42,8 +43,8 @@ class Change:
 
 
 def parse_change(text: str, pos: int, ref: str, alt: str) -> Change | None:
-    """The change of an allele of a VCF row on a contig's upper-case letters; None when it is neither a substitution
-    nor a plain insertion or deletion behind the first base."""
+    """Parse the change of an allele of a VCF row on a contig's upper-case letters; None when it is neither a
+    substitution nor a plain insertion or deletion behind the first base."""
     if len(ref) == len(alt):
         kept = [i for i in range(len(ref)) if ref[i] != alt[i]]
         first, last = (kept[0], kept[-1] + 1) if kept else (0, 0)
@@ -93,22 +94,22 @@ class ReadEdit:
         self.end = int(self.ref[-1] + on_reference[-1])
 
     def run_at(self, pos: int) -> int:
-        """The run of the CIGAR that holds a reference position within the alignment."""
+        """Return the run of the CIGAR that holds a reference position within the alignment."""
         return int(np.searchsorted(self.ref, pos, side="right")) - 1
 
     def base_at(self, pos: int) -> int | None:
-        """Index of the read's base over a reference position; None where it has none."""
+        """Return the index of the read's base over a reference position; None where it has none."""
         if not self.read.reference_start <= pos < self.end:
             return None
         i = self.run_at(pos)
         return int(self.base[i] + pos - self.ref[i]) if self.cigar[i][0] == MATCH else None
 
-    def place(self, change: Change) -> int | None:
-        """Where the change can be made, as the number of bases it is shifted right: the read shows the reference
+    def find_shift(self, change: Change) -> int | None:
+        """Find where the change can be made, as the number of bases it is shifted right: the read shows the reference
         there, for an indel with a base on both sides. None: the read errs everywhere."""
         beside = 0 if change.ref and change.alt else 1
         if change.pos - beside < self.read.reference_start:
-            return None  # an indel that could lie before the first base cannot be told
+            return None  # an indel that could lie before the first base is ambiguous
         for low in range(change.pos - beside, change.pos - beside + change.room + 1):
             high = low + len(change.ref) + 2 * beside
             if high > self.end:
@@ -122,7 +123,7 @@ class ReadEdit:
         return None
 
     def write(self, change: Change, shift: int) -> None:
-        """Make the change where place() said."""
+        """Make the change, shifted right by the bases that find_shift returned."""
         if change.ref and change.alt:
             base = self.base_at(change.pos)
             self.seq[base : base + len(change.ref)] = change.alt.encode()
@@ -135,7 +136,7 @@ class ReadEdit:
         kind, before = (DELETION if change.ref else INSERTION), base - int(self.base[i])
         after = self.cigar[i][1] - before - len(change.ref)
         if self.moves is None:
-            self.moves = Moves.of(self.read)
+            self.moves = Moves.from_read(self.read)
         if change.ref:
             del self.seq[base : base + size], self.quality[base : base + size]
             self.moves.delete(base, size)
@@ -153,7 +154,7 @@ class ReadEdit:
         self.left_align_next(change.pos)
 
     def left_align_next(self, pos: int) -> None:
-        """The next indel to the right may now lie further left."""
+        """Left-align the next indel to the right, which may now lie further left."""
         for i in range(self.run_at(pos), len(self.cigar)):
             if self.cigar[i][0] in (INSERTION, DELETION) and self.ref[i] > pos:
                 self.left_align_indel(i)
@@ -171,13 +172,13 @@ class ReadEdit:
             if before[0] == MATCH:
                 side, at = (self.seq, base) if kind == INSERTION else (self.text, ref)
                 first = not any(k == MATCH for k, _ in self.cigar[: i - 1])  # an alignment does not start with an indel
-                way, most = 0, before[1] - first
-                while way < most and side[at - way - 1] == side[at + size - way - 1]:
-                    way += 1
-                before[1] -= way
+                steps, most = 0, before[1] - first
+                while steps < most and side[at - steps - 1] == side[at + size - steps - 1]:
+                    steps += 1
+                before[1] -= steps
                 if self.cigar[i + 1][0] != MATCH:
                     self.cigar.insert(i + 1, [MATCH, 0])
-                self.cigar[i + 1][1] += way
+                self.cigar[i + 1][1] += steps
                 if before[1]:
                     return
                 del self.cigar[i - 1]
@@ -200,7 +201,7 @@ class ReadEdit:
             i -= 1
 
     def finish(self) -> pysam.AlignedSegment:
-        """The read with all that was written into it; tags that no longer hold are gone."""
+        """Return the read with its edits, without tags that no longer hold."""
         read = self.read
         for name in STALE:
             read.set_tag(name, None)
@@ -210,11 +211,11 @@ class ReadEdit:
         if read.has_tag("NM"):
             read.set_tag("NM", self.count_differences())
         if self.moves is not None:
-            self.moves.put(read)
+            self.moves.write_tag(read)
         return read
 
     def count_differences(self) -> int:
-        """Mismatches and bases of gaps."""
+        """Count mismatches and bases of gaps, as in tag NM."""
         seq, text = np.frombuffer(self.seq, np.uint8), np.frombuffer(self.text, np.uint8)
         number = 0
         for (kind, size), ref, base in zip(self.cigar, self.ref.tolist(), self.base.tolist(), strict=True):
@@ -233,7 +234,7 @@ class Moves:
         self.blocks = list(blocks)[::-1] if reverse else list(blocks)
 
     @classmethod
-    def of(cls, read: pysam.AlignedSegment) -> "Moves":
+    def from_read(cls, read: pysam.AlignedSegment) -> "Moves":
         """Empty when the read has no table, or one of another number of bases (hard clips)."""
         moves = np.array(read.get_tag("mv") if read.has_tag("mv") else [0], np.int64)
         at = np.flatnonzero(moves[1:] == 1)
@@ -250,7 +251,7 @@ class Moves:
             near = self.blocks[max(0, base - size) : base + size]
             self.blocks[base:base] = (near * size)[:size]
 
-    def put(self, read: pysam.AlignedSegment) -> None:
+    def write_tag(self, read: pysam.AlignedSegment) -> None:
         if not self.blocks:
             read.set_tag("mv", None)
             return

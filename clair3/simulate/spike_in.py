@@ -185,7 +185,7 @@ class ContigSpiker:
             edit = ReadEdit(read, self.text)
             for site in sites:
                 site.seen += 1
-                site.fit += all(edit.place(change) is not None for change in site.distinct)
+                site.fit += all(edit.find_shift(change) is not None for change in site.distinct)
             copy_support = support[read.query_name]
             for i in snps:
                 base = edit.base_at(int(self.known.snp_pos[i]))
@@ -246,7 +246,7 @@ class ContigSpiker:
             return None
         edit, done = ReadEdit(read, self.text), 0
         for change in reversed(changes):
-            shift = edit.place(change)
+            shift = edit.find_shift(change)
             if shift is not None:
                 edit.write(change, shift)
                 done += 1

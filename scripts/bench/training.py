@@ -25,7 +25,7 @@ import torch
 from clair3.io.bins import Bin, BinFormat, write_bin
 from clair3.records import TrainingExamples
 from clair3.training.trainer.config import TrainingConfig
-from clair3.training.trainer.data import Batches, Rows, RowsInMemory
+from clair3.training.trainer.data import Batches, Examples, ExamplesInMemory
 from clair3.training.trainer.distributed import Ranks
 from clair3.training.trainer.loop import Trainer
 from clair3.training.trainer.network import TrainingForm, make_network
@@ -85,7 +85,11 @@ def measure(kind: str, folder: Path, device: torch.device, options: argparse.Nam
     make_bin(folder / "bin", options.rows, config.format)
     bins, shape = [Bin(folder / "bin")], (config.heads, config.format.channels)
     split = Split([(0, 0, options.rows)], [])
-    places = {"streamed, 0 workers": (Rows, 0), "streamed, 2 workers": (Rows, 2), "in memory": (RowsInMemory, 0)}
+    places = {
+        "streamed, 0 workers": (Examples, 0),
+        "streamed, 2 workers": (Examples, 2),
+        "in memory": (ExamplesInMemory, 0),
+    }
     for place, (reader, workers) in places.items():
         with closing(Batches(reader(bins, *shape), workers, 2, device)) as batches:
             network = make_network(config).to(device)
@@ -96,7 +100,7 @@ def measure(kind: str, folder: Path, device: torch.device, options: argparse.Nam
     few = replace(split, train=[(0, 0, options.batch * options.steps)])
     trainer.split = few
     plan = trainer.plan_epoch(0)
-    trainer.training = Batches(RowsInMemory(bins, *shape, device=device), 0, 2, device)
+    trainer.training = Batches(ExamplesInMemory(bins, *shape, device=device), 0, 2, device)
     trainer.train(plan)
     print(
         f"{kind}\ttraining\t{rate(lambda: trainer.train(plan), options.batch * options.steps, options.runs)}",
@@ -105,7 +109,7 @@ def measure(kind: str, folder: Path, device: torch.device, options: argparse.Nam
 
 
 def exhaust(batches: Batches, plan: list) -> None:
-    for _ in batches.of(plan):
+    for _ in batches.iter_plan(plan):
         pass
 
 

@@ -250,7 +250,7 @@ def read_of(seq: str, cigar: str, pos: int = 0, reverse: bool = False, **tags) -
 )  # fmt: skip
 def test_an_allele_in_a_read(seq, cigar, change, new, new_cigar, differences):
     edit = ReadEdit(read_of(seq, cigar, NM=9, MD="26"), REF.encode())
-    shift = edit.place(change)
+    shift = edit.find_shift(change)
     if new is None:
         assert shift is None
         return
@@ -267,11 +267,11 @@ def test_move_tables_follow(reverse):
     table = [6, *(move for count in blocks[:: -1 if reverse else 1] for move in [1] + [0] * (count - 1))]
     read = read_of(REF, "26M", reverse=reverse)
     read.set_tag("mv", array("b", table))
-    assert Moves.of(read).blocks == blocks
+    assert Moves.from_read(read).blocks == blocks
     edit = ReadEdit(read, REF.encode())
     for change in (Change(20, "CA", ""), Change(8, "", "GG")):
         edit.write(change, 0)
-    found = Moves.of(edit.finish()).blocks
+    found = Moves.from_read(edit.finish()).blocks
     assert found[:8] == blocks[:8] and found[10:22] == blocks[8:20] and found[22:] == blocks[22:]
     assert read.get_tag("mv")[0] == 6
 
@@ -299,7 +299,7 @@ def test_an_edited_read_spells_its_copy(seed):
     ref, alt = rng.choice(((text[pos : pos + size + 1], text[pos]), (text[pos], text[pos] + rng.choice("ACGT") * size)))
     change = parse_change(text, pos, ref, alt)
     edit = ReadEdit(read, text.encode())
-    end, shift = edit.end, edit.place(change)
+    end, shift = edit.end, edit.find_shift(change)
     if shift is None:
         return
     base = edit.base_at(change.pos + shift - 1) + 1  # behind the base before the change

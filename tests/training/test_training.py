@@ -24,12 +24,12 @@ from clair3.io.bins import Bin
 from clair3.model import random_model
 from clair3.models.registry import check_digest, read_card
 from clair3.training.trainer import data, distributed, loop, plots, session
-from clair3.training.trainer.data import Batches, Rows, RowsInMemory
+from clair3.training.trainer.data import Batches, Examples, ExamplesInMemory
 from clair3.training.trainer.distributed import Ranks
 from clair3.training.trainer.journal import Journal, read_epochs
 from clair3.training.trainer.losses import EpochMetrics
 from clair3.training.trainer.network import TrainingForm, make_network, recompute_in_backward
-from clair3.training.trainer.plan import Split, epoch_batches
+from clair3.training.trainer.plan import Split, plan_batches
 
 
 @pytest.fixture
@@ -257,10 +257,10 @@ def test_calibration_and_recall_by_hand():
         row[[genotype, 21 + zygosity]] = probability, 1
     found = plots.Predictions(probabilities, labels)
     sure, unsure = (float(quality(np.array([p], np.float32))[0]) for p in (0.99, 0.8))
-    assert [(count, right) for _, count, right in plots.calibration(found)] == [(2, 1), (1, 1)]
-    assert plots.precision_recall(found).ravel() == pytest.approx([sure, 1, 1 / 4, unsure, 2 / 3, 2 / 4])
+    assert [(count, right) for _, count, right in plots.compute_calibration(found)] == [(2, 1), (1, 1)]
+    assert plots.compute_precision_recall(found).ravel() == pytest.approx([sure, 1, 1 / 4, unsure, 2 / 3, 2 / 4])
     nothing = plots.Predictions(probabilities[3:], labels[3:])
-    assert plots.precision_recall(nothing).shape == (0, 3) and plots.calibration(nothing) == []
+    assert plots.compute_precision_recall(nothing).shape == (0, 3) and plots.compute_calibration(nothing) == []
 
 
 def test_channels_last_learns_the_same(tmp_path, training_config, monkeypatch):
@@ -380,7 +380,7 @@ def test_metrics_by_hand():
 
 def trainer(config, bins, ranks, network):
     opened = [Bin(path) for path in sorted(bins.iterdir())]
-    rows = Rows(opened, config.heads, 18)
+    rows = Examples(opened, config.heads, 18)
     split = Split([(i, 0, len(one)) for i, one in enumerate(opened)], [])
     device = torch.device("cpu")
     form = TrainingForm(network, device, "none")
@@ -450,10 +450,10 @@ def test_environment_of_half_a_launcher(monkeypatch):
 
 def test_each_process_has_a_gpu_of_its_own():
     ranks = [Ranks(rank, 3, rank) for rank in range(3)]
-    found = [session.device_of_rank("cuda", (2, 5), rank) for rank in ranks[:2]]
+    found = [session.select_device("cuda", (2, 5), rank) for rank in ranks[:2]]
     assert found == [torch.device("cuda:2"), torch.device("cuda:5")]
     with pytest.raises(ConfigError, match="process 3 on this host has no GPU, there are 2"):
-        session.device_of_rank("cuda", (2, 5), ranks[2])
+        session.select_device("cuda", (2, 5), ranks[2])
 
 
 WORKER = """
@@ -528,8 +528,8 @@ def test_classes_of_labels():
 
 def test_rows_in_memory_are_the_rows(few):
     opened = [Bin(path) for path in sorted(few.iterdir())]
-    read, held = Rows(opened, 2, 18), RowsInMemory(opened, 2, 18)
-    for spans in epoch_batches([(0, 0, 60), (1, 10, 41)], 7, 20, 1, 0):
+    read, held = Examples(opened, 2, 18), ExamplesInMemory(opened, 2, 18)
+    for spans in plan_batches([(0, 0, 60), (1, 10, 41)], 7, 20, 1, 0):
         (a, a_classes), (b, b_classes) = read[spans], held[spans]
         assert torch.equal(a, b.to(a.dtype)) and torch.equal(a_classes, b_classes)
 
@@ -538,7 +538,7 @@ def test_rows_in_memory_are_the_rows(few):
 def test_hold_out(few, training_config, excluded, left):
     write_bin(few / "bin_s_20_1", 300, seed=3, contig="chr20")
     exclude = () if excluded == "none" else tuple(excluded.split(","))
-    opened, _ = data.open_all(training_config(exclude_contigs=exclude))
+    opened, _ = data.open_training_bins(training_config(exclude_contigs=exclude))
     assert len(opened) == left
 
 

@@ -13,7 +13,7 @@ from clair3.genotype import classes, labels
 from clair3.legacy import tensor_text
 from clair3.legacy.tensor_text import find_files, iter_lines, read_files, read_tensors
 from clair3.records import TrainingExamples
-from clair3.training.data.examples import Candidates, RowPicker, Tally, gather, labelled
+from clair3.training.data.examples import Candidates, RowPicker, Tally, gather_examples, label_candidates
 from clair3.training.data.truth import Truth, TruthSet
 
 WINDOW = "ACGTACGTACGTACGT{}ACGTACGTACGTACGT"
@@ -52,7 +52,7 @@ def test_which_candidates_become_rows_and_with_which_label():
         (70, "M", "9-XG 5"),
     )
     tally = Tally()
-    rows = labelled(found, truth, tally)
+    rows = label_candidates(found, truth, tally)
     names = [(classes.LABELS[pair], zygosity) for pair, zygosity, *_ in labels.labels_to_classes(rows.label).tolist()]
     assert names == [("CC", 0), ("GG", 1), ("ADel", 2)]
     assert [text.split(b":")[1] for text in rows.position] == [b"11", b"21", b"51"]
@@ -64,7 +64,7 @@ def test_which_candidates_become_rows_and_with_which_label():
 def test_each_tensor_is_judged_by_its_own_reads():
     """v2.0.2 drops all later tensors of a position after one whose reads do not show the variant (F 13)."""
     truth = TruthSet({20: Truth("A", ("G",), (0, 1))}, np.empty(0, np.int64))
-    rows = labelled(candidates((20, "A", "9-XC 2"), (20, "A", "9-XG 2"), (20, "A", "9-XG 9")), truth, Tally())
+    rows = label_candidates(candidates((20, "A", "9-XC 2"), (20, "A", "9-XG 2"), (20, "A", "9-XG 9")), truth, Tally())
     assert rows.alt_info == [b"9-XG 2", b"9-XG 9"]
 
 
@@ -73,7 +73,7 @@ def test_each_tensor_is_judged_by_its_own_reads():
 
 def picked(picker: RowPicker, *parts: TrainingExamples) -> list[str]:
     rows = picker.pick(parts)
-    return [text.decode() for text in gather(parts, rows).alt_info] if len(rows) else []
+    return [text.decode() for text in gather_examples(parts, rows).alt_info] if len(rows) else []
 
 
 def test_rows_are_ordered_by_text():
@@ -141,7 +141,7 @@ def test_gathered_rows_are_those_of_the_whole(counts, data):
     if not sum(counts):
         return
     numbers = data.draw(st.lists(st.integers(0, sum(counts) - 1), min_size=1, max_size=9))
-    found = gather(parts, np.array(numbers))
+    found = gather_examples(parts, np.array(numbers))
     tensors = np.concatenate([part.position_matrix for part in parts])
     texts = [text for part in parts for text in part.position]
     assert (found.position_matrix == tensors[numbers]).all() and found.position == [texts[i] for i in numbers]

@@ -18,7 +18,7 @@ from clair3.model import random_model
 from clair3.models.assemble import assemble
 from clair3.models.registry import ModelCard, check_digest, read_card, write_card
 from clair3.phasing.phasers import read_phased
-from clair3.training.data.phase_truth import phased_rows, unphased_rows
+from clair3.training.data.phase_truth import iter_phased_records, iter_unphased_records
 from clair3.training.data.subsample import NameSampler, subsample
 
 
@@ -143,11 +143,11 @@ def test_a_known_phase_is_kept(sample_reads, tmp_path):
 def test_phase_that_is_not_there_cannot_be_kept(tmp_path, caplog):
     rows = ["chr1\t5\t.\tA\tC\t.\t.\t.\tGT\t0|1\t0/1", "chr1\t9\t.\tA\tC\t.\t.\t.\tGT\t0/1\t0|1"]
     (tmp_path / "truth.vcf").write_text("\n".join(rows) + "\n")
-    assert list(phased_rows(tmp_path / "truth.vcf", "chr1")) == ["chr1\t5\t.\tA\tC\t.\t.\t.\tGT:PS\t0|1:1"]
+    assert list(iter_phased_records(tmp_path / "truth.vcf", "chr1")) == ["chr1\t5\t.\tA\tC\t.\t.\t.\tGT:PS\t0|1:1"]
     assert "left out 1 genotypes on contig chr1" in caplog.text
     (tmp_path / "truth.vcf").write_text(rows[1] + "\n")
     with pytest.raises(InputError, match=r"truth.vcf: no genotype on contig chr1 has a phase"):
-        list(phased_rows(tmp_path / "truth.vcf", "chr1"))
+        list(iter_phased_records(tmp_path / "truth.vcf", "chr1"))
 
 
 def test_phase_and_odd_records_of_the_truth_are_left_out(tmp_path):
@@ -162,11 +162,11 @@ def test_phase_and_odd_records_of_the_truth_are_left_out(tmp_path):
     )
     lines = (f"{contig}\t{pos}\t.\t{ref}\t{alt}\t50\tPASS\t.\tGT:PS\t{gt}\n" for contig, pos, ref, alt, gt in rows)
     (tmp_path / "truth.vcf").write_text(head + "".join(lines))
-    found = [line.split("\t") for line in unphased_rows(tmp_path / "truth.vcf", "chr1")]
+    found = [line.split("\t") for line in iter_unphased_records(tmp_path / "truth.vcf", "chr1")]
     assert [(row[1], row[4], row[9]) for row in found] == [("5", "C", "0/1"), ("9", "C,G", "1/2"), ("18", "T", "1/1")]
     assert all(len(row) == 10 and row[8] == "GT" for row in found)
     with pytest.raises(InputError, match="has no contig 1 but chr1"):
-        list(unphased_rows(tmp_path / "truth.vcf", "1"))
+        list(iter_unphased_records(tmp_path / "truth.vcf", "1"))
 
 
 def test_phase_truth_refuses(sample_reads, tmp_path, capsys):

@@ -18,10 +18,16 @@ from random_reads import aligned_segment, cases, draw, write_fasta
 
 from clair3.cli.main import main as clair3
 from clair3.training.data.truth import trim
-from clair3.training.data.unify import Unified, unify
-from clair3.training.data.unify.matching import Slice, candidate_options, combinations, iter_groups
-from clair3.training.data.unify.read_alleles import Site, details_line, iter_sites, read_details
-from clair3.training.data.unify.variants import UnifyOptions, Variant, candidate, phased_genotype, same_alleles
+from clair3.training.data.unify import UnifiedRecord, unify
+from clair3.training.data.unify.matching import Slice, iter_groups, list_candidate_genotypes, list_combinations
+from clair3.training.data.unify.read_alleles import Site, format_details, iter_sites, read_details
+from clair3.training.data.unify.variants import (
+    UnifyOptions,
+    Variant,
+    find_phased_genotype,
+    have_same_alleles,
+    make_candidate,
+)
 
 RULE = UnifyOptions()
 NAME = "UnifyRepresentation"
@@ -146,7 +152,7 @@ def site(pos=9, depth=None, **reads):
     ],
 )
 def test_candidates(reads, ref, alts):
-    found = candidate(site(**reads), "A", 0.15)
+    found = make_candidate(site(**reads), "A", 0.15)
     assert (found.ref, found.alts) == (ref, alts) if ref else found is None
 
 
@@ -165,20 +171,20 @@ def test_candidates(reads, ref, alts):
 def test_phased_genotypes(reads, genotype, phased):
     shown = site(**reads)
     truth = Variant(9, "A", ("T",), genotype) if genotype else None
-    assert phased_genotype(shown, candidate(shown, "A", 0.15), truth, RULE) == phased
+    assert find_phased_genotype(shown, make_candidate(shown, "A", 0.15), truth, RULE) == phased
 
 
 def test_phased_genotype_of_illumina():
     shown, truth = site(XT="0" * 20 + "1"), Variant(9, "A", ("T",), (1, 1))
-    found, rule = candidate(shown, "A", 0.15), UnifyOptions(illumina=True)
-    assert phased_genotype(shown, found, truth, rule) == (1, 1)
-    assert phased_genotype(shown, found, None, rule) is None
-    assert phased_genotype(site(XT="0" * 9 + "1"), found, truth, rule) is None
+    found, rule = make_candidate(shown, "A", 0.15), UnifyOptions(illumina=True)
+    assert find_phased_genotype(shown, found, truth, rule) == (1, 1)
+    assert find_phased_genotype(shown, found, None, rule) is None
+    assert find_phased_genotype(site(XT="0" * 9 + "1"), found, truth, rule) is None
 
 
 def test_locked_by_alleles():
-    assert same_alleles(Variant(9, "AC", ("A",), (0, 1)), Variant(9, "ACC", ("AC",)))
-    assert not same_alleles(Variant(9, "AC", ("A",), (0, 1)), Variant(9, "AC", ("A", "T")))
+    assert have_same_alleles(Variant(9, "AC", ("A",), (0, 1)), Variant(9, "ACC", ("AC",)))
+    assert not have_same_alleles(Variant(9, "AC", ("A",), (0, 1)), Variant(9, "AC", ("A", "T")))
 
 
 def test_spelling():
@@ -194,10 +200,10 @@ def test_spelling():
 
 
 def test_combinations_without_their_mirror_images():
-    options = candidate_options(Variant(5, "A", ("T",)), None)
+    options = list_candidate_genotypes(Variant(5, "A", ("T",)), None)
     assert options == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert combinations([options]) == [((0, 0),), ((0, 1),), ((1, 1),)]
-    assert len(combinations([options, options])) == 10
+    assert list_combinations([options]) == [((0, 0),), ((0, 1),), ((1, 1),)]
+    assert len(list_combinations([options, options])) == 10
 
 
 def test_groups_end_at_distance_and_at_the_number_of_members():
@@ -220,7 +226,9 @@ def test_candidate_and_truth_of_a_position_stay_together():
 def test_too_many_combinations_leave_the_truth_as_it_is():
     sites = [site(pos, R="1111", XT="2222", gap="0") for pos in range(10, 30)]
     truths = {12: Variant(12, "A", ("T",), (0, 1)), 13: Variant(13, "A", ("G",), (0, 1))}
-    assert unify(sites, truths, "A" * 200, 0, 200, UnifyOptions(max_count=1)) == [Unified(12, "A", ("T",), (0, 1))]
+    assert unify(sites, truths, "A" * 200, 0, 200, UnifyOptions(max_count=1)) == [
+        UnifiedRecord(12, "A", ("T",), (0, 1))
+    ]
 
 
 # -- laws --------------------------------------------------------------------------------------------
@@ -436,8 +444,8 @@ def slow_sites(ref, reads):
 
 def test_details_can_be_written_and_read(tmp_path):
     sites = [site(4, R="12", XT="0"), site(7, gap="1", IAC="22")]
-    (tmp_path / "details_1").write_text("".join(f"{details_line('c', found)}\n" for found in sites[:1]))
-    (tmp_path / "details_2").write_text("".join(f"{details_line('c', found)}\n" for found in sites[1:]))
+    (tmp_path / "details_1").write_text("".join(f"{format_details('c', found)}\n" for found in sites[:1]))
+    (tmp_path / "details_2").write_text("".join(f"{format_details('c', found)}\n" for found in sites[1:]))
     assert list(read_details(sorted(tmp_path.iterdir()), "c")) == sites
     assert list(read_details([tmp_path / "details_1"], "other")) == []
 

@@ -1,4 +1,4 @@
-"""From tensors to labelled rows: which candidates become training examples, with which label (spec/training.md B.4).
+"""Training examples: the candidates that become examples, with their labels (spec/training.md B.4).
 
 The tensors are those of calling; only the labels are added.
 """
@@ -53,13 +53,13 @@ class Candidates:
 
     @classmethod
     def of(cls, batch: TensorBatch, fasta: pysam.FastaFile) -> "Candidates":
-        """The candidates of a batch with the bases around them."""
+        """Make the candidates of a batch, with the reference bases around them."""
         windows = [fetch_window(fasta, batch.contig, pos) for pos in batch.pos.tolist()]
         alt_info = [batch.support.text(i, chr(ref)) for i, ref in enumerate(batch.ref.tolist())]
         return cls(batch.contig, batch.pos, windows, batch.tensors, alt_info)
 
     def only(self, kept: np.ndarray) -> "Candidates":
-        """Those chosen by kept, (n,) bool."""
+        """Select the candidates of a mask, (n,) bool."""
         rows = np.flatnonzero(kept).tolist()
         windows, alt_info = [self.windows[i] for i in rows], [self.alt_info[i] for i in rows]
         return Candidates(self.contig, self.pos[kept], windows, self.tensors[kept], alt_info)
@@ -70,7 +70,7 @@ class Candidates:
 
 
 def fetch_window(fasta: pysam.FastaFile, contig: str, pos: int) -> str:
-    """The bases around a 0-based position, upper case; A where the contig has none."""
+    """Fetch the bases around a 0-based position, upper case; A where the contig has none."""
     bases = fasta.fetch(contig, max(0, pos - FLANK), pos + FLANK + 1).upper()
     return ("A" * max(0, FLANK - pos) + bases).ljust(WINDOW, "A")
 
@@ -78,7 +78,8 @@ def fetch_window(fasta: pysam.FastaFile, contig: str, pos: int) -> str:
 def iter_pileup_candidates(
     source: core.Source, fasta: pysam.FastaFile, chunks: Sequence[Chunk], rule: CandidateOptions
 ) -> Iterator[Candidates]:
-    """Candidates of chunks with pileup tensors, not scaled down however deep: that is done before the network only.
+    """Yield the candidates of chunks with pileup tensors, not scaled down however deep: that is done before the network
+    only.
 
     Raises CoreError as iter_pileup does.
     """
@@ -96,7 +97,7 @@ def iter_full_alignment_candidates(
     snps: PhasedSnps | None,
     unphased_copies: bool = False,
 ) -> Iterator[Candidates]:
-    """Candidates at these positions, (n,) int64, 0-based, ascending, distinct, with full-alignment tensors.
+    """Yield the candidates at these positions, (n,) int64, 0-based, ascending, distinct, with full-alignment tensors.
 
     unphased_copies  candidates with a phased read in a row come a second time, as they look when no read is phased
 
@@ -126,7 +127,8 @@ def iter_realigned_candidates(
     allowed: np.ndarray,
     unphased_copies: bool = False,
 ) -> Iterator[Candidates]:
-    """Candidates that short reads show around these positions, (n,) int64, 0-based, ascending, once realigned.
+    """Yield the candidates that short reads show around these positions, (n,) int64, 0-based, ascending, once
+    realigned.
 
     haplotypes       of the reads; None: those of their HP tags, if the rule wants them
     allowed          (k, 2) int64, sorted, disjoint [start, end): where candidates may lie
@@ -136,9 +138,9 @@ def iter_realigned_candidates(
     """
     phased: list[int] = []
     for batch in iter_realigned(source, contig, pos, rule, haplotypes):
-        found = Candidates.of(batch, fasta).only(is_within(batch.pos, allowed))
-        phased += found.pos[np.isin(found.tensors[..., HAPLOTYPE], PHASED).any(axis=(1, 2))].tolist()
-        yield found
+        candidates = Candidates.of(batch, fasta).only(is_within(batch.pos, allowed))
+        phased += candidates.pos[np.isin(candidates.tensors[..., HAPLOTYPE], PHASED).any(axis=(1, 2))].tolist()
+        yield candidates
     if unphased_copies and phased:
         copied = merge(np.array(phased)[:, None] + [0, 1])
         for batch in iter_realigned(source, contig, pos, replace(rule, haplotype_tags=False)):
@@ -147,7 +149,7 @@ def iter_realigned_candidates(
 
 @dataclass
 class Tally:
-    """What became of the candidates."""
+    """Counts of the candidates: labelled as variants or others, or left out."""
 
     variants: int = 0
     others: int = 0
@@ -159,11 +161,11 @@ class Tally:
         return f"{self.variants} variants and {self.others} other candidates; {left_out}"
 
 
-def labelled(candidates: Candidates, truth: TruthSet, tally: Tally) -> TrainingExamples:
-    """The candidates that make examples, with labels, in order (spec/training.md B.4).
+def label_candidates(candidates: Candidates, truth: TruthSet, tally: Tally) -> TrainingExamples:
+    """Label the candidates that make examples, in order (spec/training.md B.4).
 
     Left out are those at other reference letters than A, C, G and T, at positions of unknown truth, and at variants
-    that their reads do not show; all the others count as reference. tally is told.
+    that their reads do not show; all the others count as reference. tally: counts, added to.
     """
     letters = candidates.centres()
     known = ~np.isin(candidates.pos, truth.missing)
@@ -197,9 +199,9 @@ COPIES = string.ascii_lowercase + string.ascii_uppercase
 
 @dataclass
 class RowPicker:
-    """Which labelled rows enter a bin, and in which order (spec/training.md A.7.4, A.7.5).
+    """Picks the examples that enter a bin, and their order (spec/training.md A.7.4, A.7.5).
 
-    ratio       most rows without a variant, as a multiple of those with one; the rows to keep are drawn
+    ratio       most examples without a variant, as a multiple of those with one; the ones to keep are drawn
     shuffle     random order, else by the text of contig and position
     duplicates  further tensors of a position are kept; else the first only
     seed        of the draw and the order
@@ -219,8 +221,8 @@ class RowPicker:
         self.random = np.random.default_rng(self.seed)
 
     def pick(self, parts: Sequence[TrainingExamples]) -> np.ndarray:
-        """Numbers of the chosen rows, (k,) int64, counted through the parts. Calls of one bin know of each other's
-        positions."""
+        """Pick examples by their numbers, (k,) int64, counted through the parts. Earlier calls count: positions are
+        remembered."""
         keys = [self._key(position) for part in parts for position in part.position]
         rows = np.array([i for i, key in enumerate(keys) if key], np.int64)
         if not len(rows):
@@ -234,7 +236,7 @@ class RowPicker:
         return np.array(sorted(rows.tolist(), key=keys.__getitem__), np.int64)
 
     def _key(self, position: bytes) -> bytes | None:
-        """The text by which a row is sorted; None for a copy that is not kept."""
+        """Return the text by which an example is sorted; None for a copy that is not kept."""
         place = position.rpartition(b":")[0]
         before = self.seen[place]
         self.seen[place] += 1
@@ -245,8 +247,8 @@ class RowPicker:
         return COPIES[before - 1].encode() + place
 
 
-def gather(parts: Sequence[TrainingExamples], rows: np.ndarray) -> TrainingExamples:
-    """Rows by their numbers, (k,) int64, counted through the parts; at least one part."""
+def gather_examples(parts: Sequence[TrainingExamples], rows: np.ndarray) -> TrainingExamples:
+    """Gather examples by their numbers, (k,) int64, counted through the parts; at least one part."""
     starts = np.cumsum([0, *(len(part) for part in parts)])
     which = np.searchsorted(starts, rows, side="right") - 1
     places = [(parts[part], row) for part, row in zip(which.tolist(), (rows - starts[which]).tolist(), strict=True)]

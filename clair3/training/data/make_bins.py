@@ -31,11 +31,11 @@ from clair3.training.data.examples import (
     Candidates,
     RowPicker,
     Tally,
-    gather,
+    gather_examples,
     iter_full_alignment_candidates,
     iter_pileup_candidates,
     iter_realigned_candidates,
-    labelled,
+    label_candidates,
 )
 from clair3.training.data.truth import TruthSet, read_truth
 
@@ -43,15 +43,16 @@ logger = logging.getLogger(__name__)
 
 CHUNK_SIZE = 5_000_000
 WRITTEN_ROWS = 500
-"""Rows copied into a bin at a time."""
+"""Examples copied into a bin at a time."""
 
 BLOCK_ROWS = 50_000
-"""Rows of a file of tensors that are drawn from and ordered together, as v2.0.2 does."""
+"""Examples of a file of tensors that are drawn from and ordered together, as v2.0.2 does."""
 
 
 @dataclass(frozen=True)
 class TensorJob:
-    """Which candidates, and how they become tensors. Raises ConfigError for what does not go together.
+    """The candidates of a part of a contig, and how they become tensors. Raises ConfigError for what does not go
+    together.
 
     candidates         when a column is one, and which reads count
     part               of the contig, or of its extended BED
@@ -99,14 +100,14 @@ class TensorJob:
 
     @property
     def rows(self) -> ReadFeatureOptions:
-        """How reads become rows of a full-alignment tensor."""
+        """Options by which reads become read rows of a full-alignment tensor."""
         return ReadFeatureOptions.of(
             self.candidates, self.platform, self.dwell, self.haplotype_tags and self.phased is None
         )
 
 
 def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
-    """The candidates of a job, in genome order, some at a time.
+    """Yield the candidates of a job, in genome order, in batches.
 
     Raises InputError or CoreError when files cannot be read or do not fit together.
     """
@@ -115,8 +116,8 @@ def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
     check_header(environment.alignments, job.contig)
     if job.dwell:
         check_moves(environment.alignments, environment.reference)
-    allowed = allowed_positions(job, contig)
-    if contig not in environment.contigs:  # no reads, which was said
+    allowed = find_allowed_positions(job, contig)
+    if contig not in environment.contigs:  # no reads; check_inputs has warned
         return
     alignments, reference = environment.alignments, environment.reference
     indices = {"index": alignments.index, "fai": reference.index, "block_index": reference.block_index}
@@ -130,18 +131,19 @@ def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
             batches = (batch for chunk in chunks for batch in iter_pileup(source, chunk, job.candidates))
             pos = np.concatenate([np.empty(0, np.int64), *(batch.pos for batch in batches)])
         else:
-            pos = listed_positions(job, allowed)
-        snps, found = phased_snps(job), (source, fasta, contig.name, pos, job.rows)
+            pos = read_candidate_positions(job, allowed)
+        snps, inputs = read_phased_snps(job), (source, fasta, contig.name, pos, job.rows)
         if not job.short_reads:
-            yield from iter_full_alignment_candidates(*found, snps, job.unphased_copies)
+            yield from iter_full_alignment_candidates(*inputs, snps, job.unphased_copies)
             return
         tagged = haplotypes(source, contig.name, snps) if snps is not None else None
         # realigned reads show candidates around `pos` that are not in it
-        yield from iter_realigned_candidates(*found, tagged, allowed, job.unphased_copies)
+        yield from iter_realigned_candidates(*inputs, tagged, allowed, job.unphased_copies)
 
 
-def listed_positions(job: TensorJob, allowed: np.ndarray) -> np.ndarray:
-    """The candidates of the file of a job: (n,) int64, 0-based, ascending; of short reads, the middles of their bins.
+def read_candidate_positions(job: TensorJob, allowed: np.ndarray) -> np.ndarray:
+    """Read the candidates of the file of a job: (n,) int64, 0-based, ascending; of short reads, the middles of their
+    bins.
 
     Raises InputError when it cannot be read.
     """
@@ -151,8 +153,9 @@ def listed_positions(job: TensorJob, allowed: np.ndarray) -> np.ndarray:
     return pos if job.short_reads else pos[is_within(pos, allowed)]
 
 
-def phased_snps(job: TensorJob) -> PhasedSnps | None:
-    """The SNPs that give reads their haplotypes; None without phased VCF. Raises InputError when it cannot be read."""
+def read_phased_snps(job: TensorJob) -> PhasedSnps | None:
+    """Read the SNPs that give reads their haplotypes; None without phased VCF. Raises InputError when it cannot be
+    read."""
     if job.phased is None:
         return None
     # haplotypes are those of heterozygous SNPs (spec/training.md A.2); calling takes every phased record
@@ -163,8 +166,8 @@ def phased_snps(job: TensorJob) -> PhasedSnps | None:
     return snps
 
 
-def allowed_positions(job: TensorJob, contig: Contig) -> np.ndarray:
-    """Where candidates of the job may lie: (k, 2) int64, 0-based [start, end), sorted and disjoint.
+def find_allowed_positions(job: TensorJob, contig: Contig) -> np.ndarray:
+    """Find where candidates of the job may lie: (k, 2) int64, 0-based [start, end), sorted and disjoint.
 
     Raises InputError when a BED or VCF cannot be read or calls the contig differently.
     """
@@ -180,11 +183,11 @@ def allowed_positions(job: TensorJob, contig: Contig) -> np.ndarray:
         check_contig(job.sites, contig.name, known)
         sites = known.get(contig.name, np.empty(0, np.int64))
         allowed = intersection(allowed, merge(np.stack([sites, sites + 1], axis=1)))
-    return allowed if job.regions else clip(allowed, *owned(job, contig))
+    return allowed if job.regions else clip(allowed, *find_owned_range(job, contig))
 
 
-def owned(job: TensorJob, contig: Contig) -> tuple[int, int]:
-    """The positions [start, end) of the job's part; the parts of a contig together have each position once.
+def find_owned_range(job: TensorJob, contig: Contig) -> tuple[int, int]:
+    """Find the positions [start, end) of the job's part; the parts of a contig together have each position once.
 
     They are cut as in spec/training.md A.7.1; the first also owns what lies before, the last what lies behind.
     """
@@ -202,12 +205,12 @@ def owned(job: TensorJob, contig: Contig) -> tuple[int, int]:
 
 
 def write_training_bin(job: TensorJob, truth: Path, output: Path, picker: RowPicker) -> int:
-    """Label the candidates of a job and write those that the picker takes; the number of rows.
+    """Label the candidates of a job and write the examples that the picker takes; return their number.
 
     A part without any gives a bin without rows. Raises ClairError; the bin is complete or absent.
     """
     known, tally = read_truth(truth, job.contig), Tally()
-    parts = [labelled(candidates, known, tally) for candidates in iter_candidates(job)]
+    parts = [label_candidates(candidates, known, tally) for candidates in iter_candidates(job)]
     logger.info("%s: %s", job.contig, tally)
     return write_rows(output, job.format, job.platform, [parts], picker)
 
@@ -215,7 +218,7 @@ def write_training_bin(job: TensorJob, truth: Path, output: Path, picker: RowPic
 def write_rows(
     output: Path, rows: BinFormat, platform: str, blocks: Iterable[list[TrainingExamples]], picker: RowPicker
 ) -> int:
-    """Write a bin of the rows that a picker takes from blocks of parts, and return their number.
+    """Write a bin of the examples that a picker takes from blocks of parts, and return their number.
 
     Raises InputError when the disk refuses; what blocks raises passes through.
     """
@@ -223,28 +226,28 @@ def write_rows(
         for parts in blocks:
             chosen = picker.pick(parts)
             for start in range(0, len(chosen), WRITTEN_ROWS):
-                writer.append(gather(parts, chosen[start : start + WRITTEN_ROWS]))
+                writer.append(gather_examples(parts, chosen[start : start + WRITTEN_ROWS]))
     if writer.cut:
         logger.warning("%s: %d texts were longer than the format allows and are cut", output, writer.cut)
     logger.info("%s: %d rows of %s", output, writer.rows, rows)
     return writer.rows
 
 
-def label_text(found: Iterable[Candidates], truth: Path, bed: Path | None) -> Iterator[list[TrainingExamples]]:
-    """Candidates that come as text, labelled, in blocks of at least BLOCK_ROWS rows; in the last one fewer.
+def label_text(batches: Iterable[Candidates], truth: Path, bed: Path | None) -> Iterator[list[TrainingExamples]]:
+    """Label candidates that come as text, in blocks of at least BLOCK_ROWS examples; in the last one fewer.
 
     Raises InputError when truth or BED cannot be read or do not fit the candidates.
     """
     known: dict[str, tuple[TruthSet, np.ndarray | None]] = {}
     tally, parts = Tally(), []
-    for candidates in found:
+    for candidates in batches:
         contig = candidates.contig
         if contig not in known:
             known[contig] = read_truth(truth, contig), None if bed is None else read_intervals(bed, contig)
         variants, intervals = known[contig]
         if intervals is not None:
             candidates = candidates.only(is_within(candidates.pos, intervals))
-        parts.append(labelled(candidates, variants, tally))
+        parts.append(label_candidates(candidates, variants, tally))
         if sum(map(len, parts)) >= BLOCK_ROWS:
             yield parts
             parts = []

@@ -1,4 +1,4 @@
-"""The truth of a contig, phased by the reads: which haplotype each read is of (spec/training.md A.2)."""
+"""The truth of a contig, phased by the reads, and the haplotypes of the reads (spec/training.md A.2)."""
 
 import logging
 import tempfile
@@ -47,11 +47,11 @@ def phase_truth(
         with tempfile.TemporaryDirectory(prefix=".phasing_", dir=output.parent) as folder:
             plain = Path(folder) / "truth.vcf"
             if keep_phase:
-                write_lines(plain, [*header[:-1], PHASE_SET, header[-1], *phased_rows(truth, contig)])
+                write_lines(plain, [*header[:-1], PHASE_SET, header[-1], *iter_phased_records(truth, contig)])
                 with unfinished(output) as partial:
                     pysam.tabix_compress(str(plain), str(partial), force=True)
             else:
-                write_lines(plain, [*header, *unphased_rows(truth, contig)])
+                write_lines(plain, [*header, *iter_unphased_records(truth, contig)])
                 with open_whatshap(whatshap, bam, reference) as phaser:
                     phaser.phase(contig, plain, output)
     except OSError as error:
@@ -62,8 +62,8 @@ def phase_truth(
         WhatsHap(find_whatshap(whatshap), bam, reference).haplotag(output, tagged)
 
 
-def unphased_rows(truth: Path, contig: str) -> Iterator[str]:
-    """VCF rows of a contig's true variants without phase and other fields; what GetTruth drops is left out.
+def iter_unphased_records(truth: Path, contig: str) -> Iterator[str]:
+    """Yield VCF rows of a contig's true variants without phase and other fields; what GetTruth drops is left out.
 
     Raises InputError when the truth cannot be read or calls the contig differently.
     """
@@ -76,10 +76,10 @@ def unphased_rows(truth: Path, contig: str) -> Iterator[str]:
     check_contig(truth, contig, contigs)
 
 
-def phased_rows(truth: Path, contig: str) -> Iterator[str]:
-    """VCF rows of a contig's phased variants, all in phase set 1; warns of those without phase.
+def iter_phased_records(truth: Path, contig: str) -> Iterator[str]:
+    """Yield VCF rows of a contig's phased variants, all in phase set 1; warns of those without phase.
 
-    Raises InputError as unphased_rows does, and when none of the heterozygous ones has a phase.
+    Raises InputError as iter_unphased_records does, and when none of the heterozygous ones has a phase.
     """
     contigs, phased, without = set(), 0, 0
     for number, line in read_rows(truth):

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def trim(ref: str, alts: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """REF and ALTs without their longest common suffix; as they are when that would leave one of them empty."""
+    """Trim REF and ALTs of their longest common suffix; as they are when that would leave one of them empty."""
     alleles = (ref, *alts)
     columns = zip(*(reversed(allele) for allele in alleles), strict=False)
     suffix = sum(1 for _ in takewhile(lambda letters: len(set(letters)) == 1, columns))
@@ -41,8 +41,8 @@ class Truth:
 
     @classmethod
     def of(cls, ref: str, alts: Sequence[str], genotype: tuple[int, int]) -> "Truth | None":
-        """Reduced to the alleles that the genotype names (spec/training.md B.6); None when it names REF alone, or when
-        an allele has other letters than A, C, G and T. Raises ValueError when there is no allele of a number."""
+        """Make a truth of the alleles that the genotype names (spec/training.md B.6); None when it names REF alone, or
+        when an allele has other letters than A, C, G and T. Raises ValueError when there is no allele of a number."""
         numbers = sorted(set(genotype) - {0})
         if not numbers or numbers[0] < 0 or numbers[-1] > len(alts):
             if set(genotype) == {0}:
@@ -55,7 +55,7 @@ class Truth:
         return cls(ref.upper(), named, (first, second))
 
     def is_seen(self, alt_info: str) -> bool:
-        """Whether the reads show every alternative allele, one read being enough (spec/training.md B.5).
+        """Return whether the reads show every alternative allele, one read being enough (spec/training.md B.5).
 
         alt_info is the text of SupportBatch.text. Letter case of deleted bases is ignored: it is that of the reference.
         """
@@ -63,8 +63,8 @@ class Truth:
 
 
 def is_supported(pairs: Sequence[tuple[str, Sequence[str]]], alt_info: str) -> bool:
-    """Whether as many of the observed alleles are among the true ones as there are true ones; each is a pair of REF and
-    its one ALT, trimmed (spec/training.md B.5)."""
+    """Return whether as many of the observed alleles are among the true ones as there are true ones; each is a pair of
+    REF and its one ALT, trimmed (spec/training.md B.5)."""
     alts = {alt for _, (alt,) in pairs}
     deleted = {ref[1:] for ref, (alt,) in pairs if len(alt) == 1}
     matches = 0
@@ -102,8 +102,8 @@ def read_truth(path: Path, contig: str) -> TruthSet:
         if not fields:
             continue
         if len(fields) != 6 or not is_number(fields[1]):
-            found = f"row {number} is {line[:80]!r}, not contig, position, ref, alt and two allele numbers"
-            raise InputError(f"{path}: {found}; make the file with GetTruth")
+            problem = f"row {number} is {line[:80]!r}, not contig, position, ref, alt and two allele numbers"
+            raise InputError(f"{path}: {problem}; make the file with GetTruth")
         contigs.add(fields[0])
         if fields[0] != contig:
             continue
@@ -129,7 +129,7 @@ def read_truth(path: Path, contig: str) -> TruthSet:
 
 
 def allele_numbers(genotype: str) -> tuple[int, int]:
-    """Of 0/1, 1|1, ./1 or 1: a missing allele counts as REF, a haploid genotype as homozygous.
+    """Parse the allele numbers of 0/1, 1|1, ./1 or 1: a missing allele counts as REF, a haploid genotype as homozygous.
 
     Raises ValueError for anything else.
     """
@@ -140,7 +140,7 @@ def allele_numbers(genotype: str) -> tuple[int, int]:
 
 
 def iter_records(path: Path) -> Iterator[tuple[str, int, str, str, tuple[int, int] | None]]:
-    """(contig, 1-based position, REF, ALT, genotype) of each row of a truth VCF, in file order.
+    """Yield (contig, 1-based position, REF, ALT, genotype) of each row of a truth VCF, in file order.
 
     The genotype is that of the last sample, smaller number first, see allele_numbers. Raises InputError naming the row
     when there is no genotype, or more than two alleles in it.
@@ -164,7 +164,8 @@ def iter_records(path: Path) -> Iterator[tuple[str, int, str, str, tuple[int, in
 
 
 def simplify(contig: str, pos: int, ref: str, alt: str, genotype: tuple[int, int]) -> str | None:
-    """A record as a line of GetTruth, `contig position ref alt g1 g2`; None when it is dropped (spec/training.md A.3).
+    """Simplify a record to a line of GetTruth, `contig position ref alt g1 g2`; None when it is dropped
+    (spec/training.md A.3).
 
     `*` stands for a deletion that began before: beside one other allele it counts as REF.
     """
@@ -185,7 +186,7 @@ def simplify(contig: str, pos: int, ref: str, alt: str, genotype: tuple[int, int
 def simplified(
     vcf: Path, contig: str | None = None, start: int | None = None, end: int | None = None, complete: Path | None = None
 ) -> Iterator[str]:
-    """Lines of GetTruth for a truth VCF, see simplify (spec/training.md A.3).
+    """Yield lines of GetTruth for a truth VCF, see simplify (spec/training.md A.3).
 
     contig      None: all
     start, end  1-based, inclusive

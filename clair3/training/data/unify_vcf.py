@@ -17,7 +17,7 @@ from clair3.io.inputs import check_header, check_lengths, open_alignments, read_
 from clair3.io.vcf import reference_header
 from clair3.training.data.truth import read_truth
 from clair3.training.data.unify import MARGIN, unify
-from clair3.training.data.unify.read_alleles import Site, details_files, iter_sites, read_details
+from clair3.training.data.unify.read_alleles import Site, find_details_files, iter_sites, read_details
 from clair3.training.data.unify.variants import UnifyOptions, Variant
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def write_unified(job: UnifyJob) -> None:
     with pysam.FastaFile(str(reference.path), filepath_index=str(reference.index)) as fasta:
         sequence = fasta.fetch(contig.name).upper()
     if job.details is not None:
-        sites = list(read_details(details_files(job.details), contig.name))
+        sites = list(read_details(find_details_files(job.details), contig.name))
         whole = (min((site.pos for site in sites), default=0), max((site.pos + 1 for site in sites), default=0))
         start, end = job.select_range(whole)
     else:

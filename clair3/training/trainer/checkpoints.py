@@ -14,17 +14,18 @@ BEST = "best_val_loss.pt"
 
 
 def epoch_path(prefix: Path, epoch: int) -> Path:
-    """Checkpoint of an epoch, counted from 1: PREFIX.01.pt."""
+    """Return the path of the checkpoint of an epoch, counted from 1: PREFIX.01.pt."""
     return prefix.with_name(f"{prefix.name}.{epoch:02d}.pt")
 
 
 def state_path(prefix: Path) -> Path:
-    """What --resume needs: PREFIX.state.pt."""
+    """Return the path of the state that --resume reads: PREFIX.state.pt."""
     return prefix.with_name(f"{prefix.name}.state.pt")
 
 
 def save_epoch(prefix: Path, epoch: int, network: nn.Module, state: Mapping[str, Any], best: bool, keep: int) -> None:
-    """Save what an epoch ended with; then remove the checkpoints that are older than the last `keep` (0: none).
+    """Save the weights and the state at the end of an epoch; then remove the checkpoints that are older than the last
+    `keep` (0: none).
 
     The weights come first and the state last, each whole or not at all: an interrupted run goes on from the last state,
     whose weights are in the state itself. Raises InputError when the disk refuses; earlier files are untouched.
@@ -38,7 +39,7 @@ def save_epoch(prefix: Path, epoch: int, network: nn.Module, state: Mapping[str,
 
 
 def read_state(prefix: Path, made_with: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What save_epoch left, on the CPU; None when there is nothing.
+    """Read the state that save_epoch left, on the CPU; None when there is none.
 
     made_with: options that must be the same for the run to go on. Raises InputError when one differs, or the file is
     damaged.
@@ -55,8 +56,8 @@ def read_state(prefix: Path, made_with: Mapping[str, Any]) -> dict[str, Any] | N
     return state
 
 
-def commit() -> str | None:
-    """The commit of the checkout that this program runs from; None outside of one."""
+def read_commit() -> str | None:
+    """Read the commit of the checkout that this program runs from; None outside of one."""
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""Everything a training run is told, checked."""
+"""The configuration of a training run, checked where it is made."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ PRELOADS = ("auto", "no", "ram", "device")
 INITIALIZATIONS = ("keras", "pytorch")
 UPSTREAM = "upstream"
 
-OPTION_OF = {
+OPTION_NAMES = {
     "epochs": "maxEpoch", "batch": "batch_size", "precision": "mixed_precision", "workers": "num_workers",
     "threads": "torch_num_threads",
 }  # fmt: skip
@@ -34,7 +34,7 @@ class TrainingConfig:
     start           checkpoint whose weights are the first ones
     validation      folder of bins that validate; or validation_mode of a tenth of the training rows; or neither
     heads           2, or 4 with the indel lengths
-    batch           rows per step, of each process
+    batch           examples per step, of each process
     mini_epochs     parts of an epoch, each followed by validation and a checkpoint
     l2              weight decay; None: that of the recipe
     clip_grad_norm  largest norm of the gradient, 0: any
@@ -103,17 +103,17 @@ class TrainingConfig:
         for name, allowed in choices.items():
             if (value := getattr(self, name)) not in allowed:
                 known = ", ".join(str(one) for one in allowed if one is not None)
-                raise ConfigError(f"--{OPTION_OF.get(name, name)}={value}: expected one of {known}")
+                raise ConfigError(f"--{OPTION_NAMES.get(name, name)}={value}: expected one of {known}")
         least = {
             "epochs": 1, "mini_epochs": 1, "batch": 1, "learning_rate": 0, "clip_grad_norm": 0, "patience": 1,
             "min_delta": 0, "keep_last": 0, "seed": 0, "gpus": 1, "prefetch": 1,
         }  # fmt: skip
         for name, minimum in least.items():
-            check_range(OPTION_OF.get(name, name), getattr(self, name), minimum)
+            check_range(OPTION_NAMES.get(name, name), getattr(self, name), minimum)
         check_range("batch_norm_momentum", self.batch_norm_momentum, 0, 1)
         for name in ("workers", "threads", "l2"):
             if (value := getattr(self, name)) is not None:
-                check_range(OPTION_OF.get(name, name), value, 0)
+                check_range(OPTION_NAMES.get(name, name), value, 0)
         if self.validation and self.validation_mode:
             raise ConfigError("--validation_fn and --random_validation exclude each other; choose one")
         if self.schedule == PLATEAU and not (self.validation or self.validation_mode):
@@ -122,27 +122,27 @@ class TrainingConfig:
 
     @property
     def format(self) -> BinFormat:
-        """Of the tensors that the network takes."""
+        """Format of the tensors that the network takes."""
         return BinFormat.of(self.kind, self.platform, self.dwell)
 
     @property
     def chunk(self) -> int:
-        """Rows that are read together."""
+        """Examples that are read together."""
         return CHUNK_ROWS[self.kind]
 
     @property
     def weight_decay(self) -> float:
-        """v2.0.2's of this network with its optimiser, else TensorFlow's (spec/training.md C.4)."""
+        """Weight decay: v2.0.2's of this network with its optimiser, else TensorFlow's (spec/training.md C.4)."""
         if self.l2 is not None:
             return self.l2
         return L2[self.kind] if self.optimizer == "adamw" else KERAS_L2
 
     @property
     def folder(self) -> Path:
-        """Where everything is written."""
+        """Folder of everything that the run writes."""
         return self.prefix.parent
 
 
-def kind_from_flag(pileup: bool) -> str:
-    """The kind of network that --pileup or its absence asks for."""
+def choose_kind(pileup: bool) -> str:
+    """Choose the kind of network that --pileup or its absence asks for."""
     return PILEUP if pileup else FULL_ALIGNMENT

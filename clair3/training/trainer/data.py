@@ -1,4 +1,4 @@
-"""Training data: which bins, which rows of them, and the batches that the network sees."""
+"""Training data: the bins, the examples in them that train or validate, and the batches that the network sees."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from clair3.genotype.labels import labels_to_classes
 from clair3.io.bins import Bin, BinFormat, find_bins
 from clair3.training.trainer.config import UPSTREAM, TrainingConfig
 from clair3.training.trainer.losses import class_weights
-from clair3.training.trainer.plan import Span, Split, split_rows, upstream_spans, upstream_split
+from clair3.training.trainer.plan import Span, Split, convert_upstream_split, split_examples, split_like_upstream
 from clair3.util.process import cpu_count
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class BinOptions:
-    """Which bins of a folder are used (spec/training.md B.7); with reuse also those with one channel too many."""
+    """The options by which bins of a folder are used (spec/training.md B.7); with reuse also those with one channel too
+    many."""
 
     format: BinFormat
     platform: str
@@ -42,16 +43,16 @@ class BinOptions:
         one.check(wider if self.reuse and one.format == wider else self.format, self.platform)
 
 
-def open_bins(folder: Path, rule: BinOptions) -> list[Bin]:
-    """The bins of a folder that the rule lets in, in order of their names; those without rows are left out.
+def open_bins(folder: Path, options: BinOptions) -> list[Bin]:
+    """Open the bins of a folder that the options let in, in order of their names; those without examples are left out.
 
     Raises InputError when a file is no such bin, or none is left.
     """
     kept = []
-    for path in find_bins(folder, rule.exclude_samples):
+    for path in find_bins(folder, options.exclude_samples):
         one = Bin(path)
-        rule.check(one)
-        if held_out := contig_among(one, rule.exclude_contigs):
+        options.check(one)
+        if held_out := find_contig_among(one, options.exclude_contigs):
             logger.info("%s: not used, it holds rows of %s (--exclude_contigs)", path.name, held_out)
         elif not len(one):
             logger.warning("%s: no rows in it", path.name)
@@ -64,8 +65,8 @@ def open_bins(folder: Path, rule: BinOptions) -> list[Bin]:
     return kept
 
 
-def contig_among(one: Bin, contigs: Sequence[str]) -> str | None:
-    """The first of some contigs that any row of a bin lies on."""
+def find_contig_among(one: Bin, contigs: Sequence[str]) -> str | None:
+    """Find the first of some contigs that any example of a bin lies on; None without any."""
     for piece in one.pieces(["position"]) if contigs else ():
         for contig in contigs:
             if np.char.startswith(piece["position"], f"{contig}:".encode()).any():
@@ -73,26 +74,26 @@ def contig_among(one: Bin, contigs: Sequence[str]) -> str | None:
     return None
 
 
-class Rows(Dataset):
-    """Batches of rows by their spans; may be handed to worker processes."""
+class Examples(Dataset):
+    """Examples of bins by their spans; may be handed to worker processes."""
 
     def __init__(self, bins: Sequence[Bin], heads: int, channels: int):
-        """channels: of the network; further ones in the bins are cut off."""
+        """channels: number that the network takes; further ones in the bins are cut off."""
         self.bins, self.heads, self.channels = list(bins), heads, channels
 
     def read(self, index: int, start: int, stop: int) -> Batch:
-        """Rows of one bin. Raises InputError when they are damaged."""
-        found = self.bins[index].rows(start, stop)
-        tensors = np.ascontiguousarray(found["position_matrix"][..., : self.channels])
-        return torch.from_numpy(tensors), torch.from_numpy(labels_to_classes(found["label"], self.heads))
+        """Read the examples [start, stop) of one bin. Raises InputError when they are damaged."""
+        rows = self.bins[index].rows(start, stop)
+        tensors = np.ascontiguousarray(rows["position_matrix"][..., : self.channels])
+        return torch.from_numpy(tensors), torch.from_numpy(labels_to_classes(rows["label"], self.heads))
 
     def __getitem__(self, spans: Sequence[Span]) -> Batch:
-        """The rows of some spans, in their order."""
-        return joined([self.read(*span) for span in spans])
+        """Return the examples of some spans, in their order."""
+        return concatenate([self.read(*span) for span in spans])
 
 
-class RowsInMemory(Rows):
-    """The same with every row unpacked in memory, of the host or of a device: for sets that fit, and fast networks."""
+class ExamplesInMemory(Examples):
+    """Examples unpacked in the memory of the host or of a device: for sets that fit, and fast networks."""
 
     def __init__(self, bins: Sequence[Bin], heads: int, channels: int, device: torch.device | str = "cpu"):
         super().__init__(bins, heads, channels)
@@ -114,28 +115,28 @@ class RowsInMemory(Rows):
         return tensors, classes
 
     def __getitem__(self, spans: Sequence[Span]) -> Batch:
-        """The rows of some spans, in their order."""
-        return joined([tuple(part[start:stop] for part in self.held[index]) for index, start, stop in spans])
+        """Return the examples of some spans, in their order."""
+        return concatenate([tuple(part[start:stop] for part in self.held[index]) for index, start, stop in spans])
 
 
 PRELOAD_ROWS = 2000
 
 
-def bytes_in_memory(bins: Sequence[Bin]) -> int:
-    """How much RowsInMemory takes."""
+def measure_memory(bins: Sequence[Bin]) -> int:
+    """Compute the bytes that ExamplesInMemory takes."""
     return sum(len(one) * int(np.prod(one.format.shape)) * (2 if one.kind == PILEUP else 1) for one in bins)
 
 
-def joined(parts: Sequence[Batch]) -> Batch:
-    """The rows of one part after those of the other."""
+def concatenate(parts: Sequence[Batch]) -> Batch:
+    """Concatenate batches."""
     tensors, classes = zip(*parts, strict=True)
     return torch.cat(tensors), torch.cat(classes)
 
 
-class _Reported(Dataset):
-    """Rows whose errors come as values: raised in a worker, they would reach the user as a traceback."""
+class _ErrorsAsValues(Dataset):
+    """Examples whose errors come as values: raised in a worker, they would reach the user as a traceback."""
 
-    def __init__(self, rows: Rows):
+    def __init__(self, rows: Examples):
         self.rows = rows
 
     def __getitem__(self, spans: Sequence[Span]) -> Batch | InputError:
@@ -146,16 +147,16 @@ class _Reported(Dataset):
 
 
 class Batches:
-    """Hands out planned batches, read ahead by worker processes that live as long as this does.
+    """Yields planned batches, prefetched by worker processes that live as long as this does.
 
     The batches of a plan come in its order whatever the number of workers. Close after use.
     """
 
-    def __init__(self, rows: Rows, workers: int, prefetch: int, device: torch.device):
+    def __init__(self, rows: Examples, workers: int, prefetch: int, device: torch.device):
         self.device = device
         self.plan: list[list[Span]] = []
         self.loader = DataLoader(
-            _Reported(rows),
+            _ErrorsAsValues(rows),
             batch_size=None,
             sampler=_Plan(self),
             num_workers=workers,
@@ -169,8 +170,8 @@ class Batches:
         """End the worker processes."""
         self.loader = None
 
-    def of(self, plan: list[list[Span]]) -> Iterator[Batch]:
-        """The batches of a plan, on the device.
+    def iter_plan(self, plan: list[list[Span]]) -> Iterator[Batch]:
+        """Yield the batches of a plan, on the device.
 
         Raises InputError when rows are damaged, ClairError when a worker process is gone.
         """
@@ -195,8 +196,8 @@ class Batches:
             ) from None
 
 
-def _on_device(rows: Rows) -> bool:
-    return isinstance(rows, RowsInMemory) and rows.held[0][0].device.type != "cpu"
+def _on_device(rows: Examples) -> bool:
+    return isinstance(rows, ExamplesInMemory) and rows.held[0][0].device.type != "cpu"
 
 
 class _Plan:
@@ -213,33 +214,37 @@ class _Plan:
 
 
 MEMORY_SHARE = 0.25
-"""Of the memory that is free: rows that take less are unpacked at the start."""
+"""Share of the free memory; examples that take less are unpacked at the start."""
 
 MOST_WORKERS = 4
 
 
-def open_all(config: TrainingConfig) -> tuple[list[Bin], list[Bin]]:
-    """The bins that train, and those of --validation_fn, which may hold any contig. Raises InputError."""
-    rule = BinOptions(config.format, config.platform, config.exclude_samples, config.exclude_contigs, config.reuse_bin)
-    bins = open_bins(config.bins, rule)
+def open_training_bins(config: TrainingConfig) -> tuple[list[Bin], list[Bin]]:
+    """Open the bins that train, and those of --validation_fn, which may hold any contig. Raises InputError."""
+    options = BinOptions(
+        config.format, config.platform, config.exclude_samples, config.exclude_contigs, config.reuse_bin
+    )
+    bins = open_bins(config.bins, options)
     held_out = (
-        open_bins(config.validation, replace(rule, exclude_samples=(), exclude_contigs=())) if config.validation else []
+        open_bins(config.validation, replace(options, exclude_samples=(), exclude_contigs=()))
+        if config.validation
+        else []
     )
     return bins, held_out
 
 
 def make_split(config: TrainingConfig, bins: list[Bin], held_out: list[Bin]) -> Split:
-    """Rows that train and rows that validate; held_out come after bins.
+    """Split the examples into those that train and those that validate; held_out come after bins.
 
     Raises InputError when none trains, or none validates though that was asked for.
     """
     counts = [len(one) for one in bins]
     if config.split == UPSTREAM:
-        split = upstream_spans(
-            upstream_split(counts, config.chunk, config.batch, bool(config.validation_mode)), config.chunk
+        split = convert_upstream_split(
+            split_like_upstream(counts, config.chunk, config.batch, bool(config.validation_mode)), config.chunk
         )
     else:
-        split = split_rows(counts, config.chunk, config.validation_mode, config.seed)
+        split = split_examples(counts, config.chunk, config.validation_mode, config.seed)
     if held_out:
         split = replace(split, validation=[(len(bins) + i, 0, len(one)) for i, one in enumerate(held_out)])
     if not split.train:
@@ -252,32 +257,32 @@ def make_split(config: TrainingConfig, bins: list[Bin], held_out: list[Bin]) -> 
     return split
 
 
-def load_rows(config: TrainingConfig, bins: list[Bin], device: torch.device, ranks: int) -> tuple[Rows, int]:
-    """The rows of all bins, unpacked in memory where that fits (once per rank), and the workers that read them.
+def load_examples(config: TrainingConfig, bins: list[Bin], device: torch.device, ranks: int) -> tuple[Examples, int]:
+    """Load the examples of all bins, in memory where they fit (once per rank); return them and the number of workers.
 
     Raises ConfigError for workers that would have to read the memory of a GPU.
     """
     shape = config.heads, config.format.channels
-    needed = bytes_in_memory(bins) * ranks
+    needed = measure_memory(bins) * ranks
     preload = config.preload
     if preload == "auto":
-        preload = next((place for place, free in memory(device) if needed < MEMORY_SHARE * free), "no")
+        preload = next((place for place, free in find_free_memory(device) if needed < MEMORY_SHARE * free), "no")
     if preload == "no":
-        return Rows(bins, *shape), min(MOST_WORKERS, cpu_count()) if config.workers is None else config.workers
+        return Examples(bins, *shape), min(MOST_WORKERS, cpu_count()) if config.workers is None else config.workers
     if preload == "device" and device.type != "cpu" and config.workers:
         raise ConfigError("--num_workers cannot read rows that lie on the device; leave it out, or give --preload ram")
     logger.info("Unpacking %.2f GB of rows into memory (%s)", needed / 1e9, preload)
-    return RowsInMemory(bins, *shape, device=device if preload == "device" else "cpu"), config.workers or 0
+    return ExamplesInMemory(bins, *shape, device=device if preload == "device" else "cpu"), config.workers or 0
 
 
-def memory(device: torch.device) -> list[tuple[str, float]]:
-    """Free bytes of the device, if it has memory of its own, and of the host."""
+def find_free_memory(device: torch.device) -> list[tuple[str, float]]:
+    """Find the free bytes of the device, if it has memory of its own, and of the host."""
     free = [("ram", os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))] if hasattr(os, "sysconf") else []
     return [("device", torch.cuda.mem_get_info(device)[0]), *free] if device.type == "cuda" else free
 
 
 def compute_class_weights(config: TrainingConfig, bins: list[Bin], device: torch.device) -> list[torch.Tensor] | None:
-    """Class weights of each head from the rows of all bins, if asked for."""
+    """Compute class weights of each head from the examples of all bins; None unless asked for."""
     if not config.class_weights:
         return None
     ends = 24 if config.heads == 2 else 90

@@ -26,7 +26,7 @@ class Ranks:
     local: int = 0
 
     @property
-    def writes(self) -> bool:
+    def is_writer(self) -> bool:
         """One process writes files and speaks."""
         return self.rank == 0
 

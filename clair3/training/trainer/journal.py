@@ -66,7 +66,7 @@ class Journal:
             flat = {f"{part}/{name}": value for part, values in figures.items() for name, value in values.items()}
             self.wandb.log({"epoch": epoch, **more, **flat}, step=step)
 
-    def forget_after(self, epoch: int) -> None:
+    def drop_after(self, epoch: int) -> None:
         """Drop the lines of epochs that a resumed run does again."""
         for path, number in ((self.table, _epoch_of_row), (self.json_log, _epoch_of_json)):
             if path.is_file():

@@ -30,23 +30,23 @@ from clair3.training.trainer.optimizers import (
 from clair3.training.trainer.plan import (
     Span,
     Split,
-    count_rows,
+    count_examples,
     cut_batches,
-    epoch_batches,
-    part_of_epoch,
-    share_of_rank,
+    plan_batches,
+    select_part,
+    select_share,
 )
 from clair3.util.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
 MOST_LOST_STEPS = 20
-"""Steps in a row without a finite gradient before a run ends: it will not come back."""
+"""Steps in a row without a finite gradient after which a run ends, as the weights will not recover."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """Progress of a training run.
 
     epoch, step  finished (mini-)epochs, and steps of the optimiser
     stale        (mini-)epochs since the best one
@@ -62,7 +62,7 @@ class Progress:
 
     @property
     def is_best(self) -> bool:
-        """Whether the last finished epoch is the best."""
+        """Return whether the last finished epoch is the best."""
         return self.best_epoch == self.epoch
 
 
@@ -71,8 +71,8 @@ class Trainer:
     """Trains a network on one rank.
 
     network   its weights, on the device; form computes the logits with them (TrainingForm, maybe compiled)
-    training, validation  rows of the bins, read ahead; validation is None without any
-    split     which rows of the bins train and which validate
+    training, validation  examples of the bins, prefetched; validation is None without any
+    split     which examples of the bins train and which validate
     weights   class weights of each head, or None
     """
 
@@ -101,7 +101,10 @@ class Trainer:
         self.parts = config.mini_epochs
         batches = len(self.plan_epoch(0))
         if batches < self.parts:
-            rows, where = count_rows(self.split.train), f"of {self.rows_per_step} rows, for {self.parts} mini-epochs"
+            rows, where = (
+                count_examples(self.split.train),
+                f"of {self.rows_per_step} rows, for {self.parts} mini-epochs",
+            )
             raise InputError(
                 f"{config.bins}: {rows} rows to train with are {batches} batches {where}; give more rows, a smaller "
                 "--batch_size or fewer --mini_epochs"
@@ -117,17 +120,17 @@ class Trainer:
         return self.config.epochs * self.parts
 
     def plan_epoch(self, epoch: int) -> list[list[Span]]:
-        """The batches of a whole epoch (from 0), of all ranks together."""
+        """Plan the batches of a whole epoch (from 0), of all ranks together."""
         config = self.config
-        batches = epoch_batches(self.split.train, config.chunk, self.rows_per_step, config.seed, epoch)
-        whole = count_rows(batches[-1]) == self.rows_per_step
+        batches = plan_batches(self.split.train, config.chunk, self.rows_per_step, config.seed, epoch)
+        whole = count_examples(batches[-1]) == self.rows_per_step
         if config.split == UPSTREAM and not whole:
             return batches[:-1]
         # the last batch of an epoch must have a row for each rank
-        return batches if count_rows(batches[-1]) >= self.ranks.count else batches[:-1]
+        return batches if count_examples(batches[-1]) >= self.ranks.count else batches[:-1]
 
     def state(self) -> dict:
-        """What save_epoch keeps beside the weights."""
+        """Return the state that save_epoch keeps beside the weights."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -141,7 +144,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
 
-    def epochs_left(self) -> Iterator[tuple[dict[str, dict[str, float]], dict[str, object]]]:
+    def iter_epochs(self) -> Iterator[tuple[dict[str, dict[str, float]], dict[str, object]]]:
         """Train (mini-)epoch after (mini-)epoch; after each, its figures of "train" and "validation", and more of it.
 
         Ends after the last one, or when --patience evaluations brought no better validation loss.
@@ -150,14 +153,14 @@ class Trainer:
         while self.progress.epoch < self.epochs and not self.is_stale():
             began = time.monotonic()
             epoch, part = divmod(self.progress.epoch, self.parts)
-            batches = part_of_epoch(self.plan_epoch(epoch), part, self.parts)
+            batches = select_part(self.plan_epoch(epoch), part, self.parts)
             seed_torch(self.config.seed, self.progress.epoch + 1, self.ranks.rank)
             figures = {"train": self.train(batches)}
             seconds = time.monotonic() - began
             if self.validation is not None:
                 figures["validation"] = self.validate()
             self.progress.epoch += 1
-            self.judge(figures)
+            self.update_best(figures)
             more = {
                 "learning_rate": self.inner.param_groups[0]["lr"],
                 "seconds": round(seconds, 3),
@@ -167,11 +170,11 @@ class Trainer:
             yield figures, more
 
     def is_stale(self) -> bool:
-        """Whether --patience epochs brought no better validation loss."""
+        """Return whether --patience epochs brought no better validation loss."""
         return self.validation is not None and self.progress.stale >= self.config.patience * self.parts
 
-    def judge(self, figures: dict[str, dict[str, float]]) -> None:
-        """Is this epoch the best so far? Without validation the last one is."""
+    def update_best(self, figures: dict[str, dict[str, float]]) -> None:
+        """Note whether this epoch is the best so far; without validation the last one is."""
         progress = self.progress
         loss = figures["validation"]["loss/total"] if "validation" in figures else None
         if loss is None or loss < progress.best_loss - self.config.min_delta:
@@ -183,25 +186,26 @@ class Trainer:
             progress.lowered += 1
 
     def train(self, batches: Sequence[list[Span]]) -> dict[str, float]:
-        """One pass over planned batches; the figures of all ranks."""
+        """Train on planned batches once; return the metrics of all ranks."""
         metrics = EpochMetrics(self.network.heads, self.device)
-        shares = [share_of_rank(batch, self.ranks.rank, self.ranks.count) for batch in batches]
+        shares = [select_share(batch, self.ranks.rank, self.ranks.count) for batch in batches]
         self.learning_form.train()
         title = f"epoch {self.progress.epoch + 1}/{self.epochs}"
-        rows = sum(map(count_rows, batches))
-        with progress_bar(title, rows, "rows") if self.ranks.writes else nullcontext() as bar:
-            for batch, (tensors, labels) in zip(batches, self.training.of(shares), strict=True):
-                losses = self.train_step(tensors, labels, count_rows(batch), metrics)
+        rows = sum(map(count_examples, batches))
+        with progress_bar(title, rows, "rows") if self.ranks.is_writer else nullcontext() as bar:
+            for batch, (tensors, labels) in zip(batches, self.training.iter_plan(shares), strict=True):
+                losses = self.train_step(tensors, labels, count_examples(batch), metrics)
                 if bar:
                     rate = self.inner.param_groups[0]["lr"]
-                    bar.update(count_rows(batch), loss=f"{losses / len(tensors):.4f}", lr=f"{rate:.2e}")
+                    bar.update(count_examples(batch), loss=f"{losses / len(tensors):.4f}", lr=f"{rate:.2e}")
         return metrics.compute()
 
     def train_step(self, tensors: Tensor, labels: Tensor, rows: int, metrics: EpochMetrics) -> float:
-        """One step of the optimiser; the loss summed over this rank's rows.
+        """Do one step of the optimiser; return the loss summed over this rank's examples.
 
-        rows: of all ranks together. Each rank's loss is weighted so that the averaged gradient is that of the mean
-        over all of them, also when ranks have different numbers of rows.
+        tensors, labels: the batch of this rank, as data.Batch; rows: number of examples of all ranks together. Each
+        rank's loss is weighted so that the averaged gradient is that of the mean over all of them, also when ranks have
+        different numbers of rows.
         """
         progress = self.progress
         rate = self.rate * SCHEDULES[self.config.schedule](progress.step + 1, self.steps)
@@ -222,11 +226,11 @@ class Trainer:
             self.optimizer.step()
             metrics.update(losses.detach(), logits, labels)
         else:
-            self.lose_step(losses)
+            self.skip_step(losses)
         self.scaler.update()
         return float(losses.detach().sum())
 
-    def lose_step(self, losses: Tensor) -> None:
+    def skip_step(self, losses: Tensor) -> None:
         """Leave the weights as they are: a gradient is infinite or NaN.
 
         fp16 overflows now and then until the scaler has found its scale; otherwise it is a warning.
@@ -245,13 +249,13 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """The figures of the validation rows, each counted once, over all ranks."""
+        """Return the metrics of the validation examples, each counted once, over all ranks."""
         metrics = EpochMetrics(self.network.heads, self.device)
         batches = cut_batches(self.split.validation, self.rows_per_step)
-        shares = [share_of_rank(batch, self.ranks.rank, self.ranks.count) for batch in batches]
+        shares = [select_share(batch, self.ranks.rank, self.ranks.count) for batch in batches]
         self.ranks.share(self.buffers)  # those of rank 0 are saved
         self.form.eval()
-        for tensors, labels in self.validation.of([share for share in shares if share]):
+        for tensors, labels in self.validation.iter_plan([share for share in shares if share]):
             logits = self.form(tensors)
             metrics.update(head_losses(logits, labels, self.weights), logits, labels)
         return metrics.compute()

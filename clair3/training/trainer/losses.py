@@ -80,7 +80,7 @@ def head_losses(logits: list[Tensor], labels: Tensor, weights: list[Tensor] | No
 HOM_REF = 0
 
 
-def _of_head(classes: int) -> MetricCollection:
+def _make_metrics(classes: int) -> MetricCollection:
     return MetricCollection(
         {
             "accuracy": MulticlassF1Score(classes, average="micro"),
@@ -101,7 +101,7 @@ class EpochMetrics:
 
     def __init__(self, heads: int, device: torch.device):
         self.names = HEAD_NAMES[:heads]
-        self.collections = [_of_head(classes).to(device) for classes in HEAD_SIZES[:heads]]
+        self.collections = [_make_metrics(classes).to(device) for classes in HEAD_SIZES[:heads]]
         # loss of each head, rows, called, true and rightly called variants; MPS has no float64
         exact = torch.float32 if device.type == "mps" else torch.float64
         self.sums = torch.zeros(heads + 4, dtype=exact, device=device)

@@ -1,4 +1,4 @@
-"""The network to be trained: its first weights, and how its training form computes."""
+"""The network to be trained: its first weights, and its training form."""
 
 import logging
 from contextlib import contextmanager, nullcontext
@@ -40,7 +40,7 @@ class TrainingForm(nn.Module):
 
 
 def make_network(config: TrainingConfig) -> nn.Module:
-    """The network with its first weights, on the CPU, in training mode. Draws from torch's generator.
+    """Make the network with its first weights, on the CPU, in training mode. Draws from torch's generator.
 
     The checkpoint to start from may be one of TensorFlow, and have the length heads though none are trained.
     Raises InputError when the checkpoint to start from cannot be used.
@@ -65,26 +65,26 @@ def make_network(config: TrainingConfig) -> nn.Module:
         network = NETWORKS[config.kind](**options)
         if config.initialization == "keras":
             initialize_like_keras(network)
-    for layer in norms(network):
+    for layer in find_batch_norms(network):
         layer.momentum = config.batch_norm_momentum
     return network.train()
 
 
 def drop_length_heads(network: nn.Module) -> None:
-    """Make a network of four heads one of two."""
+    """Drop the length heads of a network, which leaves two heads."""
     for name in LENGTH_LAYERS:
         delattr(network, name)
     network.heads = 2
 
 
-def layer_table(network: nn.Module) -> list[str]:
-    """A line for each layer that has weights: its name, how many they are, and what it is."""
+def format_layers(network: nn.Module) -> list[str]:
+    """Format a line for each layer that has weights: its name, how many they are, and what it is."""
     layers = [(name, layer, list(layer.parameters(recurse=False))) for name, layer in network.named_modules()]
     return [f"{name:24}{sum(p.numel() for p in own):>10,}  {layer}" for name, layer, own in layers if own]
 
 
-def norms(network: nn.Module) -> list[nn.BatchNorm2d | nn.SyncBatchNorm]:
-    """Its batch norms, in order."""
+def find_batch_norms(network: nn.Module) -> list[nn.BatchNorm2d | nn.SyncBatchNorm]:
+    """Find the batch norms of a network, in order."""
     return [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d | nn.SyncBatchNorm)]
 
 
@@ -106,7 +106,7 @@ def _contexts(block: nn.Module):
 @contextmanager
 def _frozen_statistics(block: nn.Module):
     """The second computation must not move the running means of the batch norms once more."""
-    layers = norms(block)
+    layers = find_batch_norms(block)
     kept = [
         (layer.running_mean.clone(), layer.running_var.clone(), layer.num_batches_tracked.clone()) for layer in layers
     ]
@@ -119,8 +119,9 @@ def _frozen_statistics(block: nn.Module):
             layer.num_batches_tracked.copy_(count)
 
 
-def compiled(form: nn.Module, example: Tensor) -> nn.Module:
-    """torch.compile of the training form, or the form itself, with a warning, where that does not work.
+def compile_form(form: nn.Module, example: Tensor) -> nn.Module:
+    """Compile the training form with torch.compile, or return the form itself, with a warning, where that does not
+    work.
 
     example is a batch of the inputs: compiling is put off until the first call.
     """

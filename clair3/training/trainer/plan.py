@@ -1,6 +1,6 @@
-"""Which rows train and which validate, and the batches of an epoch (spec/training.md C.2).
+"""The plan of a training: examples that train or validate, and the batches of an epoch (spec/training.md C.2).
 
-Rows are only numbers here: a bin is its row count. Everything is drawn from the seed and the epoch's number alone, so
+Examples are numbers here: a bin is its count. Everything is drawn from the seed and the epoch's number alone, so
 a resumed run, any number of loader workers and every rank of a distributed run see the same plan.
 """
 
@@ -13,24 +13,24 @@ import numpy as np
 from clair3.errors import ConfigError
 
 CHUNK_ROWS = {"pileup": 250, "full_alignment": 200}
-"""Neighbouring rows that are read together: one access to the file instead of many."""
+"""Neighbouring examples that are read together: one access to the file instead of many."""
 
 VALIDATION_SHARE = 0.1
 MODES = ("end", "random")
 
 Span = tuple[int, int, int]
-"""Rows [start, stop) of a bin: (bin, start, stop)."""
+"""Examples [start, stop) of a bin: (bin, start, stop)."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Spans of the rows that train and of those that validate; disjoint, ascending."""
+    """Spans of the examples that train and of those that validate; disjoint, ascending."""
 
     train: list[Span]
     validation: list[Span]
 
 
-def split_rows(rows: Sequence[int], chunk: int, mode: str | None, seed: int = 0) -> Split:
+def split_examples(rows: Sequence[int], chunk: int, mode: str | None, seed: int = 0) -> Split:
     """Hold a tenth of each bin's chunks back for validation; a bin of fewer than 3 chunks trains whole.
 
     rows   rows of each bin
@@ -63,8 +63,8 @@ def split_rows(rows: Sequence[int], chunk: int, mode: str | None, seed: int = 0)
     return Split([span for span in train if span[1] < span[2]], held_out)
 
 
-def epoch_batches(spans: Sequence[Span], chunk: int, batch: int, seed: int, epoch: int) -> list[list[Span]]:
-    """The batches of one epoch: every row once, chunks in random order, cut at other places in each epoch.
+def plan_batches(spans: Sequence[Span], chunk: int, batch: int, seed: int, epoch: int) -> list[list[Span]]:
+    """Plan the batches of one epoch: every example once, chunks in random order, cut at other places in each epoch.
 
     spans  rows that train, as in Split
     batch  rows per batch; the last one may have fewer
@@ -79,7 +79,7 @@ def epoch_batches(spans: Sequence[Span], chunk: int, batch: int, seed: int, epoc
 
 
 def cut_batches(spans: Sequence[Span], batch: int) -> Iterator[list[Span]]:
-    """Batches of `batch` rows, in the order of the spans; the last may have fewer."""
+    """Cut spans into batches of `batch` examples, in the order of the spans; the last may have fewer."""
     parts: list[Span] = []
     room = batch
     for index, start, stop in spans:
@@ -94,13 +94,15 @@ def cut_batches(spans: Sequence[Span], batch: int) -> Iterator[list[Span]]:
         yield parts
 
 
-def count_rows(spans: Sequence[Span]) -> int:
+def count_examples(spans: Sequence[Span]) -> int:
+    """Count the examples of spans."""
     return sum(stop - start for _, start, stop in spans)
 
 
-def share_of_rank(batch: Sequence[Span], rank: int, ranks: int) -> list[Span]:
-    """The rows of a batch that one of several processes computes: contiguous, disjoint, together all of them."""
-    count = count_rows(batch)
+def select_share(batch: Sequence[Span], rank: int, ranks: int) -> list[Span]:
+    """Select the examples of a batch that one of several processes computes: contiguous, disjoint, together all of
+    them."""
+    count = count_examples(batch)
     first, last = count * rank // ranks, count * (rank + 1) // ranks
     share: list[Span] = []
     at = 0
@@ -112,8 +114,8 @@ def share_of_rank(batch: Sequence[Span], rank: int, ranks: int) -> list[Span]:
     return share
 
 
-def part_of_epoch(batches: Sequence[list[Span]], part: int, parts: int) -> list[list[Span]]:
-    """One of `parts` mini-epochs: their sizes differ by one batch at most, and together they are the epoch."""
+def select_part(batches: Sequence[list[Span]], part: int, parts: int) -> list[list[Span]]:
+    """Select one of `parts` mini-epochs: their sizes differ by one batch at most, and together they are the epoch."""
     return list(batches[len(batches) * part // parts : len(batches) * (part + 1) // parts])
 
 
@@ -129,8 +131,9 @@ class UpstreamSplit:
     validation: list[tuple[int, int]]
 
 
-def upstream_split(rows: Sequence[int], chunk: int, batch: int, validate: bool) -> UpstreamSplit:
-    """v2.0.2's split: it never uses the last rows of a bin, and leaves a batch between training and validation."""
+def split_like_upstream(rows: Sequence[int], chunk: int, batch: int, validate: bool) -> UpstreamSplit:
+    """Split chunks by v2.0.2's arithmetic: it never uses the last rows of a bin, and leaves a batch between training
+    and validation."""
     per_batch = batch // chunk
     per_bin = [(count - batch) // chunk for count in rows]
     train: list[tuple[int, int]] = []
@@ -147,6 +150,6 @@ def upstream_split(rows: Sequence[int], chunk: int, batch: int, validate: bool) 
     return UpstreamSplit(per_bin, train, held_out)
 
 
-def upstream_spans(split: UpstreamSplit, chunk: int) -> Split:
-    """The rows of v2.0.2's chunks at offset 0."""
+def convert_upstream_split(split: UpstreamSplit, chunk: int) -> Split:
+    """Convert v2.0.2's chunks at offset 0 to spans of examples."""
     return Split(*([(i, j * chunk, (j + 1) * chunk) for i, j in part] for part in (split.train, split.validation)))

@@ -22,7 +22,7 @@ QUAL_STEP = 2
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the best network says of rows, and the truth.
+    """Outputs of the best network for examples, and their true classes.
 
     probabilities  (n, 24 or 90) float32
     labels         (n, heads) int64
@@ -32,8 +32,8 @@ class Predictions:
     labels: np.ndarray
 
 
-def draw(folder: Path, epochs: Sequence[Mapping[str, Any]], found: Predictions) -> list[Path]:
-    """Draw PNG files into `plots` of a folder and return their paths; none, with a word, without matplotlib.
+def draw(folder: Path, epochs: Sequence[Mapping[str, Any]], predictions: Predictions) -> list[Path]:
+    """Draw PNG files into `plots` of a folder and return their paths; none without matplotlib, which is logged.
 
     epochs: of the JSON log, in order.
     """
@@ -44,10 +44,17 @@ def draw(folder: Path, epochs: Sequence[Mapping[str, Any]], found: Predictions) 
 
     folder = folder / "plots"
     folder.mkdir(exist_ok=True)
-    drawings = {"loss": (_draw_loss, epochs), "zygosity": (_draw_zygosity, found), "gt21": (_draw_gt21, found)}
-    drawings |= {"calibration": (_draw_calibration, found), "precision_recall": (_draw_precision_recall, found)}
-    if found.labels.shape[1] == 4:
-        drawings["length_error"] = _draw_length_error, found
+    drawings = {
+        "loss": (_draw_loss, epochs),
+        "zygosity": (_draw_zygosity, predictions),
+        "gt21": (_draw_gt21, predictions),
+    }
+    drawings |= {
+        "calibration": (_draw_calibration, predictions),
+        "precision_recall": (_draw_precision_recall, predictions),
+    }
+    if predictions.labels.shape[1] == 4:
+        drawings["length_error"] = _draw_length_error, predictions
     paths = []
     for name, (drawing, data) in drawings.items():
         figure = Figure(figsize=(8, 6), layout="constrained")
@@ -66,23 +73,29 @@ def _draw_loss(axes, epochs: Sequence[Mapping[str, Any]]) -> None:
     axes.legend()
 
 
-def _draw_zygosity(axes, found: Predictions) -> None:
-    _draw_confusion(axes, found.labels[:, 1], found.probabilities[:, GENOTYPE].argmax(axis=1), ZYGOSITIES, "Zygosity")
-
-
-def _draw_gt21(axes, found: Predictions) -> None:
+def _draw_zygosity(axes, predictions: Predictions) -> None:
     _draw_confusion(
-        axes, found.labels[:, 0], found.probabilities[:, GT21].argmax(axis=1), classes.LABELS, "Genotype class"
+        axes, predictions.labels[:, 1], predictions.probabilities[:, GENOTYPE].argmax(axis=1), ZYGOSITIES, "Zygosity"
     )
 
 
-def confusion(true: np.ndarray, called: np.ndarray, classes: int) -> np.ndarray:
-    """(classes, classes) int64 rows of each true class (down) called as each class (across)."""
+def _draw_gt21(axes, predictions: Predictions) -> None:
+    _draw_confusion(
+        axes,
+        predictions.labels[:, 0],
+        predictions.probabilities[:, GT21].argmax(axis=1),
+        classes.LABELS,
+        "Genotype class",
+    )
+
+
+def count_confusion(true: np.ndarray, called: np.ndarray, classes: int) -> np.ndarray:
+    """Count the examples of each true class (down) called as each class (across): (classes, classes) int64."""
     return np.bincount(true * classes + called, minlength=classes * classes).reshape(classes, classes)
 
 
 def _draw_confusion(axes, true: np.ndarray, called: np.ndarray, names: Sequence[str], title: str) -> None:
-    counts = confusion(true, called, len(names))
+    counts = count_confusion(true, called, len(names))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     axes.set(
@@ -96,15 +109,15 @@ def _draw_confusion(axes, true: np.ndarray, called: np.ndarray, names: Sequence[
         axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=size, color=colour)
 
 
-def _draw_length_error(axes, found: Predictions) -> None:
-    """Of the rows whose allele is not of the reference's length."""
+def _draw_length_error(axes, predictions: Predictions) -> None:
+    """Draw the errors of length of the examples whose allele differs in length from the reference."""
     classes = 2 * LONGEST + 1
     errors = []
     for index in (2, 3):
         start = GENOTYPE.stop + (index - 2) * classes
-        called = found.probabilities[:, start : start + classes].argmax(axis=1)
-        indels = found.labels[:, index] != LONGEST
-        errors.append(called[indels] - found.labels[indels, index])
+        called = predictions.probabilities[:, start : start + classes].argmax(axis=1)
+        indels = predictions.labels[:, index] != LONGEST
+        errors.append(called[indels] - predictions.labels[indels, index])
     counts = np.unique(np.concatenate(errors), return_counts=True)
     axes.bar(*counts)
     axes.set(
@@ -115,38 +128,40 @@ def _draw_length_error(axes, found: Predictions) -> None:
     )
 
 
-def called_variants(found: Predictions) -> tuple[np.ndarray, np.ndarray]:
-    """QUAL, (k,) float64, of each row called a variant, and whether the call is right, (k,) bool.
+def select_called_variants(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Select the examples called variants: QUAL, (k,) float64, and whether the call is right, (k,) bool.
 
     The QUAL is that of the product of the two heads' probabilities; a call is right when both classes are.
     """
-    genotype = found.probabilities[:, GT21].argmax(axis=1)
-    zygosity = found.probabilities[:, GENOTYPE].argmax(axis=1)
-    probability = found.probabilities[:, GT21].max(axis=1) * found.probabilities[:, GENOTYPE].max(axis=1)
+    genotype = predictions.probabilities[:, GT21].argmax(axis=1)
+    zygosity = predictions.probabilities[:, GENOTYPE].argmax(axis=1)
+    probability = predictions.probabilities[:, GT21].max(axis=1) * predictions.probabilities[:, GENOTYPE].max(axis=1)
     called = zygosity > 0
-    right = (genotype == found.labels[:, 0]) & (zygosity == found.labels[:, 1])
+    right = (genotype == predictions.labels[:, 0]) & (zygosity == predictions.labels[:, 1])
     return quality(probability[called]), right[called]
 
 
-def calibration(found: Predictions) -> list[tuple[float, int, int]]:
-    """For each step of 2 in QUAL: its middle, calls of variants with such a QUAL, and how many of them are right."""
-    qualities, right = called_variants(found)
+def compute_calibration(predictions: Predictions) -> list[tuple[float, int, int]]:
+    """Compute for each step of 2 in QUAL: its middle, calls of variants with such a QUAL, and how many of them are
+    right."""
+    qualities, right = select_called_variants(predictions)
     step = (qualities // QUAL_STEP).astype(int)
     return [((at + 0.5) * QUAL_STEP, int((step == at).sum()), int(right[step == at].sum())) for at in np.unique(step)]
 
 
-def precision_recall(found: Predictions) -> np.ndarray:
-    """(points, 3) float64: a least QUAL, and precision and recall of the calls of that QUAL or more, highest first."""
-    qualities, right = called_variants(found)
+def compute_precision_recall(predictions: Predictions) -> np.ndarray:
+    """Compute precision and recall along QUAL, (points, 3) float64: a least QUAL, and precision and recall of the calls
+    of that QUAL or more, highest first."""
+    qualities, right = select_called_variants(predictions)
     order = np.argsort(-qualities, kind="stable")
     hits = np.cumsum(right[order])
     last = np.flatnonzero(np.diff(qualities[order], append=-1))  # of equal ones
-    wanted = max(1, int((found.labels[:, 1] > 0).sum()))
+    wanted = max(1, int((predictions.labels[:, 1] > 0).sum()))
     return np.stack([qualities[order][last], hits[last] / (last + 1), hits[last] / wanted], axis=1)
 
 
-def _draw_calibration(axes, found: Predictions) -> None:
-    points = calibration(found)
+def _draw_calibration(axes, predictions: Predictions) -> None:
+    points = compute_calibration(predictions)
     if points:
         middles, counts, right = (np.array(column) for column in zip(*points, strict=True))
         sizes = 20 + 180 * counts / counts.max()
@@ -157,8 +172,8 @@ def _draw_calibration(axes, found: Predictions) -> None:
     axes.set(xlabel="QUAL", ylabel="share that is right", ylim=(-0.02, 1.02), title="Calibration")
 
 
-def _draw_precision_recall(axes, found: Predictions) -> None:
-    _, precision, recall = precision_recall(found).T
+def _draw_precision_recall(axes, predictions: Predictions) -> None:
+    _, precision, recall = compute_precision_recall(predictions).T
     axes.plot(recall, precision)
     axes.set(
         xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02), title="Variants called with a QUAL or more"

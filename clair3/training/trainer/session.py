@@ -18,12 +18,25 @@ from clair3.io.bins import Bin
 from clair3.models.registry import ModelCard, write_card
 from clair3.training.trainer import checkpoints, plots
 from clair3.training.trainer.config import AMP, TrainingConfig
-from clair3.training.trainer.data import Batches, Rows, compute_class_weights, load_rows, make_split, open_all
+from clair3.training.trainer.data import (
+    Batches,
+    Examples,
+    compute_class_weights,
+    load_examples,
+    make_split,
+    open_training_bins,
+)
 from clair3.training.trainer.distributed import Ranks, join, leave, seed_torch
 from clair3.training.trainer.journal import Journal, read_epochs, require
 from clair3.training.trainer.loop import Trainer
-from clair3.training.trainer.network import TrainingForm, compiled, layer_table, make_network, recompute_in_backward
-from clair3.training.trainer.plan import Split, count_rows, cut_batches
+from clair3.training.trainer.network import (
+    TrainingForm,
+    compile_form,
+    format_layers,
+    make_network,
+    recompute_in_backward,
+)
+from clair3.training.trainer.plan import Split, count_examples, cut_batches
 from clair3.util import log
 from clair3.util.process import cpu_count
 from clair3.version import VERSION
@@ -31,7 +44,7 @@ from clair3.version import VERSION
 logger = logging.getLogger(__name__)
 
 PLOT_ROWS, PLOT_BATCH = 20_000, 500
-"""Rows that the plots are drawn of."""
+"""Examples that the plots are drawn of, and examples per batch."""
 
 
 def train(config: TrainingConfig, local_rank: int | None = None) -> Path:
@@ -42,12 +55,12 @@ def train(config: TrainingConfig, local_rank: int | None = None) -> Path:
     kind, numbers = parse_training_device(config.device)
     ranks = join(kind, local_rank)
     try:
-        device = device_of_rank(kind, numbers, ranks)
+        device = select_device(kind, numbers, ranks)
         if device.type == "cuda":
             torch.cuda.set_device(device)
         config = replace(config, precision=resolve_precision(config, device))
-        set_up(config, ranks)
-        if not ranks.writes:
+        configure_torch(config, ranks)
+        if not ranks.is_writer:
             log.setup(logging.ERROR)
         return train_on(config, device, ranks)
     finally:
@@ -55,14 +68,16 @@ def train(config: TrainingConfig, local_rank: int | None = None) -> Path:
 
 
 def parse_training_device(text: str) -> tuple[str, tuple[int, ...]]:
-    """Kind of a device and the numbers of the GPUs that may be used. Raises ConfigError when it is not there."""
+    """Parse the kind of a device and the numbers of the GPUs that may be used. Raises ConfigError when it is not
+    there."""
     kind, numbers = parse_device(text)
     kind = resolve(Compute(kind, numbers)).device
     return kind, numbers or (tuple(range(torch.cuda.device_count())) if kind == "cuda" else ())
 
 
-def device_of_rank(kind: str, numbers: tuple[int, ...], ranks: Ranks) -> torch.device:
-    """Each process on a host has a GPU of its own. Raises ConfigError when there are too few."""
+def select_device(kind: str, numbers: tuple[int, ...], ranks: Ranks) -> torch.device:
+    """Select the device of a process: on a host, each has a GPU of its own. Raises ConfigError when there are too
+    few."""
     if kind != "cuda":
         return torch.device(kind)
     if ranks.local >= len(numbers):
@@ -71,7 +86,7 @@ def device_of_rank(kind: str, numbers: tuple[int, ...], ranks: Ranks) -> torch.d
 
 
 def resolve_precision(config: TrainingConfig, device: torch.device) -> str:
-    """The precision with "amp" decided. Raises ConfigError where the device cannot compute it."""
+    """Resolve the precision "amp" to bf16 or fp16. Raises ConfigError where the device cannot compute it."""
     if config.precision == "fp16" and device.type == "cpu":
         raise ConfigError("--mixed-precision fp16 is for GPUs; a CPU has bf16")
     if config.precision != AMP:
@@ -79,8 +94,8 @@ def resolve_precision(config: TrainingConfig, device: torch.device) -> str:
     return "bf16" if device.type != "cuda" or torch.cuda.is_bf16_supported() else "fp16"
 
 
-def set_up(config: TrainingConfig, ranks: Ranks) -> None:
-    """Threads, exactness and the seed of the process."""
+def configure_torch(config: TrainingConfig, ranks: Ranks) -> None:
+    """Set the threads, exactness and seed of this process's torch."""
     threads = config.threads or max(1, cpu_count() // ranks.count)
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.tf32
@@ -91,21 +106,21 @@ def set_up(config: TrainingConfig, ranks: Ranks) -> None:
 
 
 def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path:
-    """The run on one rank; see train."""
+    """Train on one rank; see train."""
     make_folder(config.folder)
     for package in ("tensorboard", "wandb"):
         if getattr(config, package):
             require(package, f"--{package}")
-    if ranks.writes:
+    if ranks.is_writer:
         log.append_to(config.folder / "train.log")
-    bins, held_out = open_all(config)
+    bins, held_out = open_training_bins(config)
     split = make_split(config, bins, held_out)
-    recipe = made_with(config, split, ranks)
+    recipe = make_recipe(config, split, ranks)
     state = checkpoints.read_state(config.prefix, recipe) if config.resume else None
     if config.resume and not state:
         logger.info("%s: not there, so this run starts from the beginning", checkpoints.state_path(config.prefix))
     everything = [*bins, *held_out]
-    rows, workers = load_rows(config, everything, device, ranks.count)
+    rows, workers = load_examples(config, everything, device, ranks.count)
     network = make_network(config)
     if ranks.count > 1 and device.type == "cuda":  # gloo has no such layer: there each rank has means of its own
         network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -114,7 +129,7 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
     network.to(device, memory_format=torch.channels_last if config.channels_last else torch.preserve_format)
     form = TrainingForm(network, device, config.precision)
     if config.compile_model:
-        form = compiled(form, rows[[(0, 0, 1)]][0].to(device))
+        form = compile_form(form, rows[[(0, 0, 1)]][0].to(device))
     with closing(Batches(rows, workers, config.prefetch, device)) as training:
         validation = Batches(rows, min(workers, 1), config.prefetch, device) if split.validation else None
         trainer = Trainer(
@@ -134,8 +149,8 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
         describe(config, everything, split, trainer, device)
         run_epochs(config, trainer, recipe, ranks)
     best = config.prefix.with_name(checkpoints.BEST)
-    if ranks.writes:
-        finish(config, trainer, rows, bins, held_out, best)
+    if ranks.is_writer:
+        write_results(config, trainer, rows, bins, held_out, best)
     ranks.wait()
     return best
 
@@ -144,26 +159,26 @@ RECIPE = (
     *("kind", "heads", "platform", "dwell", "epochs", "mini_epochs", "batch", "learning_rate", "scale_lr", "optimizer"),
     *("lookahead", "schedule", "weight_decay", "class_weights", "clip_grad_norm", "precision", "seed", "split"),
 )
-"""What must not change when a run goes on, besides its rows, its processes and PyTorch."""
+"""Options that must not change when a run goes on, besides its examples, its processes and PyTorch."""
 
 
-def made_with(config: TrainingConfig, split: Split, ranks: Ranks) -> dict[str, object]:
-    """What makes a run what it is: options, rows, processes and the version of PyTorch by name."""
-    rows = {"training rows": count_rows(split.train), "validation rows": count_rows(split.validation)}
+def make_recipe(config: TrainingConfig, split: Split, ranks: Ranks) -> dict[str, object]:
+    """Make the recipe of a run, which --resume compares: options, examples, processes and the version of PyTorch."""
+    rows = {"training rows": count_examples(split.train), "validation rows": count_examples(split.validation)}
     others = {"processes": ranks.count, "torch": str(torch.__version__)}
     return {name: getattr(config, name) for name in RECIPE} | rows | others
 
 
 def describe(config: TrainingConfig, bins: list[Bin], split: Split, trainer: Trainer, device: torch.device) -> None:
-    """Tell what is going to happen, with v2.0.2's figures (spec/training.md C.5)."""
+    """Log network, bins and steps before the training, with v2.0.2's figures (spec/training.md C.5)."""
     parameters = sum(p.numel() for p in trainer.network.parameters())
     logger.info("%s network, %d heads, %s parameters, on %s", config.kind, config.heads, f"{parameters:,}", device)
-    for line in layer_table(trainer.network) if config.summary else ():
+    for line in format_layers(trainer.network) if config.summary else ():
         logger.info("%s", line)
     logger.info(
         "%d bins: %s", len(bins), ", ".join(one.path.name for one in bins[:10]) + (" ..." if len(bins) > 10 else "")
     )
-    logger.info("%d rows train, %d validate", count_rows(split.train), count_rows(split.validation))
+    logger.info("%d rows train, %d validate", count_examples(split.train), count_examples(split.validation))
     logger.info(
         "batch size %d x %d, learning rate %g (%s, %s%s), %d epochs x %d parts, %d steps",
         *(config.batch, trainer.ranks.count, trainer.rate, config.schedule, config.optimizer),
@@ -172,9 +187,9 @@ def describe(config: TrainingConfig, bins: list[Bin], split: Split, trainer: Tra
 
 
 def run_epochs(config: TrainingConfig, trainer: Trainer, recipe: dict[str, object], ranks: Ranks) -> None:
-    """Train, and after each (mini-)epoch write what it brought; recipe as made_with gives it."""
+    """Train, and after each (mini-)epoch write its metrics and checkpoint; recipe: that of make_recipe."""
     journal = None
-    if ranks.writes:
+    if ranks.is_writer:
         options = {key: str(value) for key, value in asdict(config).items()}
         journal = Journal(
             config.folder,
@@ -182,9 +197,9 @@ def run_epochs(config: TrainingConfig, trainer: Trainer, recipe: dict[str, objec
             config.tensorboard,
             options if config.wandb else None,
         )
-        journal.forget_after(trainer.progress.epoch)
+        journal.drop_after(trainer.progress.epoch)
     try:
-        for figures, more in trainer.epochs_left():
+        for figures, more in trainer.iter_epochs():
             if not journal:
                 continue
             progress = trainer.progress
@@ -213,10 +228,10 @@ def run_epochs(config: TrainingConfig, trainer: Trainer, recipe: dict[str, objec
         logger.info("Best validation loss %.6f in epoch %d", trainer.progress.best_loss, trainer.progress.best_epoch)
 
 
-def finish(
-    config: TrainingConfig, trainer: Trainer, rows: Rows, bins: list[Bin], held_out: list[Bin], best: Path
+def write_results(
+    config: TrainingConfig, trainer: Trainer, rows: Examples, bins: list[Bin], held_out: list[Bin], best: Path
 ) -> None:
-    """The model card and the plots. Raises InputError when there is no best network."""
+    """Write the model card and the plots. Raises InputError when there is no best network."""
     if not trainer.progress.best_epoch:
         raise InputError(f"{config.folder}: the validation loss was never a number; lower --learning_rate")
     epochs = read_epochs(config.folder)
@@ -234,7 +249,7 @@ def finish(
             training={
                 "network": config.kind,
                 "epoch": trainer.progress.best_epoch,
-                "commit": checkpoints.commit(),
+                "commit": checkpoints.read_commit(),
                 "options": {
                     key: value if isinstance(value, int | float | str | None) else str(value)
                     for key, value in asdict(config).items()
@@ -245,12 +260,12 @@ def finish(
         ),
     )
     if config.plots:
-        plots.draw(config.folder, epochs, predictions(config, trainer, rows, best))
+        plots.draw(config.folder, epochs, predict_examples(config, trainer, rows, best))
     logger.info("Best checkpoint: %s", best)
 
 
-def predictions(config: TrainingConfig, trainer: Trainer, rows: Rows, best: Path) -> plots.Predictions:
-    """What the best network says of the validation rows, else of the training rows; not of too many."""
+def predict_examples(config: TrainingConfig, trainer: Trainer, rows: Examples, best: Path) -> plots.Predictions:
+    """Predict validation examples, else training examples, with the best network, PLOT_ROWS at most."""
     state, _ = read_checkpoint(best)
     trainer.network.load_state_dict(state)
     spans = trainer.split.validation or trainer.split.train

@@ -1,4 +1,4 @@
-"""Truth variants written the way the alignments show them (spec/training.md A.5).
+"""Unification: truth variants written as the alignments show them (spec/training.md A.5).
 
 sites (who shows what where) and truths -> variants (candidates, locked to truths) -> groups of neighbours -> matching
 of each group -> records.
@@ -17,7 +17,7 @@ from clair3.training.data.truth import trim
 from clair3.training.data.unify import matching
 from clair3.training.data.unify.matching import HOMOZYGOUS_REFERENCE, Segment, Slice, iter_groups
 from clair3.training.data.unify.read_alleles import GAP, REFERENCE, Site
-from clair3.training.data.unify.variants import Genotype, UnifyOptions, Variant, candidate, lock, site_allele
+from clair3.training.data.unify.variants import Genotype, UnifyOptions, Variant, lock, make_candidate, site_allele
 
 WINDOW = 50_000
 """Bases whose groups are made together."""
@@ -32,7 +32,7 @@ Window = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Unified:
+class UnifiedRecord:
     """A record of the unified truth. pos is 0-based, the genotype ascending."""
 
     pos: int
@@ -53,10 +53,10 @@ def unify(
     sequence: str,
     start: int,
     end: int,
-    rule: UnifyOptions,
+    options: UnifyOptions,
     bed: np.ndarray | None = None,
-) -> list[Unified]:
-    """The truth of [start, end), 0-based, in the alignments' way of writing: records by position, one at each.
+) -> list[UnifiedRecord]:
+    """Unify the truth of [start, end), 0-based, with the alignments: records by position, one at each.
 
     sites     candidate sites of the contig, also of MARGIN bases around the range; others are left out
     truths    truth variants by position, as read_truth gives them
@@ -68,7 +68,7 @@ def unify(
     check_reference(near.values(), sequence)
     wanted = (site for site in sites if start - MARGIN <= site.pos < min(end + MARGIN, len(sequence)))
     known = {site.pos: site for site in sorted(wanted, key=lambda site: site.pos)}
-    unification = Unification(known, near, sequence, rule, bed)
+    unification = Unification(known, near, sequence, options, bed)
     for first in range(start, end, WINDOW):
         unification.add((first, min(first + WINDOW, end)))
     return unification.records()
@@ -86,7 +86,7 @@ def check_reference(truths: Iterable[Variant], sequence: str) -> None:
 
 
 class Unification:
-    """The truths, candidates and reads of a range, and the records found so far.
+    """The truths, candidates and reads of a range, and the records made so far.
 
     sites, truths  by position, sites ascending; sequence is the whole contig
     """
@@ -96,21 +96,21 @@ class Unification:
         sites: dict[int, Site],
         truths: dict[int, Variant],
         sequence: str,
-        rule: UnifyOptions,
+        options: UnifyOptions,
         bed: np.ndarray | None = None,
     ):
-        self.sites, self.original, self.sequence, self.rule = sites, truths, sequence, rule
-        shown = {pos: candidate(site, sequence[pos], rule.gap) for pos, site in sites.items()}
-        found = {pos: item for pos, item in shown.items() if item is not None}
-        self.truths, self.found = lock(truths, found, sites, rule)
+        self.sites, self.original, self.sequence, self.options = sites, truths, sequence, options
+        shown = {pos: make_candidate(site, sequence[pos], options.gap) for pos, site in sites.items()}
+        candidates = {pos: item for pos, item in shown.items() if item is not None}
+        self.truths, self.candidates = lock(truths, candidates, sites, options)
         self.segments = read_segments(sites.values(), sequence)
-        items = inside([*self.found.values(), *self.truths.values()], bed)
+        items = select_inside([*self.candidates.values(), *self.truths.values()], bed)
         self.items = sorted(items, key=lambda item: (item.pos, item.is_truth))
-        self.written: dict[int, Unified] = {}
-        self.rescued: list[Unified] = []
+        self.written: dict[int, UnifiedRecord] = {}
+        self.rescued: list[UnifiedRecord] = []
 
-    def records(self) -> list[Unified]:
-        """By position; where a matched record stands, one that was rescued is not wanted."""
+    def records(self) -> list[UnifiedRecord]:
+        """Return the records by position; a matched record wins over a rescued one."""
         rescued = {record.pos: record for record in reversed(self.rescued)}
         return sorted((rescued | self.written).values(), key=lambda record: record.pos)
 
@@ -119,7 +119,7 @@ class Unification:
         edges = (window[0] - EDGE, window[0] + WINDOW + EDGE)
         first, last = (bisect_left(self.items, edge, key=lambda item: item.pos) for edge in edges)
         items = self.items[first:last]
-        for group in iter_groups(items, self.truths, self.found, self.rule):
+        for group in iter_groups(items, self.truths, self.candidates, self.options):
             self.settle(group, window)
 
     def settle(self, group: Sequence[Variant], window: Window) -> None:
@@ -138,10 +138,10 @@ class Unification:
         given = zip(truths, match.truths, strict=True)
         dropped = [truth for truth, genotype in given if matching.is_dropped(truth, genotype)]
         chosen = list(zip(candidates, match.candidates, strict=True))
-        self.write(record(item, genotype) for item, genotype in chosen if genotype != HOMOZYGOUS_REFERENCE)
+        self.write(make_record(item, genotype) for item, genotype in chosen if genotype != HOMOZYGOUS_REFERENCE)
         if dropped:
             empty = (item for item, genotype in chosen if genotype == HOMOZYGOUS_REFERENCE)
-            self.rescued += [record(item, item.phased) for item in empty if self.is_lone(item)]
+            self.rescued += [make_record(item, item.phased) for item in empty if self.is_lone(item)]
         self.rescue(truth for truth in dropped if window[0] <= truth.pos < window[1])
 
     def match(self, candidates: Sequence[Variant], truths: Sequence[Variant]) -> matching.Match | None:
@@ -150,15 +150,17 @@ class Unification:
         seen = (reads for item in candidates for reads in self.sites[item.pos].alleles.values())
         names = {name for reads in seen for name, _ in reads}
         reads = [self.segments.get(name, ()) for name in names]
-        return matching.match(candidates, truths, self.truths, Slice(self.sequence[start:end], start), reads, self.rule)
+        return matching.match(
+            candidates, truths, self.truths, Slice(self.sequence[start:end], start), reads, self.options
+        )
 
     def is_lone(self, item: Variant) -> bool:
         """Whether the reads' haplotypes show a variant where the truth has none."""
         return item.pos not in self.truths and item.phased not in (None, HOMOZYGOUS_REFERENCE)
 
-    def write(self, records: Iterable[Unified]) -> None:
-        for found in records:
-            self.written.setdefault(found.pos, found)
+    def write(self, records: Iterable[UnifiedRecord]) -> None:
+        for record in records:
+            self.written.setdefault(record.pos, record)
 
     def rescue(self, truths: Iterable[Variant]) -> None:
         """Keep truths as they are where any read shows one of their alleles (KEEP, F5)."""
@@ -167,9 +169,9 @@ class Unification:
             if site is not None and any(site_allele(*pair) in site.alleles for pair in known.trimmed):
                 self.rescued.append(self.original_record(truth))
 
-    def original_record(self, truth: Variant) -> Unified:
+    def original_record(self, truth: Variant) -> UnifiedRecord:
         known = self.original[truth.pos]
-        return Unified(known.pos, known.ref, known.alts, known.genotype)
+        return UnifiedRecord(known.pos, known.ref, known.alts, known.genotype)
 
 
 def read_segments(sites: Iterable[Site], sequence: str) -> dict[str, list[Segment]]:
@@ -187,8 +189,8 @@ def read_segments(sites: Iterable[Site], sequence: str) -> dict[str, list[Segmen
     return segments
 
 
-def inside(items: Sequence[Variant], bed: np.ndarray | None) -> list[Variant]:
-    """The items that lie in or next to an interval of the BED, (k, 2) int64; all of them without one (A.5.5)."""
+def select_inside(items: Sequence[Variant], bed: np.ndarray | None) -> list[Variant]:
+    """Select the items that lie in or next to an interval of the BED, (k, 2) int64; all of them without one (A.5.5)."""
     if bed is None:
         return list(items)
     start, end = merge(bed).T
@@ -197,9 +199,10 @@ def inside(items: Sequence[Variant], bed: np.ndarray | None) -> list[Variant]:
     return [item for item, within in zip(items, overlap.tolist(), strict=True) if within]
 
 
-def record(item: Variant, genotype: Genotype) -> Unified:
-    """A candidate with this genotype, its unused alleles gone, the others trimmed and in order of use."""
+def make_record(item: Variant, genotype: Genotype) -> UnifiedRecord:
+    """Make the record of a candidate with this genotype, its unused alleles gone, the others trimmed and in order of
+    use."""
     used = list(dict.fromkeys(k for k in genotype if k))
     ref, alts = trim(item.ref, [item.alts[k - 1] for k in used])
     first, second = sorted(used.index(k) + 1 if k else 0 for k in genotype)
-    return Unified(item.pos, ref, tuple(alts), (first, second))
+    return UnifiedRecord(item.pos, ref, tuple(alts), (first, second))

@@ -1,4 +1,5 @@
-"""Neighbouring truths and candidates, gathered into groups that are matched by themselves (spec/training.md A.5.5)."""
+"""The matching of neighbouring truths and candidates, gathered into groups that are matched by themselves
+(spec/training.md A.5.5)."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,16 +15,16 @@ NEAR = 100
 
 
 def iter_groups(
-    items: Sequence[Variant], truths: dict[int, Variant], found: dict[int, Variant], rule: UnifyOptions
+    items: Sequence[Variant], truths: dict[int, Variant], candidates: dict[int, Variant], limits: UnifyOptions
 ) -> Iterator[list[Variant]]:
-    """Groups of items, which come by position, candidates before truths.
+    """Yield groups of items, which come by position, candidates before truths.
 
-    truths, found  all truths and candidates by position
+    truths, candidates  all truths and candidates by position
     """
     group, count = [], 1
     for i, item in enumerate(items):
-        weight = choices(item, truths, found)
-        if not group or fits(item, group, count * weight, rule):
+        weight = count_genotypes(item, truths, candidates)
+        if not group or can_join(item, group, count * weight, limits):
             group.append(item)
             count *= weight
             continue
@@ -42,21 +43,23 @@ def iter_groups(
         yield group
 
 
-def choices(item: Variant, truths: dict[int, Variant], found: dict[int, Variant]) -> int:
-    """About how many genotypes an item can have."""
+def count_genotypes(item: Variant, truths: dict[int, Variant], candidates: dict[int, Variant]) -> int:
+    """Estimate the number of genotypes that an item can have."""
     if item.is_truth:
-        return 1 if item.phased and item.pos in found else len(item.alts)
+        return 1 if item.phased and item.pos in candidates else len(item.alts)
     truth = truths.get(item.pos)
     if truth is not None and truth.phased:
         return 1
     return 2 if item.locked else len(item.alts) * (len(item.alts) + 1) // 2
 
 
-def fits(item: Variant, group: Sequence[Variant], count: int, rule: UnifyOptions) -> bool:
-    """Whether an item may join a group, which then has this many combinations."""
+def can_join(item: Variant, group: Sequence[Variant], count: int, limits: UnifyOptions) -> bool:
+    """Return whether an item may join a group, which then has this many combinations."""
     alike = sum(member.is_truth == item.is_truth for member in group)
-    near = all(item.pos - member.end + 1 <= rule.distance for member in group) and item.pos - group[-1].end + 1 <= NEAR
-    return count < rule.max_count and alike < rule.partition and near
+    near = (
+        all(item.pos - member.end + 1 <= limits.distance for member in group) and item.pos - group[-1].end + 1 <= NEAR
+    )
+    return count < limits.max_count and alike < limits.partition and near
 
 
 MARGIN = 50
@@ -80,16 +83,17 @@ class Match:
 
 
 class Slice:
-    """A piece of the reference, [start, end), on which haplotypes are spelled."""
+    """An interval of the reference, [start, end), on which haplotypes are spelled."""
 
     def __init__(self, sequence: str, start: int):
         self.sequence, self.start = sequence, start
 
     def between(self, start: int, end: int) -> str:
+        """Return the bases of [start, end), 0-based."""
         return self.sequence[start - self.start : end - self.start]
 
     def spell(self, items: Sequence[Variant], alleles: Iterable[int]) -> str | None:
-        """The haplotype with these alleles of items in order of position; None when they overlap."""
+        """Spell the haplotype with these alleles of items in order of position; None when they overlap."""
         pieces, at = [], self.start
         for item, allele in zip(items, alleles, strict=True):
             if allele == 0:
@@ -109,7 +113,7 @@ class Slice:
         return "".join(pieces)
 
     def project(self, segments: Iterable[Segment]) -> str:
-        """A read's haplotype: its alleles at candidate sites, and the reference elsewhere."""
+        """Spell a read's haplotype: its alleles at candidate sites, and the reference elsewhere."""
         pieces, at = [], self.start
         end = self.start + len(self.sequence)
         for start, stop, bases in segments:
@@ -120,39 +124,43 @@ class Slice:
         return "".join(pieces)
 
 
-def truth_options(truth: Variant) -> list[Genotype]:
+def list_truth_genotypes(truth: Variant) -> list[Genotype]:
+    """List the genotypes that a truth may have."""
     if truth.locked and truth.phased:
         return [truth.phased]
     return list(dict.fromkeys([HOMOZYGOUS_REFERENCE, truth.genotype, truth.genotype[::-1]]))
 
 
-def candidate_options(
-    found: Variant, truth: Variant | None, simple: bool = False, mixed: bool = True
+def list_candidate_genotypes(
+    candidate: Variant, truth: Variant | None, simple: bool = False, mixed: bool = True
 ) -> list[Genotype]:
-    """Genotypes that a candidate may have. simple: its phased one alone; mixed: also two different ALTs."""
-    if found.phased and (simple or (truth is not None and truth.phased)):
-        return [found.phased]
-    if found.phased:
-        return list(dict.fromkeys([HOMOZYGOUS_REFERENCE, found.phased]))
-    pairs = product(range(len(found.alts) + 1), repeat=2)
+    """List the genotypes that a candidate may have. simple: its phased one alone; mixed: also two different ALTs."""
+    if candidate.phased and (simple or (truth is not None and truth.phased)):
+        return [candidate.phased]
+    if candidate.phased:
+        return list(dict.fromkeys([HOMOZYGOUS_REFERENCE, candidate.phased]))
+    pairs = product(range(len(candidate.alts) + 1), repeat=2)
     return [(first, second) for first, second in pairs if mixed or not (first and second and first != second)]
 
 
-def group_options(
-    candidates: Sequence[Variant], truths: Sequence[Variant], known: dict[int, Variant], rule: UnifyOptions
+def list_group_genotypes(
+    candidates: Sequence[Variant], truths: Sequence[Variant], known: dict[int, Variant], limits: UnifyOptions
 ) -> list[list[Genotype]]:
-    """The genotypes of each candidate; fewer where the combinations would be too many."""
-    options = [candidate_options(found, known.get(found.pos)) for found in candidates]
-    if prod(map(len, options)) > rule.max_count:
+    """List the genotypes of each candidate; fewer where the combinations would be too many."""
+    options = [list_candidate_genotypes(candidate, known.get(candidate.pos)) for candidate in candidates]
+    if prod(map(len, options)) > limits.max_count:
         mixed = any(len(truth.alts) > 1 for truth in truths)
-        options = [candidate_options(found, known.get(found.pos), simple=True, mixed=mixed) for found in candidates]
-    if prod(map(len, options)) > rule.max_count:
+        options = [
+            list_candidate_genotypes(candidate, known.get(candidate.pos), simple=True, mixed=mixed)
+            for candidate in candidates
+        ]
+    if prod(map(len, options)) > limits.max_count:
         options = [[HOMOZYGOUS_REFERENCE] for _ in candidates]
     return options
 
 
-def combinations(options: Sequence[Sequence[Genotype]]) -> list[Choice]:
-    """All combinations, in order, where one that differs by its haplotypes' names only comes once."""
+def list_combinations(options: Sequence[Sequence[Genotype]]) -> list[Choice]:
+    """List all combinations, in order, where one that differs by its haplotypes' names only comes once."""
     seen, kept = set(), []
     for choice in product(*options):
         if choice not in seen:
@@ -162,10 +170,10 @@ def combinations(options: Sequence[Sequence[Genotype]]) -> list[Choice]:
     return kept
 
 
-def spellings(
+def iter_spellings(
     items: Sequence[Variant], choices: Iterable[Choice], reference: Slice
 ) -> Iterator[tuple[Choice, tuple[str, str]]]:
-    """Each choice of genotypes that can be spelled, with its two haplotypes in order of text."""
+    """Yield each choice of genotypes that can be spelled, with its two haplotypes in order of text."""
     spell = cache(lambda alleles: reference.spell(items, alleles))  # far fewer haplotypes than pairs of them
     for choice in choices:
         first, second = (spell(alleles) for alleles in zip(*choice, strict=True))
@@ -179,24 +187,24 @@ def match(
     known: dict[int, Variant],
     reference: Slice,
     reads: Iterable[Sequence[Segment]],
-    rule: UnifyOptions,
+    limits: UnifyOptions,
 ) -> Match | None:
-    """The best genotypes of a group; None when there are too many to try, or none fits.
+    """Find the best genotypes of a group; None when there are too many to try, or none fits.
 
     known  truths by position, also those outside the group
     reads  the segments of each read that is seen at a candidate of the group
     Best is what most reads show; then what drops fewest truths, has fewest candidates without and with variants.
     """
-    truth_choices = combinations([truth_options(truth) for truth in truths])
-    choices = combinations(group_options(candidates, truths, known, rule))
-    if len(truth_choices) * len(choices) > rule.max_count:
+    truth_choices = list_combinations([list_truth_genotypes(truth) for truth in truths])
+    choices = list_combinations(list_group_genotypes(candidates, truths, known, limits))
+    if len(truth_choices) * len(choices) > limits.max_count:
         return None
     wanted: dict[tuple[str, str], list[Choice]] = {}
-    for choice, haplotypes in spellings(truths, truth_choices, reference):
+    for choice, haplotypes in iter_spellings(truths, truth_choices, reference):
         wanted.setdefault(haplotypes, []).append(choice)
     seen = Counter(reference.project(segments) for segments in reads)
     best, best_score = None, None
-    for choice, haplotypes in spellings(candidates, choices, reference):
+    for choice, haplotypes in iter_spellings(candidates, choices, reference):
         for truth_choice in wanted.get(haplotypes, ()):
             empty = choice.count(HOMOZYGOUS_REFERENCE)
             dropped = sum(is_dropped(truth, given) for truth, given in zip(truths, truth_choice, strict=True))
@@ -207,12 +215,12 @@ def match(
 
 
 def is_dropped(truth: Variant, given: Genotype) -> bool:
-    """Whether a truth is given fewer alternate alleles than it has."""
+    """Return whether a truth is given fewer alternate alleles than it has."""
     return given.count(0) > truth.genotype.count(0)
 
 
 def is_confident(candidates: Sequence[Variant], truths: Sequence[Variant]) -> bool:
-    """Whether both sides have the same records: there is nothing to change (A.5.6, step 2)."""
+    """Return whether both sides have the same records: there is nothing to change (A.5.6, step 2)."""
     return [(item.pos, item.ref, item.alts) for item in candidates] == [
         (item.pos, item.ref, item.alts) for item in truths
     ]

@@ -1,4 +1,4 @@
-"""Which reads show which allele at the candidate sites (spec/training.md A.5.1, A.5.2)."""
+"""The alleles that reads show at the candidate sites (spec/training.md A.5.1, A.5.2)."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ Observation = tuple[str, int]
 
 @dataclass(frozen=True)
 class Site:
-    """A candidate site: who shows what.
+    """A candidate site: which reads show which allele.
 
     pos      0-based
     depth    reads over it, those with a gap included
@@ -42,18 +42,19 @@ class Site:
         return sorted(shown, key=lambda item: -len(item[1]))
 
 
-def details_files(name: Path) -> list[Path]:
+def find_details_files(name: Path) -> list[Path]:
     """The file of this name, or all files whose names start with it. Raises InputError when there is none."""
     if name.is_file():
         return [name]
-    found = sorted(path for path in name.parent.glob(f"{name.name}*") if path.is_file()) if name.name else []
-    if not found:
+    files = sorted(path for path in name.parent.glob(f"{name.name}*") if path.is_file()) if name.name else []
+    if not files:
         raise InputError(f"{name}: no such file, nor files that start so; expected candidate details")
-    return found
+    return files
 
 
 def read_details(paths: Iterable[Path], contig: str | None = None) -> Iterator[Site]:
-    """Sites of files of candidate details, plain or compressed, in file order; of one contig, or of all with None.
+    """Read the sites of files of candidate details, plain or compressed, in file order; of one contig, or of all with
+    None.
 
     Raises InputError naming the row that is not `contig position<TAB>depth<TAB>{"allele": "read_h ..."}`.
     """
@@ -86,8 +87,8 @@ def site(pos: str, depth: str, alleles: dict[str, list[Observation]]) -> Site:
     return Site(int(pos) - 1, int(depth), alleles)
 
 
-def details_line(contig: str, site: Site) -> str:
-    """The line of a site in a file of candidate details."""
+def format_details(contig: str, site: Site) -> str:
+    """Format the line of a site in a file of candidate details."""
     reads = {allele: " ".join(f"{name}_{h}" for name, h in seen) for allele, seen in site.alleles.items()}
     return f"{contig} {site.pos + 1}\t{site.depth}\t{json.dumps(reads)}"
 

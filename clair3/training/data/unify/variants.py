@@ -66,8 +66,9 @@ class UnifyOptions:
     illumina: bool = False
 
 
-def candidate(site: Site, base: str, gap: float) -> Variant | None:
-    """The alleles of a site that enough reads show, as one record; None without any. base is the reference's letter.
+def make_candidate(site: Site, base: str, gap: float) -> Variant | None:
+    """Make one record of the alleles of a site that enough reads show; None without any. base is the reference's
+    letter.
 
     Of the two most frequent alleles, where the reference is one; so a third is never seen (KEEP, F4).
     """
@@ -80,38 +81,40 @@ def candidate(site: Site, base: str, gap: float) -> Variant | None:
     return Variant(site.pos, base + deleted, tuple(alts), shown=shown)
 
 
-def same_alleles(truth: Variant, found: Variant) -> bool:
-    """Whether each ALT of the truth is one of the candidate's, and there are no more."""
-    return len(truth.alts) == len(found.alts) and set(truth.trimmed) <= set(found.trimmed)
+def have_same_alleles(truth: Variant, candidate: Variant) -> bool:
+    """Return whether each ALT of the truth is one of the candidate's, and there are no more."""
+    return len(truth.alts) == len(candidate.alts) and set(truth.trimmed) <= set(candidate.trimmed)
 
 
-def phased_genotype(site: Site, found: Variant, truth: Variant | None, rule: UnifyOptions) -> Genotype | None:
-    """The genotype of a candidate that its reads' haplotypes show; None when they leave doubt (A.5.4).
+def find_phased_genotype(
+    site: Site, candidate: Variant, truth: Variant | None, options: UnifyOptions
+) -> Genotype | None:
+    """Find the genotype of a candidate that its reads' haplotypes show; None when they leave doubt (A.5.4).
 
     truth is the variant that the candidate is locked to, if any.
     """
     homozygous = truth is not None and truth.genotype == (1, 1)
-    if rule.illumina:
+    if options.illumina:
         allele, reads = site.frequent[0]
         unknown = sum(haplotype == 0 for _, haplotype in reads)
         total = sum(map(len, (reads for _, reads in site.frequent)))
         return (1, 1) if homozygous and allele != REFERENCE and unknown / total > ILMN_HOMOZYGOUS else None
-    counts = {allele: haplotype_counts(reads) for allele, reads in site.frequent}
+    counts = {allele: count_haplotypes(reads) for allele, reads in site.frequent}
     totals = [sum(column) for column in zip(*counts.values(), strict=True)]
     genotype: list[int | None] = [None, None]
     for allele, count in counts.items():
-        if allele != REFERENCE and homozygous and sum(count) > (1 - rule.gap / 2) * sum(totals):
+        if allele != REFERENCE and homozygous and sum(count) > (1 - options.gap / 2) * sum(totals):
             return (1, 1)
         for haplotype in (1, 2):
             share = count[haplotype] / totals[haplotype] if totals[haplotype] else 0
-            if allele == REFERENCE and share >= 1 - rule.gap:
+            if allele == REFERENCE and share >= 1 - options.gap:
                 genotype[haplotype - 1] = 0
-            elif allele in found.shown and share >= 1 - 2 * rule.gap:
-                genotype[haplotype - 1] = found.shown.index(allele) + 1
+            elif allele in candidate.shown and share >= 1 - 2 * options.gap:
+                genotype[haplotype - 1] = candidate.shown.index(allele) + 1
     return None if None in genotype else tuple(genotype)
 
 
-def haplotype_counts(reads: Iterable[tuple[str, int]]) -> list[int]:
+def count_haplotypes(reads: Iterable[tuple[str, int]]) -> list[int]:
     """Reads of haplotype 0, 1 and 2; few are none."""
     counts = [0, 0, 0]
     for _, haplotype in reads:
@@ -127,21 +130,21 @@ def site_allele(ref: str, alt: str) -> str:
 
 
 def lock(
-    truths: dict[int, Variant], candidates: dict[int, Variant], sites: dict[int, Site], rule: UnifyOptions
+    truths: dict[int, Variant], candidates: dict[int, Variant], sites: dict[int, Site], options: UnifyOptions
 ) -> tuple[dict[int, Variant], dict[int, Variant]]:
     """Truths and candidates by position, locked to each other where they agree, with phased genotypes (A.5.4).
 
     A truth that is locked and phased takes over the candidate's way of writing it.
     """
     truths, candidates = dict(truths), dict(candidates)
-    for pos, found in candidates.items():
+    for pos, candidate in candidates.items():
         truth = truths.get(pos)
-        locked = truth is not None and same_alleles(truth, found)
-        phased = phased_genotype(sites[pos], found, truth if locked else None, rule)
+        locked = truth is not None and have_same_alleles(truth, candidate)
+        phased = find_phased_genotype(sites[pos], candidate, truth if locked else None, options)
         if locked and phased:
             known = truth.genotype
             if phased.count(0) != known.count(0) or (known == (1, 2) and sum(phased) != 3):
                 phased = None
-            truths[pos] = replace(truth, ref=found.ref, alts=found.alts, phased=phased)
-        candidates[pos] = replace(found, locked=locked, phased=phased)
+            truths[pos] = replace(truth, ref=candidate.ref, alts=candidate.alts, phased=phased)
+        candidates[pos] = replace(candidate, locked=locked, phased=phased)
     return truths, candidates
