@@ -11,7 +11,7 @@ from typing import NamedTuple
 from clair3.errors import InputError
 from clair3.io.text import is_number, read_rows
 from clair3.io.vcf import header_contigs, read_header
-from clair3.training.data.truth import allele_numbers
+from clair3.training.data.truth import parse_allele_numbers
 
 COLUMNS = 9
 """Columns of a VCF before the first sample."""
@@ -88,8 +88,8 @@ def count_shared(one: str, other: str) -> int:
 
 
 def parse_genotype(text: str) -> tuple[int, int] | None:
-    """Parse a genotype as allele_numbers does; None when no alternative allele is named."""
-    numbers = allele_numbers(text)
+    """Parse a genotype as parse_allele_numbers does; None when no alternative allele is named."""
+    numbers = parse_allele_numbers(text)
     return numbers if any(numbers) else None
 
 

@@ -19,7 +19,7 @@ from clair3.legacy.call_chunk import STDOUT, candidate_rule
 from clair3.legacy.tensor_text import find_files, read_files, read_tensors
 from clair3.platforms import PLATFORMS
 from clair3.training.data import make_bins
-from clair3.training.data.examples import RowPicker
+from clair3.training.data.examples import ExamplePicker
 from clair3.training.data.make_bins import TensorJob
 
 logger = logging.getLogger(__name__)
@@ -137,14 +137,14 @@ def given_file(args: argparse.Namespace, option: str) -> Path | None:
     return Path(text)
 
 
-def make_row_picker(args: argparse.Namespace) -> RowPicker:
+def make_example_picker(args: argparse.Namespace) -> ExamplePicker:
     """Raises ConfigError for values out of range."""
-    return RowPicker(args.maximum_non_variant_ratio, args.shuffle, args.allow_duplicate_chr_pos, args.seed)
+    return ExamplePicker(args.maximum_non_variant_ratio, args.shuffle, args.allow_duplicate_chr_pos, args.seed)
 
 
 def write_bin(args: argparse.Namespace, purpose: str) -> None:
     """Do what CreateTrainingTensor (LEGACY) or CreateTrainingTensorDirect (DIRECT) was told. Raises ClairError."""
-    job, picker = tensor_job(args, PILEUP if args.pileup else FULL_ALIGNMENT), make_row_picker(args)
+    job, picker = tensor_job(args, PILEUP if args.pileup else FULL_ALIGNMENT), make_example_picker(args)
     # the older way drops unphased copies as further tensors of their position; the direct one never does
     if purpose == DIRECT and job.unphased_copies:
         picker.duplicates = True
@@ -159,7 +159,7 @@ def write_text(args: argparse.Namespace, kind: str) -> None:
 
 def text_to_bin(args: argparse.Namespace, lines: Iterable[str]) -> None:
     """Do what Tensor2Bin was told; lines are those of stdin. Raises ClairError."""
-    rows, picker = bin_format_from(args, args.platform), make_row_picker(args)
+    rows, picker = bin_format_from(args, args.platform), make_example_picker(args)
     part, bed = parse_part(args), given_file(args, "bed_fn")
     if args.tensor_fn == STDOUT:
         numbered = ((number, line.rstrip("\n")) for number, line in enumerate(lines, 1))
@@ -167,7 +167,7 @@ def text_to_bin(args: argparse.Namespace, lines: Iterable[str]) -> None:
     else:
         found = read_files(find_files(args.tensor_fn, part.index, part.count), rows.shape, rows.dtype)
     blocks = make_bins.label_text(found, Path(args.var_fn), bed)
-    make_bins.write_rows(Path(args.bin_fn), rows, args.platform, blocks, picker)
+    make_bins.write_examples(Path(args.bin_fn), rows, args.platform, blocks, picker)
 
 
 def bin_format_from(args: argparse.Namespace, platform: str) -> BinFormat:
@@ -262,7 +262,7 @@ class CreateTrainingTensorDirect:
     def check(args):
         """Raises ConfigError for options that run would refuse, without reading alignments or truth."""
         tensor_job(args, PILEUP if args.pileup else FULL_ALIGNMENT)
-        make_row_picker(args)
+        make_example_picker(args)
 
 
 class Tensor2Bin:

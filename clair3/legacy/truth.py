@@ -8,7 +8,7 @@ from clair3.io.atomic import write_lines
 from clair3.io.bed import PADDING, extend_bed
 from clair3.io.candidate_files import parse_part
 from clair3.legacy import options
-from clair3.training.data.truth import simplified, write_truth
+from clair3.training.data.truth import iter_simplified, write_truth
 from clair3.training.data.unify_vcf import UnifyJob, make_unify_options, write_unified
 
 
@@ -34,7 +34,7 @@ class GetTruth:
     @staticmethod
     def run(args):
         complete = Path(args.truth_vcf_fn) if args.truth_vcf_fn else None
-        lines = simplified(Path(args.vcf_fn), args.ctgName, args.ctgStart, args.ctgEnd, complete)
+        lines = iter_simplified(Path(args.vcf_fn), args.ctgName, args.ctgStart, args.ctgEnd, complete)
         if args.var_fn == "PIPE":
             sys.stdout.writelines(f"{line}\n" for line in lines)
         else:

@@ -21,7 +21,7 @@ def lines(path) -> list[dict]:
 
 
 def truth_classes(ref: str, alts: str, genotype: tuple[int, int]) -> tuple[int, ...]:
-    truth = Truth.of(ref, alts.split(","), genotype)
+    truth = Truth.from_genotype(ref, alts.split(","), genotype)
     return labels.variant_classes(truth.ref, truth.alts, truth.genotype)
 
 
@@ -46,11 +46,11 @@ def test_golden_labels_of_odd_genotypes_follow_the_genotype(shared_data):
         ref, alts, genotype = case["ref"], case["alt"].split(","), tuple(sorted(case["gt"]))
         if genotype[1] > len(alts):
             with pytest.raises(ValueError, match="alternative alleles"):
-                Truth.of(ref, alts, genotype)
+                Truth.from_genotype(ref, alts, genotype)
             continue
         named = [alts[number - 1] for number in dict.fromkeys(genotype) if number]
         if not named or not all(re.fullmatch("[ACGT]+", allele, re.IGNORECASE) for allele in (ref, *named)):
-            assert Truth.of(ref, alts, genotype) is None
+            assert Truth.from_genotype(ref, alts, genotype) is None
         else:
             reduced = (0, 1) if 0 in genotype else (1, len(named))
             assert truth_classes(ref, case["alt"], genotype) == truth_classes(ref, ",".join(named), reduced)
@@ -81,7 +81,7 @@ def test_labels(ref, alts, genotype, expected):
 @pytest.mark.parametrize("genotype", [(0, 0), (0, 1)])
 @pytest.mark.parametrize("ref, alt", [("A", "<DEL>"), ("A", "*"), ("N", "A"), ("A", "AN"), ("A", "None"), ("A", ".")])
 def test_what_has_no_label(ref, alt, genotype):
-    assert Truth.of(ref, [alt], genotype) is None
+    assert Truth.from_genotype(ref, [alt], genotype) is None
 
 
 @given(st.lists(st.tuples(*(st.integers(0, size - 1) for size in (21, 3, 33, 33))), max_size=20))

@@ -13,7 +13,7 @@ from clair3.genotype import classes, labels
 from clair3.legacy import tensor_text
 from clair3.legacy.tensor_text import find_files, iter_lines, read_files, read_tensors
 from clair3.records import TrainingExamples
-from clair3.training.data.examples import Candidates, RowPicker, Tally, gather_examples, label_candidates
+from clair3.training.data.examples import Candidates, ExamplePicker, Tally, gather_examples, label_candidates
 from clair3.training.data.truth import Truth, TruthSet
 
 WINDOW = "ACGTACGTACGTACGT{}ACGTACGTACGTACGT"
@@ -71,36 +71,36 @@ def test_each_tensor_is_judged_by_its_own_reads():
 # Which rows, in which order
 
 
-def picked(picker: RowPicker, *parts: TrainingExamples) -> list[str]:
+def picked(picker: ExamplePicker, *parts: TrainingExamples) -> list[str]:
     rows = picker.pick(parts)
     return [text.decode() for text in gather_examples(parts, rows).alt_info] if len(rows) else []
 
 
 def test_rows_are_ordered_by_text():
     places = [f"chr{contig}:{pos}" for contig, pos in ((2, 5), (1, 1000), (1, 200), (1, 3), (10, 7))]
-    found = picked(RowPicker(), rows_at(*((place, False) for place in places)))
+    found = picked(ExamplePicker(), rows_at(*((place, False) for place in places)))
     assert found == [f"3-{place}" for place in sorted(places)]
     assert found[:2] == ["3-chr10:7", "3-chr1:1000"]
 
 
 def test_further_tensors_of_a_position():
     rows = [rows_at(("chr1:7", True), seed=i) for i in range(55)]
-    assert len(RowPicker().pick(rows)) == 1
-    order = RowPicker(duplicates=True).pick(rows).tolist()
+    assert len(ExamplePicker().pick(rows)) == 1
+    order = ExamplePicker(duplicates=True).pick(rows).tolist()
     # copies sort by a letter before the contig, upper case first, and there are as many as letters
     keys = {0: "chr1:7", **{i + 1: f"{letter}chr1:7" for i, letter in enumerate(string.ascii_letters)}}
     assert order == sorted(keys, key=keys.__getitem__) and len(order) == 53
-    picker = RowPicker()
+    picker = ExamplePicker()
     assert [len(picker.pick([one])) for one in rows[:3]] == [1, 0, 0]  # of one bin, block after block
 
 
 @given(st.lists(st.booleans(), max_size=60), st.floats(0, 3), st.integers(0, 5), st.booleans())
 def test_all_variants_stay_and_the_draw_repeats(variants, ratio, seed, shuffle):
     rows = rows_at(*((f"chr1:{i + 1}", variant) for i, variant in enumerate(variants)))
-    found = RowPicker(ratio, shuffle, seed=seed).pick([rows])
+    found = ExamplePicker(ratio, shuffle, seed=seed).pick([rows])
     assert len(set(found.tolist())) == len(found)
     assert set(np.flatnonzero(variants)) <= set(found.tolist())
-    assert (found == RowPicker(ratio, shuffle, seed=seed).pick([rows])).all()
+    assert (found == ExamplePicker(ratio, shuffle, seed=seed).pick([rows])).all()
     if len(variants) - sum(variants) <= ratio * sum(variants):
         assert len(found) == len(variants)
     if not any(variants):
@@ -110,7 +110,7 @@ def test_all_variants_stay_and_the_draw_repeats(variants, ratio, seed, shuffle):
 def test_the_ratio_is_met_within_chance():
     """Four standard deviations of the binomial draw (G 14)."""
     rows = rows_at(*((f"chr1:{i + 1}", i % 20 == 0) for i in range(8000)))
-    others = [len(RowPicker(5, seed=seed).pick([rows])) - 400 for seed in range(10)]
+    others = [len(ExamplePicker(5, seed=seed).pick([rows])) - 400 for seed in range(10)]
     spread = (2000 * (1 - 2000 / 7600)) ** 0.5
     assert all(abs(count - 2000) < 4 * spread for count in others) and len(set(others)) > 1
     assert abs(np.mean(others) - 2000) < 4 * spread / 10**0.5
@@ -118,21 +118,21 @@ def test_the_ratio_is_met_within_chance():
 
 def test_a_block_without_variants_ends_nothing():
     """v2.0.2 takes a block of which nothing is left for the end of all data (F 9)."""
-    picker = RowPicker(ratio=1)
+    picker = ExamplePicker(ratio=1)
     blocks = [rows_at(("chr1:1", False)), rows_at(("chr1:2", True), ("chr1:3", False))]
     assert [picked(picker, block) for block in blocks] == [[], ["3-chr1:2", "3-chr1:3"]]
 
 
 def test_shuffled_rows_are_all_there():
     rows = rows_at(*((f"chr1:{i}", False) for i in range(100)))
-    first, second = (RowPicker(shuffle=True, seed=seed).pick([rows]).tolist() for seed in (0, 1))
+    first, second = (ExamplePicker(shuffle=True, seed=seed).pick([rows]).tolist() for seed in (0, 1))
     assert sorted(first) == sorted(second) == list(range(100)) and first != second
 
 
 @pytest.mark.parametrize("name, value", [("ratio", -1), ("ratio", float("nan")), ("seed", -1)])
 def test_values_out_of_range(name, value):
     with pytest.raises(ConfigError, match="out of range"):
-        RowPicker(**{name: value})
+        ExamplePicker(**{name: value})
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=6), st.data())

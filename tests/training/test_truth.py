@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clair3.cli.main import main as clair3
 from clair3.errors import InputError
 from clair3.io.bed import extend_bed, intersection, is_within, merge, read_extended, read_intervals
-from clair3.training.data.truth import Truth, read_truth, simplified
+from clair3.training.data.truth import Truth, iter_simplified, read_truth
 
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS\n"
 
@@ -52,17 +52,17 @@ def test_the_file_is_compressed_and_the_same_each_time(tmp_path):
 )
 def test_genotypes(tmp_path, genotype, numbers):
     vcf = write_vcf(tmp_path / "vcf", f"chr1 5 A C,G {genotype}")
-    assert list(simplified(vcf)) == ([f"chr1 5 A C,G {numbers}"] if numbers else [])
+    assert list(iter_simplified(vcf)) == ([f"chr1 5 A C,G {numbers}"] if numbers else [])
 
 
 def test_ranges_contigs_and_missing_variants(tmp_path):
     rows = ["chr1 5 A C 0/1", "chr1 6 A C 0/1", "chr1 7 A C 0/1", "chr2 6 A T 1/1"]
     vcf = write_vcf(tmp_path / "vcf", *rows)
     more = write_vcf(tmp_path / "all", *rows, "chr2 9 A T 1/1", "chr1 3 A T 0/0")
-    assert list(simplified(vcf, "chr1", 6, 7)) == ["chr1 6 A C 0 1", "chr1 7 A C 0 1"]
+    assert list(iter_simplified(vcf, "chr1", 6, 7)) == ["chr1 6 A C 0 1", "chr1 7 A C 0 1"]
     missing = ["chr1 3 None None -1 -1", "chr2 9 None None -1 -1"]
-    assert list(simplified(vcf, complete=more))[4:] == missing
-    assert list(simplified(vcf, "chr2", complete=more)) == ["chr2 6 A T 1 1", missing[1]]
+    assert list(iter_simplified(vcf, complete=more))[4:] == missing
+    assert list(iter_simplified(vcf, "chr2", complete=more)) == ["chr2 6 A T 1 1", missing[1]]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_truths_that_cannot_be_used(tmp_path, capsys, row, words):
 
 def test_a_contig_without_truth_is_ordinary(tmp_path, caplog):
     vcf = write_vcf(tmp_path / "vcf", "chr1 5 A C 0/1")
-    assert list(simplified(vcf, "chrY")) == [] and "nothing on contig chrY" in caplog.text
+    assert list(iter_simplified(vcf, "chrY")) == [] and "nothing on contig chrY" in caplog.text
 
 
 # Reading it back

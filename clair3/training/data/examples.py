@@ -52,13 +52,13 @@ class Candidates:
         return len(self.pos)
 
     @classmethod
-    def of(cls, batch: TensorBatch, fasta: pysam.FastaFile) -> "Candidates":
+    def from_batch(cls, batch: TensorBatch, fasta: pysam.FastaFile) -> "Candidates":
         """Make the candidates of a batch, with the reference bases around them."""
         windows = [fetch_window(fasta, batch.contig, pos) for pos in batch.pos.tolist()]
         alt_info = [batch.support.text(i, chr(ref)) for i, ref in enumerate(batch.ref.tolist())]
         return cls(batch.contig, batch.pos, windows, batch.tensors, alt_info)
 
-    def only(self, kept: np.ndarray) -> "Candidates":
+    def select(self, kept: np.ndarray) -> "Candidates":
         """Select the candidates of a mask, (n,) bool."""
         rows = np.flatnonzero(kept).tolist()
         windows, alt_info = [self.windows[i] for i in rows], [self.alt_info[i] for i in rows]
@@ -85,7 +85,7 @@ def iter_pileup_candidates(
     """
     for chunk in chunks:
         for batch in iter_pileup(source, chunk, rule):
-            yield Candidates.of(batch, fasta)
+            yield Candidates.from_batch(batch, fasta)
 
 
 def iter_full_alignment_candidates(
@@ -108,13 +108,13 @@ def iter_full_alignment_candidates(
         block = pos[start : start + BLOCK_SIZE]
         batches = iter_full_alignment(source, contig, block, rule, snps)
         if not unphased_copies or (snps is None and not rule.haplotype_tags):
-            yield from (Candidates.of(batch, fasta) for batch in batches)
+            yield from (Candidates.from_batch(batch, fasta) for batch in batches)
             continue
         # the same draw of rows in the order of reads without haplotypes, which is what calling gives unphased reads
         for batch, copy in zip(batches, iter_full_alignment(source, contig, block, plain, None), strict=True):
-            yield Candidates.of(batch, fasta)
+            yield Candidates.from_batch(batch, fasta)
             phased = np.isin(batch.tensors[..., HAPLOTYPE], PHASED).any(axis=(1, 2))
-            yield Candidates.of(copy, fasta).only(phased)
+            yield Candidates.from_batch(copy, fasta).select(phased)
 
 
 def iter_realigned_candidates(
@@ -138,13 +138,13 @@ def iter_realigned_candidates(
     """
     phased: list[int] = []
     for batch in iter_realigned(source, contig, pos, rule, haplotypes):
-        candidates = Candidates.of(batch, fasta).only(is_within(batch.pos, allowed))
+        candidates = Candidates.from_batch(batch, fasta).select(is_within(batch.pos, allowed))
         phased += candidates.pos[np.isin(candidates.tensors[..., HAPLOTYPE], PHASED).any(axis=(1, 2))].tolist()
         yield candidates
     if unphased_copies and phased:
         copied = merge(np.array(phased)[:, None] + [0, 1])
         for batch in iter_realigned(source, contig, pos, replace(rule, haplotype_tags=False)):
-            yield Candidates.of(batch, fasta).only(is_within(batch.pos, copied))
+            yield Candidates.from_batch(batch, fasta).select(is_within(batch.pos, copied))
 
 
 @dataclass
@@ -183,7 +183,7 @@ def label_candidates(candidates: Candidates, truth: TruthSet, tally: Tally) -> T
             tally.unseen += 1
             kept[i] = False
     tally.unknown += int((~known).sum())
-    chosen = candidates.only(kept)
+    chosen = candidates.select(kept)
     places = zip(chosen.pos.tolist(), chosen.windows, strict=True)
     return TrainingExamples(
         chosen.tensors,
@@ -198,7 +198,7 @@ COPIES = string.ascii_lowercase + string.ascii_uppercase
 
 
 @dataclass
-class RowPicker:
+class ExamplePicker:
     """Picks the examples that enter a bin, and their order (spec/training.md A.7.4, A.7.5).
 
     ratio       most examples without a variant, as a multiple of those with one; the ones to keep are drawn

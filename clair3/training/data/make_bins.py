@@ -29,7 +29,7 @@ from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps, TrainingExamples
 from clair3.training.data.examples import (
     Candidates,
-    RowPicker,
+    ExamplePicker,
     Tally,
     gather_examples,
     iter_full_alignment_candidates,
@@ -204,7 +204,7 @@ def find_owned_range(job: TensorJob, contig: Contig) -> tuple[int, int]:
 # Output
 
 
-def write_training_bin(job: TensorJob, truth: Path, output: Path, picker: RowPicker) -> int:
+def write_training_bin(job: TensorJob, truth: Path, output: Path, picker: ExamplePicker) -> int:
     """Label the candidates of a job and write the examples that the picker takes; return their number.
 
     A part without any gives a bin without rows. Raises ClairError; the bin is complete or absent.
@@ -212,11 +212,11 @@ def write_training_bin(job: TensorJob, truth: Path, output: Path, picker: RowPic
     known, tally = read_truth(truth, job.contig), Tally()
     parts = [label_candidates(candidates, known, tally) for candidates in iter_candidates(job)]
     logger.info("%s: %s", job.contig, tally)
-    return write_rows(output, job.format, job.platform, [parts], picker)
+    return write_examples(output, job.format, job.platform, [parts], picker)
 
 
-def write_rows(
-    output: Path, rows: BinFormat, platform: str, blocks: Iterable[list[TrainingExamples]], picker: RowPicker
+def write_examples(
+    output: Path, rows: BinFormat, platform: str, blocks: Iterable[list[TrainingExamples]], picker: ExamplePicker
 ) -> int:
     """Write a bin of the examples that a picker takes from blocks of parts, and return their number.
 
@@ -246,7 +246,7 @@ def label_text(batches: Iterable[Candidates], truth: Path, bed: Path | None) -> 
             known[contig] = read_truth(truth, contig), None if bed is None else read_intervals(bed, contig)
         variants, intervals = known[contig]
         if intervals is not None:
-            candidates = candidates.only(is_within(candidates.pos, intervals))
+            candidates = candidates.select(is_within(candidates.pos, intervals))
         parts.append(label_candidates(candidates, variants, tally))
         if sum(map(len, parts)) >= BLOCK_ROWS:
             yield parts

@@ -40,7 +40,7 @@ class Truth:
     genotype: tuple[int, int]
 
     @classmethod
-    def of(cls, ref: str, alts: Sequence[str], genotype: tuple[int, int]) -> "Truth | None":
+    def from_genotype(cls, ref: str, alts: Sequence[str], genotype: tuple[int, int]) -> "Truth | None":
         """Make a truth of the alleles that the genotype names (spec/training.md B.6); None when it names REF alone, or
         when an allele has other letters than A, C, G and T. Raises ValueError when there is no allele of a number."""
         numbers = sorted(set(genotype) - {0})
@@ -112,7 +112,7 @@ def read_truth(path: Path, contig: str) -> TruthSet:
             missing.append(pos)
             continue
         try:
-            truth = Truth.of(ref, alt.split(","), (int(genotype[0]), int(genotype[1])))
+            truth = Truth.from_genotype(ref, alt.split(","), (int(genotype[0]), int(genotype[1])))
         except ValueError as error:
             raise InputError(f"{path}: row {number}, {line[:80]!r}: {error}; make the file with GetTruth") from None
         if truth:
@@ -128,7 +128,7 @@ def read_truth(path: Path, contig: str) -> TruthSet:
 # GetTruth
 
 
-def allele_numbers(genotype: str) -> tuple[int, int]:
+def parse_allele_numbers(genotype: str) -> tuple[int, int]:
     """Parse the allele numbers of 0/1, 1|1, ./1 or 1: a missing allele counts as REF, a haploid genotype as homozygous.
 
     Raises ValueError for anything else.
@@ -142,8 +142,8 @@ def allele_numbers(genotype: str) -> tuple[int, int]:
 def iter_records(path: Path) -> Iterator[tuple[str, int, str, str, tuple[int, int] | None]]:
     """Yield (contig, 1-based position, REF, ALT, genotype) of each row of a truth VCF, in file order.
 
-    The genotype is that of the last sample, smaller number first, see allele_numbers. Raises InputError naming the row
-    when there is no genotype, or more than two alleles in it.
+    The genotype is that of the last sample, smaller number first, see parse_allele_numbers. Raises InputError naming
+    the row when there is no genotype, or more than two alleles in it.
     """
     for number, line in read_rows(path):
         if not line or line.startswith("#"):
@@ -155,7 +155,7 @@ def iter_records(path: Path) -> Iterator[tuple[str, int, str, str, tuple[int, in
             raise InputError(f"{path}: row {number} has no genotype; the truth needs a sample column with GT")
         genotype = fields[-1].split(":")[0]
         try:
-            first, second = sorted(allele_numbers(genotype))
+            first, second = sorted(parse_allele_numbers(genotype))
         except ValueError as error:
             raise InputError(f"{path}: row {number} has {error}") from None
         if second > len(fields[4].split(",")):
@@ -183,7 +183,7 @@ def simplify(contig: str, pos: int, ref: str, alt: str, genotype: tuple[int, int
     return f"{contig} {pos} {ref} {','.join(alts)} {genotype[0]} {genotype[1]}"
 
 
-def simplified(
+def iter_simplified(
     vcf: Path, contig: str | None = None, start: int | None = None, end: int | None = None, complete: Path | None = None
 ) -> Iterator[str]:
     """Yield lines of GetTruth for a truth VCF, see simplify (spec/training.md A.3).
