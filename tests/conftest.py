@@ -11,9 +11,7 @@ import pytest  # noqa: E402
 import small_sample  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from clair3.calling.config import CallingConfig  # noqa: E402
-from clair3.calling.selection import SelectionOptions  # noqa: E402
-from clair3.features.candidates import CandidateOptions  # noqa: E402
+from clair3.config import CallingConfig, CandidateOptions, SelectionOptions  # noqa: E402
 from clair3.phasing.whatshap_worker import CHECKED  # noqa: E402
 from clair3.platforms import PLATFORMS  # noqa: E402
 

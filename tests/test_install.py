@@ -38,7 +38,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from clair3 import core
-from clair3.features.candidates import CandidateOptions
+from clair3.config import CandidateOptions
 from clair3.records import Region
 source = core.Source(sys.argv[1], sys.argv[2])
 found = core.pileup(source, Region("chr20", 0, 60_000), CandidateOptions(), np.array([[0, 60_000]]))

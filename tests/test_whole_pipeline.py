@@ -24,10 +24,8 @@ import small_sample
 import torch
 
 from clair3.calling import phasing, pipeline, selection, stages
-from clair3.calling.config import LONGPHASE, CallingConfig
-from clair3.calling.selection import SelectionOptions
+from clair3.config import LONGPHASE, CallingConfig, CandidateOptions, SelectionOptions
 from clair3.errors import CoreError
-from clair3.features.candidates import CandidateOptions
 from clair3.inference.checkpoint import read_checkpoint
 from clair3.phasing import whatshap_worker
 from clair3.phasing.phasers import PhasingError, WhatsHapSolver, find_whatshap

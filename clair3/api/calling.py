@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 
 from clair3.api.networks import FilePath, ModelFiles, identify_model
 from clair3.api.process_state import kept_process_state, os_errors, separate_logging
-from clair3.calling.config import CallingConfig
 from clair3.calling.output_folder import GVCF, PHASED_BAM, PHASED_VCF
 from clair3.calling.pipeline import call_variants, find_networks
 from clair3.cli.run import add_arguments, config_from
+from clair3.config import CallingConfig
 from clair3.errors import ConfigError, UsageError
 from clair3.io.vcf import iter_rows
 from clair3.util.process import cpu_count

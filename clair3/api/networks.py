@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from clair3.api.process_state import os_errors, use_one_torch_thread
+from clair3.config import CPU, Compute, parse_device
 from clair3.errors import ConfigError, InputError, check_range
 from clair3.inference import checkpoint, devices
-from clair3.inference.compute import CPU, Compute, parse_device
 from clair3.inference.executors import device_errors
 from clair3.inference.predictor import Predictor
 from clair3.models.choose import AUTO, how_to_get, is_model_name

@@ -3,10 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from clair3.calling.config import CallingConfig
-from clair3.genotype.decode import PRECISE, SENSITIVE
-from clair3.inference import compute
-from clair3.phasing.phasers import WHATSHAP
+from clair3.config import CPU, FP32, PRECISE, SENSITIVE, WHATSHAP, CallingConfig
 from clair3.version import COMPATIBLE_VERSION
 
 
@@ -74,8 +71,8 @@ def switches(config: CallingConfig) -> dict[str, object]:
 
 def computing(config: CallingConfig) -> dict[str, object]:
     told = {}
-    if config.compute.device != compute.CPU:
+    if config.compute.device != CPU:
         told |= {"USE GPU": True, "GPU DEVICE": config.compute}
-    if config.compute.precision != compute.FP32:
+    if config.compute.precision != FP32:
         told["PRECISION"] = config.compute.precision
     return told

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clair3.calling.config import CallingConfig
+from clair3.config import CallingConfig
 from clair3.errors import InputError, unwritable
 from clair3.features.chunks import Chunk
 from clair3.io.atomic import unfinished_folder

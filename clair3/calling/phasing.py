@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from clair3.calling.config import LONGPHASE, CallingConfig
 from clair3.calling.selection import write_snps
 from clair3.calling.tasks import PhasedRecords, Records, digest_values, file_identity, file_name
+from clair3.config import LONGPHASE, CallingConfig
 from clair3.phasing import whatshap_worker
 from clair3.phasing.phasers import (
     LongPhase,

@@ -20,7 +20,6 @@ import pysam
 
 from clair3.calling import output_folder
 from clair3.calling.banner import iter_banner
-from clair3.calling.config import PROGRAM_NAMES, CallingConfig
 from clair3.calling.output_folder import (
     FULL_ALIGNMENT_VCF,
     GVCF,
@@ -37,16 +36,18 @@ from clair3.calling.output_folder import (
 from clair3.calling.phasing import phase_rows, phase_snps
 from clair3.calling.selection import Block, QualCounts, Selection, cut_blocks, select, within
 from clair3.calling.tasks import Ledger, MergedRecords, Records, StageRecords, digest_values, file_identity
+from clair3.config import PROGRAM_NAMES, CallingConfig, OutputFilter
 from clair3.errors import InputError
 from clair3.features.chunks import Chunk, plan_chunks
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.inference.checkpoint import find_checkpoint, read_digest
+from clair3.inference.compute import take_devices
 from clair3.io import vcf
 from clair3.io.bed import pad, realignment_bins
 from clair3.io.gvcf import Blocks, Cell, cells_of_contig, cells_of_sites, letter_reader, merge
 from clair3.io.inputs import RunInputs, check_inputs, check_moves, warn_of_uncounted_reads
 from clair3.io.known_sites import KnownSites, read_known_sites
-from clair3.io.vcf import OutputFilter, VcfWriter, record_pos
+from clair3.io.vcf import VcfWriter, record_pos
 from clair3.phasing.phasers import WhatsHap, find_whatshap
 from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps
@@ -68,7 +69,7 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
     keep_inputs(config)
     with alone_in(config.output):
         log.append_to(config.output / output_folder.LOG_FILE)
-        config = config.resolved()
+        config = replace(config, compute=take_devices(config.compute))
         for line in iter_banner(config):
             logger.info(line)
         models, environment = find_networks(config), check_run_inputs(config)

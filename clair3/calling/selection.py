@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clair3.errors import check_range
+from clair3.config import SelectionOptions
 from clair3.io.atomic import write_whole
 from clair3.io.bed import PADDING, merge, realignment_bins
 from clair3.records import Region
@@ -27,26 +27,6 @@ part of the result (spec/features.md A.10, C.6)."""
 
 REACH = 17
 """A candidate is written as the bases up to this far from it (spec/features.md A.10)."""
-
-
-@dataclass(frozen=True)
-class SelectionOptions:
-    """How many rows are chosen, as fractions of their kind. Raises ConfigError when one is not in [0, 1].
-
-    var_pct_full     variants of lowest QUAL, for full alignment
-    ref_pct_full     reference calls of lowest QUAL, for full alignment; 0: as var_pct_full, but none if genotyping
-    var_pct_phasing  heterozygous SNPs of highest QUAL, for phasing; None: nothing is phased
-    """
-
-    var_pct_full: float
-    ref_pct_full: float
-    var_pct_phasing: float | None
-    genotyping: bool = False
-
-    def __post_init__(self):
-        for name in ("var_pct_full", "ref_pct_full", "var_pct_phasing"):
-            if (fraction := getattr(self, name)) is not None:
-                check_range(name, fraction, 0, 1)
 
 
 @dataclass(frozen=True)

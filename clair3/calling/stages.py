@@ -15,17 +15,16 @@ import numpy as np
 import torch
 
 from clair3 import core
-from clair3.calling.config import CallingConfig
 from clair3.calling.selection import Block
 from clair3.calling.tasks import Ledger
+from clair3.config import CallingConfig, CandidateOptions, DecodeOptions, ReadFeatureOptions
 from clair3.core.phasing import Haplotypes, haplotypes
 from clair3.errors import InputError
-from clair3.features.candidates import CandidateOptions
 from clair3.features.chunks import Chunk
-from clair3.features.full_alignment import ReadFeatureOptions, iter_full_alignment, iter_realigned
+from clair3.features.full_alignment import iter_full_alignment, iter_realigned
 from clair3.features.pileup import iter_pileup
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP, WIDTH
-from clair3.genotype.decode import DecodeOptions, decode
+from clair3.genotype.decode import decode
 from clair3.inference.checkpoint import load_model
 from clair3.inference.devices import make_inference
 from clair3.inference.executors import DeviceExecutor, LocalExecutor, PredictionFuture, iter_prefetched

@@ -17,9 +17,10 @@ from urllib.parse import quote
 
 import numpy as np
 
+from clair3.config import OutputFilter
 from clair3.errors import ClairError, InputError
 from clair3.io.atomic import make_folder, write_whole
-from clair3.io.vcf import OutputFilter, filter_row, record_pos
+from clair3.io.vcf import filter_row, record_pos
 from clair3.records import Task
 
 MARK = "##clair3_ledger="

@@ -1,4 +1,4 @@
-"""The door of every command: parse, run one room, turn its errors into one line and an exit code."""
+"""What every command shares: parsing, errors as one line and an exit code, and options common to several commands."""
 
 import argparse
 import logging
@@ -11,7 +11,28 @@ from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any, NoReturn
 
-from clair3.errors import ClairError
+from clair3.config import (
+    AMP,
+    BF16,
+    CPU,
+    CUDA,
+    FAST_MIN_COVERAGE,
+    FAST_SNP_MIN_AF,
+    FP16,
+    FP32,
+    LONG_INDEL_LENGTH,
+    MPS,
+    PRECISE,
+    PRECISIONS,
+    SENSITIVE,
+    CallingConfig,
+    CandidateOptions,
+    Compute,
+    parse_device,
+)
+from clair3.errors import ClairError, ConfigError
+from clair3.platforms import PLATFORMS
+from clair3.tensor_shapes import CONV_PADDINGS
 from clair3.util import log
 
 logger = logging.getLogger(__name__)
@@ -31,26 +52,26 @@ class TerminatedError(KeyboardInterrupt):
     """SIGTERM, as batch systems send it: the run ends as it does after Ctrl-C."""
 
 
-def run(room: ModuleType, description: str, argv: Sequence[str] | None = None, program: str | None = None) -> None:
-    """Parse argv (default: sys.argv) and call room.run(args); args.command_line is the shell-quoted command,
+def run(command: ModuleType, description: str, argv: Sequence[str] | None = None, program: str | None = None) -> None:
+    """Parse argv (default: sys.argv) and call command.run(args); args.command_line is the shell-quoted command line,
     args.arguments its words without the program.
 
     program is what the user started, e.g. "clair3 run", for the usage text and the command line (default: sys.argv[0]).
 
-    room is a module with add_arguments(parser) and run(args). Returns when the room has finished. Raises SystemExit
-    after one `[ERROR]` line on stderr when the room raised a ClairError (its exit_code: 1 for data, 2 for usage), an
-    OSError (1: disk full, no permission), lacks a library that is to be installed (1), or was interrupted (130) or
+    command is a module, or a class, with add_arguments(parser) and run(args). Returns when it has finished. Raises
+    SystemExit after one `[ERROR]` line on stderr when it raised a ClairError (its exit_code: 1 for data, 2 for usage),
+    an OSError (1: disk full, no permission), lacks a library that is to be installed (1), or was interrupted (130) or
     terminated (143). Other exceptions are defects and pass through.
     """
     log.setup()
     argv = sys.argv[1:] if argv is None else list(argv)
     program = program or shlex.quote(sys.argv[0])
     with one_line_errors():
-        args = make_parser(room, description, program).parse_args(argv)
+        args = make_parser(command, description, program).parse_args(argv)
         args.command_line, args.arguments = f"{program} {shlex.join(argv)}", argv
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, interrupt)
-        room.run(args)
+        command.run(args)
 
 
 @contextmanager
@@ -90,14 +111,15 @@ def interrupt(number: int, frame: object) -> NoReturn:
 
 
 def stop(message: str, code: int) -> NoReturn:
+    """Log the message as one line and end the program with this exit code."""
     with suppress(ClairError):  # a log on a full disk; stderr has the line by then
         # one line, whatever a file held
         logger.error("".join(letter if letter.isprintable() else " " for letter in message))
     raise SystemExit(code) from None
 
 
-def make_parser(room: ModuleType, description: str, program: str | None = None) -> argparse.ArgumentParser:
-    """The parser of a room. `--name=value`, `--name value` and unambiguous prefixes are accepted (spec/cli.md 1)."""
+def make_parser(command: ModuleType, description: str, program: str | None = None) -> argparse.ArgumentParser:
+    """Return a command's parser. It takes `--name=value`, `--name value` and unambiguous prefixes (spec/cli.md 1)."""
     parser = argparse.ArgumentParser(
         prog=program,
         usage="%(prog)s [options], see %(prog)s --help",
@@ -105,7 +127,7 @@ def make_parser(room: ModuleType, description: str, program: str | None = None) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=True,
     )
-    room.add_arguments(parser)
+    command.add_arguments(parser)
     return parser
 
 
@@ -118,7 +140,7 @@ def add_switch(group: Any, *names: str, default: bool = False, help: str) -> Non
 
 
 def switch(text: str) -> bool:
-    """The value of a switch. Raises ArgumentTypeError for anything that is neither yes nor no."""
+    """Return the value of a switch. Raises ArgumentTypeError for anything that is neither yes nor no."""
     word = text.lower()
     if word in YES:
         return True
@@ -128,7 +150,7 @@ def switch(text: str) -> bool:
 
 
 def optional_text(text: str) -> str | None:
-    """A text option whose published word for "not given" is EMPTY (spec/cli.md 1); past the door that is None.
+    """A text option whose published word for "not given" is EMPTY (spec/cli.md 1): returns None for it.
 
     Raises ArgumentTypeError for an empty text: mostly a variable that was not set, and never what was meant.
     """
@@ -142,3 +164,118 @@ def required_text(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("the value is empty")
     return text
+
+
+def add_value(group: argparse._ArgumentGroup, name: str, default: int | float | str, metavar: str, text: str) -> None:
+    """Declare an option that takes a value of the type of its default."""
+    text += " (default: %(default)s)"
+    group.add_argument(f"--{name}", type=type(default), default=default, metavar=metavar, help=text)
+
+
+def add_text(group: argparse._ArgumentGroup, name: str, metavar: str, text: str) -> None:
+    """Declare an option that is None when not given, or given as EMPTY."""
+    group.add_argument(f"--{name}", type=optional_text, metavar=metavar, help=text)
+
+
+def add_conv_padding(group: argparse._ArgumentGroup) -> None:
+    """Declare --conv_padding, for everything that loads a full-alignment network (spec/models.md 8)."""
+    group.add_argument(
+        "--conv_padding",
+        choices=("auto", *CONV_PADDINGS),
+        default=CallingConfig.conv_padding,
+        help="padding of the full-alignment network; auto: as the file says, else symmetric; tf_same: for .pt files "
+        "that Clair3 v2 made of TensorFlow models for HiFi or Illumina reads (default: %(default)s)",
+    )
+
+
+def add_compute(group: Any) -> None:
+    """Declare the options of devices and precision; group is a parser or a group of one."""
+    group.add_argument(
+        "--device",
+        type=optional_text,
+        metavar="NAME",
+        help="auto (a CUDA GPU if there is one, else the CPU), cpu, cuda (all visible GPUs), cuda:0,1 or mps "
+        "(default: cpu)",
+    )
+    group.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="arithmetic of the networks; bf16 and fp16 change records (default: fp32)",
+    )
+    add_switch(group, "--amp", help="the lower precision that suits the device: fp16 on GPUs, bf16 on CPUs")
+    group.add_argument(
+        "--torch_num_threads",
+        "--tensorflow_threads",
+        type=int,
+        default=Compute.torch_threads,
+        metavar="N",
+        help="threads inside one operation of a network on the CPU; threads / N parts are called at a time "
+        "(default: %(default)s)",
+    )
+
+
+def make_compute(args: argparse.Namespace, threads: int) -> Compute:
+    """Return the choice that the options of add_compute and --use_gpu make. Raises ConfigError when they contradict."""
+    device, numbers = parse_device(args.device)
+    if args.use_gpu:
+        if device == CPU and args.device is not None:
+            raise ConfigError(f"--use_gpu and --device={args.device} contradict each other; leave one of them out")
+        device = device if device == MPS else CUDA
+    if args.amp and args.precision not in (None, BF16, FP16):
+        raise ConfigError(f"--amp and --precision={args.precision} contradict each other; leave one of them out")
+    torch_threads = args.torch_num_threads
+    if torch_threads > threads:
+        logger.warning("--torch_num_threads=%d is more than the threads of this run, using %d", torch_threads, threads)
+        torch_threads = threads
+    return Compute(device, numbers, args.precision or (AMP if args.amp else FP32), torch_threads)
+
+
+def make_candidate_options(
+    args: argparse.Namespace, min_mapq: int, min_coverage: int, snp_min_af: float, indel_min_af: float
+) -> CandidateOptions:
+    """Return the rule that makes candidates, for --platform, --vcf_fn and the switches that all calling commands share.
+
+    --fast_mode raises the thresholds, for platforms that have it (spec/features.md B.5). Raises ConfigError when a
+    value is out of range.
+    """
+    platform = PLATFORMS[args.platform]
+    if args.fast_mode and platform.fast_mode:
+        snp_min_af, min_coverage = max(snp_min_af, FAST_SNP_MIN_AF), max(min_coverage, FAST_MIN_COVERAGE)
+    return CandidateOptions(
+        min_mapq=min_mapq,
+        min_coverage=min_coverage,
+        snp_min_af=snp_min_af,
+        indel_min_af=indel_min_af,
+        snp_only=args.call_snp_only,
+        head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
+        max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateOptions.max_indel_length,
+        scripted=platform.short_reads,
+        known_sites=platform.short_reads and bool(args.vcf_fn),
+    )
+
+
+def haploid_mode(args: argparse.Namespace) -> str | None:
+    """Return the haploid mode that the options ask for, or None.
+
+    Raises ConfigError when both are asked for; v2.0.2 turns 1/1 into 0 then (spec/calling.md 15 C4).
+    """
+    if args.haploid_precise and args.haploid_sensitive:
+        raise ConfigError("Please provide either --haploid_precise or --haploid_sensitive only")
+    return PRECISE if args.haploid_precise else SENSITIVE if args.haploid_sensitive else None
+
+
+def parse_contig_names(text: str | None) -> tuple[str, ...] | None:
+    """Return the names of a comma list, each once, in its order. Raises ConfigError when there is none."""
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise ConfigError(f"--ctg_name={text}: expected names of contigs, separated by commas")
+    return names
+
+
+def at_least(minimum: int, value: int, subject: str, option: str) -> int:
+    """Return value, or the minimum with v2.0.2's warning when it is lower (spec/cli.md 3.10)."""
+    if value < minimum:
+        logger.warning("Invalid minimum %s input --%s>=%d, using %d", subject, option, minimum, minimum)
+    return max(value, minimum)

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from clair3.calling.config import CallingConfig
-from clair3.cli.arguments import add_switch, required_text
-from clair3.cli.run import add_conv_padding, add_value
+from clair3.cli.arguments import add_conv_padding, add_switch, add_value, required_text
+from clair3.config import CallingConfig
 from clair3.errors import ClairError, ConfigError, InputError, check_range
 from clair3.export.formats import FORMATS, OPSET, ExportedNetwork, Repository, largest_difference, random_tensors
 from clair3.inference.checkpoint import NETWORK_NAMES, find_checkpoint, load_model, network_kind, read_checkpoint

@@ -4,8 +4,8 @@ import argparse
 from dataclasses import replace
 
 from clair3.calling import pipeline
-from clair3.calling.config import CallingConfig
 from clair3.cli.run import add_arguments, config_from
+from clair3.config import CallingConfig
 from clair3.errors import UsageError
 
 __all__ = ["add_arguments", "run"]

@@ -6,30 +6,42 @@ import os
 import tempfile
 from pathlib import Path
 
-from clair3.calling.config import CallingConfig
 from clair3.calling.output_folder import LOG_FILE
 from clair3.calling.pipeline import call_variants
-from clair3.calling.selection import SelectionOptions
-from clair3.cli.arguments import add_switch, optional_text, required_text
+from clair3.cli.arguments import (
+    add_compute,
+    add_conv_padding,
+    add_switch,
+    add_text,
+    add_value,
+    at_least,
+    haploid_mode,
+    make_candidate_options,
+    make_compute,
+    parse_contig_names,
+    required_text,
+)
+from clair3.config import (
+    FAST_MIN_COVERAGE,
+    FAST_SNP_MIN_AF,
+    LONGPHASE,
+    WHATSHAP,
+    CallingConfig,
+    CandidateOptions,
+    GvcfOptions,
+    SelectionOptions,
+)
 from clair3.errors import ConfigError, InputError, check_range
-from clair3.features.candidates import LONG_INDEL_LENGTH, CandidateOptions
-from clair3.genotype.decode import PRECISE, SENSITIVE
-from clair3.inference import compute
 from clair3.io.bam_index import find_alignment_index
 from clair3.io.fasta import find_fai
-from clair3.io.gvcf import GvcfOptions
 from clair3.models.choose import is_model_name, resolve_model
-from clair3.phasing.phasers import LONGPHASE, WHATSHAP, find_longphase, find_whatshap
+from clair3.phasing.phasers import find_longphase, find_whatshap
 from clair3.platforms import PLATFORMS, Platform
-from clair3.tensor_shapes import CONV_PADDINGS
 from clair3.util import log
 from clair3.util.process import usable_threads
 from clair3.version import COMPATIBLE_VERSION
 
 logger = logging.getLogger(__name__)
-
-FAST_SNP_MIN_AF, FAST_MIN_COVERAGE = 0.15, 4
-"""Least thresholds with --fast_mode (spec/features.md B.5)."""
 
 MIN_MAPQ, MIN_COVERAGE, MIN_GQ_BIN = 5, 2, 1
 """Lower values of --min_mq, --min_coverage and --gq_bin_size are raised to these (spec/cli.md 3.10, 9.8)."""
@@ -96,17 +108,6 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     add_conv_padding(group)
 
 
-def add_conv_padding(group: argparse._ArgumentGroup) -> None:
-    """Declare --conv_padding, for everything that loads a full-alignment network (spec/models.md 8)."""
-    group.add_argument(
-        "--conv_padding",
-        choices=("auto", *CONV_PADDINGS),
-        default=CallingConfig.conv_padding,
-        help="padding of the full-alignment network; auto: as the file says, else symmetric; tf_same: for .pt files "
-        "that Clair3 v2 made of TensorFlow models for HiFi or Illumina reads (default: %(default)s)",
-    )
-
-
 def add_regions(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("region (default: chr1..22,X,Y and 1..22,X,Y)")
     add_text(group, "bed_fn", "BED", "call in these intervals, padded by 33 bases")
@@ -171,24 +172,13 @@ def add_performance(parser: argparse.ArgumentParser) -> None:
     add_value(group, "chunk_num", 0, "N", "no effect; accepted for old command lines")
     add_switch(group, "--resume", help="take up the finished parts of an interrupted run in the same output folder")
     add_switch(group, "--use_gpu", help="run the networks on all visible GPUs, or on those of --device")
-    compute.add_arguments(group)
+    add_compute(group)
     add_switch(group, "--disable_c_impl", help="no effect: ont and hifi records are always those of the compiled path")
     group = parser.add_argument_group("tools")
     for name in ("samtools", "python", "pypy", "parallel"):
         add_text(group, name, "PATH", "no effect, the tool is not used")
     add_text(group, "whatshap", "PATH", "phase and haplotag with this program (default: the installed WhatsHap)")
     add_text(group, "longphase", "PATH", "the LongPhase program (default: beside this Python, else on the PATH)")
-
-
-def add_value(group: argparse._ArgumentGroup, name: str, default: int | float | str, metavar: str, text: str) -> None:
-    """Declare an option that takes a value of the type of its default."""
-    text += " (default: %(default)s)"
-    group.add_argument(f"--{name}", type=type(default), default=default, metavar=metavar, help=text)
-
-
-def add_text(group: argparse._ArgumentGroup, name: str, metavar: str, text: str) -> None:
-    """Declare an option that is None when not given, or given as EMPTY."""
-    group.add_argument(f"--{name}", type=optional_text, metavar=metavar, help=text)
 
 
 def config_from(args: argparse.Namespace) -> CallingConfig:
@@ -206,7 +196,7 @@ def config_from(args: argparse.Namespace) -> CallingConfig:
     model_dir = resolve_model(args.model_path, inputs["bam"], args.platform, args.enable_dwell_time)
     threads = usable_threads(args.threads)
     min_contig_size = at_least(0, args.min_contig_size, "contig size", "min_contig_size")
-    candidates = candidate_rule(args, PLATFORMS[args.platform])
+    candidates = read_candidate_options(args, PLATFORMS[args.platform])
     check_move_tables(args, model_dir)
     check_later_stages(args)
     if inputs["bed"] and inputs["sites"]:
@@ -216,19 +206,19 @@ def config_from(args: argparse.Namespace) -> CallingConfig:
         model_dir=model_dir,
         threads=threads,
         output=output,
-        ctg_names=contig_names(args.ctg_name),
+        ctg_names=parse_contig_names(args.ctg_name),
         min_contig_size=min_contig_size,
         blocks=GvcfOptions(args.base_err, at_least(MIN_GQ_BIN, args.gq_bin_size, "gq bin size", "gq_bin_size")),
         all_contigs_in_gvcf=args.output_all_contigs_in_gvcf_header,
         haploid=haploid_mode(args),
         candidates=candidates,
-        selection=selection_rule(args, PLATFORMS[args.platform], model_dir),
+        selection=read_selection_options(args, PLATFORMS[args.platform], model_dir),
         phaser=LONGPHASE if wants_longphase(args) else WHATSHAP,
         final_phaser=final_phaser(args),
         haplotag=args.use_whatshap_for_final_output_haplotagging,
         dwell=args.enable_dwell_time,
         haplotype_tags=args.no_phasing_for_fa and PLATFORMS[args.platform].short_reads,
-        compute=compute.compute_from(args, threads),
+        compute=make_compute(args, threads),
         **{name: getattr(args, name) for name in AS_GIVEN},
     )
 
@@ -280,20 +270,10 @@ def make_output(text: str) -> Path:
     return output
 
 
-def contig_names(text: str | None) -> tuple[str, ...] | None:
-    """The names of a comma list, each once, in its order. Raises ConfigError when there is none."""
-    if text is None:
-        return None
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not names:
-        raise ConfigError(f"--ctg_name={text}: expected names of contigs, separated by commas")
-    return names
+def read_candidate_options(args: argparse.Namespace, platform: Platform) -> CandidateOptions:
+    """Return the rule for candidates with the platform's defaults. Raises ConfigError for values out of range.
 
-
-def candidate_rule(args: argparse.Namespace, platform: Platform) -> CandidateOptions:
-    """Thresholds with the platform's defaults filled in. Raises ConfigError when one is out of range.
-
-    Known sites force both fractions to 0 (spec/cli.md 3.11); --fast_mode acts after that, and for ont only.
+    Known sites force both fractions to 0 (spec/cli.md 3.11); --fast_mode acts after that.
     """
     check_range("snp_min_af", args.snp_min_af, 0, 1)
     check_range("indel_min_af", args.indel_min_af, 0, 1)
@@ -304,26 +284,14 @@ def candidate_rule(args: argparse.Namespace, platform: Platform) -> CandidateOpt
             logger.warning("--vcf_fn: every known site is a candidate, --snp_min_af and --indel_min_af are not used")
         snp_min_af = indel_min_af = 0.0
     min_coverage = at_least(MIN_COVERAGE, args.min_coverage, "coverage", "min_coverage")
-    if args.fast_mode and platform.name == "ont":
-        snp_min_af = max(snp_min_af, FAST_SNP_MIN_AF)
-        min_coverage = max(min_coverage, FAST_MIN_COVERAGE)
-    elif args.fast_mode:
+    if args.fast_mode and not platform.fast_mode:
         logger.warning("--fast_mode has no effect with --platform=%s", platform.name)
-    return CandidateOptions(
-        min_mapq=at_least(MIN_MAPQ, args.min_mq, "mapping quality", "min_mq"),
-        min_coverage=min_coverage,
-        snp_min_af=snp_min_af,
-        indel_min_af=indel_min_af,
-        snp_only=args.call_snp_only,
-        head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
-        max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateOptions.max_indel_length,
-        scripted=platform.short_reads,
-        known_sites=platform.short_reads and bool(args.vcf_fn),
-    )
+    min_mapq = at_least(MIN_MAPQ, args.min_mq, "mapping quality", "min_mq")
+    return make_candidate_options(args, min_mapq, min_coverage, snp_min_af, indel_min_af)
 
 
-def selection_rule(args: argparse.Namespace, platform: Platform, model_dir: Path) -> SelectionOptions:
-    """Shares with the platform's defaults filled in. Raises ConfigError when one is out of range.
+def read_selection_options(args: argparse.Namespace, platform: Platform, model_dir: Path) -> SelectionOptions:
+    """Return the shares with the platform's defaults filled in. Raises ConfigError when one is out of range.
 
     For three published models v2.0.2 phases with 0.8 of the SNPs whatever the user says (spec/cli.md 2.5, 9.4).
     """
@@ -370,20 +338,6 @@ def uses_whatshap(args: argparse.Namespace) -> bool:
     between = not args.no_phasing_for_fa and not wants_longphase(args)
     final = final_phaser(args) == WHATSHAP or args.use_whatshap_for_final_output_haplotagging
     return not args.pileup_only and (between or final)
-
-
-def at_least(minimum: int, value: int, subject: str, option: str) -> int:
-    """value, or the minimum with v2.0.2's warning when it is lower (spec/cli.md 3.10)."""
-    if value < minimum:
-        logger.warning("Invalid minimum %s input --%s>=%d, using %d", subject, option, minimum, minimum)
-    return max(value, minimum)
-
-
-def haploid_mode(args: argparse.Namespace) -> str | None:
-    """Raises ConfigError when both modes are asked for; v2.0.2 turns 1/1 into 0 then (spec/calling.md 15 C4)."""
-    if args.haploid_precise and args.haploid_sensitive:
-        raise ConfigError("Please provide either --haploid_precise or --haploid_sensitive only")
-    return PRECISE if args.haploid_precise else SENSITIVE if args.haploid_sensitive else None
 
 
 def check_move_tables(args: argparse.Namespace, model_dir: Path) -> None:

@@ -188,7 +188,7 @@ def pileup(
 ) -> Pileup:
     """Count the pileup columns of a region and find its candidates.
 
-    rule     clair3.features.candidates.CandidateOptions
+    rule     clair3.config.CandidateOptions
     allowed  (k, 2) int64  sorted, disjoint [start, end): where candidates may be; the region must reach 35 further
     gvcf     also count the gVCF evidence
     targets  (m, 2) int64  sorted, disjoint [start, end) of a BED, which short reads need too; None without one
@@ -259,7 +259,7 @@ def full_alignment(
     """Read the alignments around the candidates of one candidate file.
 
     candidates  (n,) int64, 0-based, ascending, distinct; at most 10,000 in v2.0.2's files (A.10)
-    rule        clair3.features.full_alignment.ReadFeatureOptions
+    rule        clair3.config.ReadFeatureOptions
     snps        clair3.records.PhasedSnps of the contig, sorted by position; None: reads stay untagged
 
     Raises CoreError for unreadable data and CancelledError when the flag was set.
@@ -289,7 +289,7 @@ def full_alignment(
 
 
 def _full_rule(rule):
-    """Return the C struct of a clair3.features.full_alignment.ReadFeatureOptions."""
+    """Return the C struct of a clair3.config.ReadFeatureOptions."""
     fields = ("min_mapq", "max_indel_length", "rows", "dwell", "haplotype_tags", "min_coverage")
     return ffi.new("c3_full_rule *", {name: getattr(rule, name) for name in fields})
 

@@ -22,7 +22,7 @@ def iter_short_reads(
     """Realign the reads over some intervals and find candidates in them, one batch after the other.
 
     intervals   (n, 2) int64  0-based [start, end), sorted and disjoint, at least one
-    rule        clair3.features.full_alignment.ReadFeatureOptions
+    rule        clair3.config.ReadFeatureOptions
     haplotypes  clair3.core.phasing.Haplotypes of the contig; None: those of the HP tags, if the rule wants them
 
     batch_span  bases of the contig, or reads, in a batch; it changes no result

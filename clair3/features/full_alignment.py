@@ -2,43 +2,19 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from clair3 import core
+from clair3.config import ReadFeatureOptions
 from clair3.core.phasing import Haplotypes
 from clair3.core.short_reads import iter_short_reads, window_reads
-from clair3.features.candidates import CandidateOptions
 from clair3.io.bed import merge, realignment_bins
-from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps, TensorBatch
 
 BATCH = 512
 """Candidates per batch: 12 MB of tensors with 89 rows."""
-
-
-@dataclass(frozen=True)
-class ReadFeatureOptions:
-    """How reads become rows (spec/features.md A.2, C). max_indel_length as in CandidateOptions.
-
-    haplotype_tags  reads belong to the haplotypes that their HP tags say, not to those that phased SNPs give them
-    min_coverage    least bases at a candidate that realigned reads show (iter_realigned)
-    """
-
-    rows: int
-    min_mapq: int = 5
-    max_indel_length: int = 50
-    dwell: bool = False
-    haplotype_tags: bool = False
-    min_coverage: int = 2
-
-    @classmethod
-    def of(cls, candidates: CandidateOptions, platform: str, dwell: bool, haplotype_tags: bool) -> "ReadFeatureOptions":
-        """The rows of a platform, of the reads that are looked at for candidates."""
-        rule, rows = candidates, PLATFORMS[platform].rows
-        return cls(rows, rule.min_mapq, rule.max_indel_length, dwell, haplotype_tags, rule.min_coverage)
 
 
 def iter_full_alignment(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from clair3 import core
-from clair3.features.candidates import CandidateOptions
+from clair3.config import CandidateOptions
 from clair3.features.chunks import Chunk
 from clair3.io.bed import clip
 from clair3.records import Region, TensorBatch

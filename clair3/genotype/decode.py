@@ -1,46 +1,20 @@
 """Decoding: from network output and read support to calls (spec/calling.md 2.3 - 3.5). Letters A1 - A12: section 15."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-from clair3.errors import ConfigError, InputError
+from clair3.config import PRECISE, SENSITIVE, DecodeOptions
+from clair3.errors import InputError
 from clair3.genotype import hypotheses
 from clair3.genotype.alleles import LONGEST_KEY, AlleleCounts, Alleles, possible_events, to_alleles
 from clair3.genotype.classes import GENOTYPE, GT21, HET, HOM_ALT, PILEUP, WIDTH, allele_name, pair_index, zygosity
 from clair3.genotype.hypotheses import GenotypeHypothesis
 from clair3.records import IUPAC_TO_BASE, Call, SupportBatch, base_index, iupac_to_n
 
-PRECISE, SENSITIVE = "precise", "sensitive"
-"""Haploid modes: no heterozygous call is written; or every call with one alternative allele is."""
-
 _NO_LIKELIHOOD = 990
 """PL where there is no likelihood to compute it from."""
 _PHRED = -10 * math.log10(math.e)
-
-
-def check_filters(qual: float | None, haploid: str | None) -> None:
-    """Raise ConfigError unless qual is None or a number from 0 up, and haploid is None or one of the two modes."""
-    if qual is not None and not qual >= 0:
-        raise ConfigError(f"--qual is {qual}; expected 0 or more")
-    if haploid not in (None, PRECISE, SENSITIVE):
-        raise ConfigError(f"haploid mode is {haploid!r}; expected {PRECISE!r}, {SENSITIVE!r} or none")
-
-
-@dataclass(frozen=True)
-class DecodeOptions:
-    """Which calls the decoder makes, and how. qual divides PASS from LowQual; with None all calls pass (3.5)."""
-
-    gvcf: bool = False
-    haploid: str | None = None
-    enable_long_indel: bool = False
-    keep_iupac_bases: bool = False
-    show_ref: bool = True
-    qual: float | None = 2
-
-    def __post_init__(self):
-        check_filters(self.qual, self.haploid)
 
 
 def decode(

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from clair3.config import AMP, AUTO, BF16, CPU, CUDA, FP16, MPS, Compute
 from clair3.errors import ConfigError
-from clair3.inference.compute import AMP, AUTO, BF16, CPU, CUDA, FP16, MPS, Compute
 from clair3.inference.executors import (
     DeferredPrediction,
     DeviceExecutor,

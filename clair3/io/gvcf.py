@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import pysam
 
+from clair3.config import GvcfOptions
 from clair3.core.gvcf import SITE, BlockLines
-from clair3.errors import ClairError, ConfigError
+from clair3.errors import ClairError
 
 LN_10, LOG_2 = 2.3025, 0.3010
 """As v2.0.2 rounds them; the quality of every site depends on it (spec/calling.md 6.2)."""
@@ -30,25 +31,6 @@ UNDERFLOW = 1e-317
 
 CELL_BASES = 5_000_000
 """About the length of a cell: v2.0.2's default chunk, whatever --chunk_size says, which then changes no block."""
-
-
-@dataclass(frozen=True)
-class GvcfOptions:
-    """How sites become blocks.
-
-    base_err       error rate of a read's base
-    gq_bin_size    width of a bin of genotype qualities; below 1 is the same as 1 (G8)
-    bp_resolution  one line for every site
-    Raises ConfigError when base_err is no probability.
-    """
-
-    base_err: float = 0.001
-    gq_bin_size: int = 5
-    bp_resolution: bool = False
-
-    def __post_init__(self):
-        if not 0 < self.base_err < 1:
-            raise ConfigError(f"--base_err is {self.base_err}; expected an error rate above 0 and below 1")
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import pysam
 
+from clair3.config import PRECISE, OutputFilter
 from clair3.errors import ClairError, ConfigError, InputError, unwritable
-from clair3.genotype.decode import PRECISE, check_filters
 from clair3.io.atomic import write_lines
 from clair3.io.fasta import Reference
 from clair3.io.text import is_number, read_rows
@@ -126,18 +126,6 @@ def parse_row(line: str) -> Call:
 def record_pos(line: str) -> int:
     """0-based position of a VCF line."""
     return int(line.split("\t", 2)[1]) - 1
-
-
-@dataclass(frozen=True)
-class OutputFilter:
-    """What of the calls the user wants in the output. qual 0 keeps every PASS; haploid as in DecodeOptions."""
-
-    qual: float = 2
-    print_ref_calls: bool = False
-    haploid: str | None = None
-
-    def __post_init__(self):
-        check_filters(self.qual, self.haploid)
 
 
 def final_filter(call: Call, rule: OutputFilter) -> Call | None:

@@ -15,29 +15,27 @@ from pathlib import Path
 import numpy as np
 import pysam
 
-from clair3.calling.config import CallingConfig
 from clair3.calling.selection import Block
 from clair3.calling.tasks import Ledger, StageRecords
-from clair3.cli.arguments import add_switch
-from clair3.cli.run import FAST_MIN_COVERAGE, FAST_SNP_MIN_AF, add_conv_padding, haploid_mode
+from clair3.cli.arguments import add_compute, add_conv_padding, add_switch, haploid_mode, make_compute
+from clair3.config import CallingConfig, CandidateOptions, Compute, DecodeOptions, GvcfOptions
 from clair3.errors import ConfigError, UsageError
-from clair3.features.candidates import LONG_INDEL_LENGTH, CandidateOptions
 from clair3.features.chunks import plan_chunks
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
-from clair3.genotype.decode import DecodeOptions
-from clair3.inference import compute
 from clair3.inference.checkpoint import find_checkpoint
+from clair3.inference.compute import take_devices
 from clair3.io.atomic import make_folder, require_folder, write_lines
 from clair3.io.bed import clip, pad
 from clair3.io.candidate_files import Part, parse_part, read_candidates
 from clair3.io.fasta import Contig
-from clair3.io.gvcf import Blocks, Cell, GvcfOptions
+from clair3.io.gvcf import Blocks, Cell
 from clair3.io.inputs import RunInputs, check_inputs, check_moves
 from clair3.io.vcf import reference_header, write_calls
 from clair3.legacy import options
 from clair3.phasing.phasers import read_phased
-from clair3.platforms import PLATFORMS
+from clair3.platforms import PLATFORMS, Platform
 from clair3.records import Task
+from clair3.tensor_shapes import RESCALE_DEPTH
 from clair3.util.process import usable_threads
 
 logger = logging.getLogger(__name__)
@@ -172,11 +170,7 @@ def bounds(contig: Contig, targets: dict | None, part: Part, sites: bool) -> tup
 STDOUT = "PIPE"
 
 SWITCHES = (
-    "fast_mode",
-    "call_snp_only",
-    "enable_variant_calling_at_sequence_head_and_tail",
     "gvcf",
-    "enable_long_indel",
     "keep_iupac_bases",
     "no_phasing_for_fa",
     "enable_dwell_time",
@@ -190,22 +184,15 @@ def add_arguments(parser: argparse.ArgumentParser, indel_min_af: float) -> None:
     for name in ("bam_fn", "ref_fn", "ctgName", "chkpnt_fn", "call_fn"):
         parser.add_argument(f"--{name}", required=True, metavar="TEXT")
     options.add_texts(parser, "bed_fn", "vcf_fn", "cmd_fn", "full_aln_regions", "phased_vcf_fn", "extend_bed")
-    parser.add_argument("--sampleName", default="SAMPLE", metavar="NAME")
-    for name, kind, default in (
-        ("threads", int, 1),
-        ("chunk_id", int, None),
-        ("chunk_num", int, None),
-        ("snp_min_af", float, CandidateOptions.snp_min_af),
-        ("indel_min_af", float, indel_min_af),
-        ("minCoverage", int, CandidateOptions.min_coverage),
-        ("minMQ", int, CandidateOptions.min_mapq),
-        ("base_err", float, 0.001),
-        ("gq_bin_size", int, 5),
-        ("qual", int, 2),
-    ):
-        parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help="default: %(default)s")
+    options.add_sample(parser)
+    options.add_candidate_thresholds(parser, indel_min_af)
+    for name in ("chunk_id", "chunk_num"):
+        parser.add_argument(f"--{name}", type=int, metavar="N")
+    options.add_number(parser, "threads", 1)
+    options.add_number(parser, "base_err", GvcfOptions.base_err)
+    options.add_number(parser, "gq_bin_size", GvcfOptions.gq_bin_size)
+    options.add_number(parser, "qual", DecodeOptions.qual)
     parser.add_argument("--temp_file_dir", default=".", metavar="DIR", help="where --gvcf leaves its blocks")
-    parser.add_argument("--minBQ", type=int, choices=[0], default=0, help="only 0 is in this version")
     parser.add_argument("--tensor_can_fn", choices=[STDOUT], default=STDOUT, help=options.HIDDEN)
     parser.add_argument("--tensor_fn", choices=[STDOUT], default=STDOUT, help=options.HIDDEN)
     add_conv_padding(parser)
@@ -219,10 +206,16 @@ def add_arguments(parser: argparse.ArgumentParser, indel_min_af: float) -> None:
 
 def add_cffi_arguments(parser: argparse.ArgumentParser, use_gpu: bool) -> None:
     """Options of CallVariantsFromCffi and CallVariantsFromCffiGPU; use_gpu is the default in which they differ."""
-    add_arguments(parser, indel_min_af=0.15)
+    add_arguments(parser, CandidateOptions.indel_min_af)
     add_device_arguments(parser, use_gpu)
     add_switch(parser, "--showRef", default=True, help="write reference calls too")
-    parser.add_argument("--max_depth", type=int, choices=[144], default=144, help="only 144 is in this version")
+    parser.add_argument(
+        "--max_depth",
+        type=int,
+        choices=[RESCALE_DEPTH],
+        default=RESCALE_DEPTH,
+        help="only %(default)s is in this version",
+    )
     options.add_accepted(parser, flags=("debug",))
     flags = ("use_triton_gpu", "input_probabilities", "output_probabilities", "is_from_tables", "output_for_ensemble")
     options.add_refused(parser, "output_tensor_can_fn_list", flags=flags)
@@ -231,21 +224,21 @@ def add_cffi_arguments(parser: argparse.ArgumentParser, use_gpu: bool) -> None:
 def add_device_arguments(parser: argparse.ArgumentParser, use_gpu: bool) -> None:
     """Where the network runs, of the sub-commands that can use GPUs; use_gpu is the default in which they differ."""
     add_switch(parser, "--use_gpu", default=use_gpu, help="run the network on GPUs")
-    compute.add_arguments(parser)
+    add_compute(parser)
     parser.set_defaults(gpu_by_default=use_gpu)
 
 
-def compute_options(args: argparse.Namespace, threads: int) -> compute.Compute:
+def compute_options(args: argparse.Namespace, threads: int) -> Compute:
     """The device that the options choose, --gpu_id too; the CPU without options. Raises ConfigError as a run does."""
     if not hasattr(args, "device"):
-        return compute.Compute()
+        return Compute()
     if args.use_gpu and args.gpu_id is not None:
         if args.device is not None:
             raise ConfigError(f"--gpu_id={args.gpu_id} and --device={args.device}: give one of them")
         args.device = f"cuda:{args.gpu_id}"
     if args.gpu_by_default and args.device is not None:
         args.use_gpu = False  # nobody asked for it
-    return compute.compute_from(args, threads)
+    return make_compute(args, threads)
 
 
 def call(args: argparse.Namespace, show_ref: bool) -> None:
@@ -287,29 +280,13 @@ def uses_tags(args: argparse.Namespace) -> bool:
     return asked or (args.no_phasing_for_fa and PLATFORMS[args.platform].short_reads)
 
 
-def candidate_rule(args: argparse.Namespace) -> CandidateOptions:
-    """Thresholds as the submodules' options have them. Raises ConfigError when one is out of range."""
-    fast = args.fast_mode and args.platform == "ont"
-    return CandidateOptions(
-        min_mapq=args.minMQ,
-        min_coverage=max(args.minCoverage, FAST_MIN_COVERAGE) if fast else args.minCoverage,
-        snp_min_af=max(args.snp_min_af, FAST_SNP_MIN_AF) if fast else args.snp_min_af,
-        indel_min_af=args.indel_min_af,
-        snp_only=args.call_snp_only,
-        head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
-        max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateOptions.max_indel_length,
-        scripted=PLATFORMS[args.platform].short_reads,
-        known_sites=PLATFORMS[args.platform].short_reads and bool(args.vcf_fn),
-    )
-
-
 def chunk_call(args: argparse.Namespace, show_ref: bool) -> ChunkCall:
     """The checked options. Raises ConfigError and InputError for values and files that cannot be used."""
     if args.bed_fn and args.vcf_fn:
         raise ConfigError("Please provide either --vcf_fn or --bed_fn only")
     kind, checkpoint = PILEUP if args.pileup else FULL_ALIGNMENT, Path(args.chkpnt_fn)
     output = None if args.call_fn == STDOUT else Path(args.call_fn)
-    candidates = candidate_rule(args)
+    candidates = options.make_candidate_options(args)
     threads = usable_threads(args.threads)
     config = CallingConfig(
         bam=Path(args.bam_fn).absolute(),
@@ -328,9 +305,9 @@ def chunk_call(args: argparse.Namespace, show_ref: bool) -> ChunkCall:
         dwell=args.enable_dwell_time,
         haplotype_tags=uses_tags(args),
         conv_padding=args.conv_padding,
-        compute=compute_options(args, threads),
+        compute=take_devices(compute_options(args, threads)),
         command_line=options.read_command_line(args.cmd_fn),
-    ).resolved()
+    )
     rules = {"enable_long_indel": args.enable_long_indel, "keep_iupac_bases": args.keep_iupac_bases}
     decoding = DecodeOptions(gvcf=args.gvcf, haploid=haploid_mode(args), show_ref=show_ref, qual=args.qual, **rules)
     return ChunkCall(config, decoding, find_checkpoint(checkpoint.parent, kind, checkpoint.name), output)
@@ -341,7 +318,7 @@ class CallVarBam:
 
     @staticmethod
     def add_arguments(parser):
-        add_arguments(parser, indel_min_af=0.08)
+        add_arguments(parser, Platform.indel_min_af)
         parser.add_argument("--showRef", action="store_false", help="leave reference calls out")
         options.add_accepted(parser, "torch_threads", "delay", "pypy", "python", "use_gpu", flags=("need_realignment",))
         parser.add_argument("--phasing_info_in_bam", action="store_true", help="haplotypes are those of the HP tags")

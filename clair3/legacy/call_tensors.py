@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 from clair3.calling.stages import INFO
-from clair3.cli.arguments import add_switch, required_text
-from clair3.cli.run import haploid_mode
+from clair3.cli.arguments import add_conv_padding, add_switch, haploid_mode, required_text
+from clair3.config import DecodeOptions
 from clair3.core import CancelFlag
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP, WIDTH
-from clair3.genotype.decode import DecodeOptions, decode
+from clair3.genotype.decode import decode
 from clair3.inference import devices
 from clair3.inference.checkpoint import find_checkpoint, load_model
 from clair3.inference.executors import DeviceExecutor, LocalExecutor
@@ -36,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", required=True, type=required_text, metavar="FILE", help=what)
     parser.add_argument("--tensor_fn", default=call_chunk.STDOUT, metavar="FILE", help="default: stdin")
     parser.add_argument("--ref_fn", metavar="FASTA", help="for the contigs of the header")
-    parser.add_argument("--sampleName", default="SAMPLE", metavar="NAME")
-    parser.add_argument("--qual", type=int, default=2, metavar="N", help="calls of less are LowQual (default: 2)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
-    call_chunk.add_conv_padding(parser)
+    options.add_sample(parser)
+    options.add_number(parser, "qual", DecodeOptions.qual, "calls of less are LowQual")
+    options.add_number(parser, "threads", 1)
+    add_conv_padding(parser)
     call_chunk.add_device_arguments(parser, use_gpu=False)
     for name in SWITCHES:
         add_switch(parser, f"--{name}", help="as in run_clair3" if name != "add_indel_length" else "no effect")

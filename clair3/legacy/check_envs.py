@@ -10,7 +10,7 @@ import numpy as np
 from clair3 import errors
 from clair3.calling.tasks import file_name
 from clair3.cli import arguments
-from clair3.cli.run import contig_names
+from clair3.config import CallingConfig
 from clair3.errors import ConfigError, UsageError
 from clair3.io import vcf
 from clair3.io.atomic import write_lines
@@ -21,6 +21,7 @@ from clair3.io.vcf import VcfWriter
 from clair3.legacy import options
 from clair3.legacy.options import read_command_line
 from clair3.phasing.phasers import find_whatshap
+from clair3.platforms import Platform
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def prepare(args: argparse.Namespace) -> None:
         Path(args.ref_fn),
         bed=Path(args.bed_fn) if args.bed_fn else None,
         sites=Path(args.vcf_fn) if args.vcf_fn else None,
-        names=contig_names(args.ctg_name),
+        names=arguments.parse_contig_names(args.ctg_name),
         include_all=args.include_all_ctgs,
         min_contig_size=args.min_contig_size,
     )
@@ -128,16 +129,14 @@ class CheckEnvs:
         for name in ("bam_fn", "ref_fn", "output_fn_prefix"):
             parser.add_argument(f"--{name}", required=True, metavar="PATH")
         options.add_texts(parser, "ctg_name", "bed_fn", "vcf_fn", "whatshap", "cmd_fn")
-        parser.add_argument("--sampleName", default="SAMPLE", metavar="NAME")
-        for name, default in (("chunk_size", 5_000_000), ("chunk_num", 0), ("min_contig_size", 0), ("qual", 2)):
-            parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help="default: %(default)s")
-        for name, default in (
-            ("var_pct_full", 0.3),
-            ("ref_pct_full", 0.3),
-            ("snp_min_af", 0.08),
-            ("indel_min_af", 0.08),
-        ):
-            parser.add_argument(f"--{name}", type=float, default=default, metavar="F", help="only checked")
+        options.add_sample(parser)
+        options.add_number(parser, "chunk_size", CallingConfig.chunk_size, "bases per chunk")
+        options.add_number(parser, "chunk_num", 0, "no effect")
+        options.add_number(parser, "min_contig_size", CallingConfig.min_contig_size, "skip shorter contigs")
+        options.add_number(parser, "qual", CallingConfig.qual, "only checked")
+        options.add_shares(parser, "var_pct_full", "ref_pct_full", text="only checked")
+        options.add_number(parser, "snp_min_af", Platform.snp_min_af, "only checked")
+        options.add_number(parser, "indel_min_af", Platform.indel_min_af, "only checked")
         arguments.add_switch(parser, "--include_all_ctgs", help="call every contig of the reference")
         arguments.add_switch(parser, "--no_phasing_for_fa", help=options.HIDDEN)
         options.add_accepted(parser, "threads", "samtools", "pypy", "python", "parallel")

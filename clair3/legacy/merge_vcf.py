@@ -10,22 +10,14 @@ import pysam
 from clair3.calling.selection import within
 from clair3.calling.tasks import file_name, merge_rows
 from clair3.cli import arguments
-from clair3.cli.run import haploid_mode
+from clair3.cli.arguments import haploid_mode
+from clair3.config import OutputFilter
 from clair3.errors import InputError
 from clair3.io import gvcf
 from clair3.io.atomic import write_lines
 from clair3.io.candidate_files import read_block_rows
 from clair3.io.text import is_number, read_rows
-from clair3.io.vcf import (
-    COLUMNS,
-    OutputFilter,
-    VcfWriter,
-    filter_row,
-    header_contigs,
-    iter_rows,
-    read_header,
-    record_pos,
-)
+from clair3.io.vcf import COLUMNS, VcfWriter, filter_row, header_contigs, iter_rows, read_header, record_pos
 from clair3.legacy import options
 from clair3.legacy.sort_vcf import compressed_name, in_contig_order
 from clair3.platforms import PLATFORMS

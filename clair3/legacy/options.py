@@ -7,9 +7,11 @@ result but are not in this version are refused when they are given another value
 import argparse
 from pathlib import Path
 
+from clair3.cli import arguments
 from clair3.cli.arguments import add_switch, optional_text
+from clair3.config import CallingConfig, CandidateOptions, OutputFilter, SelectionOptions
 from clair3.errors import UsageError
-from clair3.platforms import PLATFORMS
+from clair3.platforms import DEFAULT_PLATFORM, PLATFORMS
 
 HIDDEN = argparse.SUPPRESS
 
@@ -45,12 +47,49 @@ def refuse(args: argparse.Namespace) -> None:
 
 
 def add_platform(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--platform", choices=list(PLATFORMS), default="ont", help="default: %(default)s")
+    parser.add_argument("--platform", choices=list(PLATFORMS), default=DEFAULT_PLATFORM, help="default: %(default)s")
+
+
+def add_sample(parser: argparse.ArgumentParser) -> None:
+    """Declare --sampleName."""
+    parser.add_argument(
+        "--sampleName", default=CallingConfig.sample_name, metavar="NAME", help="sample column (default: %(default)s)"
+    )
+
+
+def add_number(parser: argparse.ArgumentParser, name: str, default: int | float, text: str = "") -> None:
+    """Declare an option that takes a number of the type of its default; text is its help."""
+    text = f"{text} (default: %(default)s)" if text else "default: %(default)s"
+    parser.add_argument(f"--{name}", type=type(default), default=default, metavar="N", help=text)
+
+
+def add_candidate_thresholds(
+    parser: argparse.ArgumentParser, indel_min_af: float = CandidateOptions.indel_min_af
+) -> None:
+    """Declare the options of make_candidate_options; indel_min_af is the default in which sub-commands differ."""
+    add_number(parser, "snp_min_af", CandidateOptions.snp_min_af)
+    add_number(parser, "indel_min_af", indel_min_af)
+    add_number(parser, "minCoverage", CandidateOptions.min_coverage)
+    add_number(parser, "minMQ", CandidateOptions.min_mapq)
+    parser.add_argument("--minBQ", type=int, choices=[0], default=0, help="only 0 is in this version")
+    for name in ("fast_mode", "call_snp_only", "enable_long_indel", "enable_variant_calling_at_sequence_head_and_tail"):
+        add_switch(parser, f"--{name}", help="as in run_clair3")
+
+
+def make_candidate_options(args: argparse.Namespace) -> CandidateOptions:
+    """Return the run's rule for candidates with these thresholds. Raises ConfigError when one is out of range."""
+    return arguments.make_candidate_options(args, args.minMQ, args.minCoverage, args.snp_min_af, args.indel_min_af)
+
+
+def add_shares(parser: argparse.ArgumentParser, *names: str, text: str) -> None:
+    """Declare fields of SelectionOptions by their names; text is the help of each."""
+    for name in names:
+        add_number(parser, name, getattr(SelectionOptions, name), text)
 
 
 def add_final_filters(parser: argparse.ArgumentParser) -> None:
     """What of the calls is kept in the end (spec/calling.md 3.5, 8.3)."""
-    parser.add_argument("--qual", type=int, default=2, help="calls of this QUAL or less are LowQual")
+    add_number(parser, "qual", OutputFilter.qual, "calls of this QUAL or less are LowQual")
     for name in ("print_ref_calls", "haploid_precise", "haploid_sensitive"):
         add_switch(parser, f"--{name}", help="as in run_clair3")
 

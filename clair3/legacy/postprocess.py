@@ -9,8 +9,8 @@ from pathlib import Path
 import pysam
 
 from clair3.cli import arguments
+from clair3.config import HIGHEST_MAPQ, CandidateOptions
 from clair3.errors import ConfigError, InputError, UsageError, check_range
-from clair3.features.candidates import HIGHEST_MAPQ
 from clair3.io.bam_index import find_alignment_index, read_alignment_index
 from clair3.io.bed import read_bed
 from clair3.io.inputs import check_format
@@ -99,7 +99,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--bam_fn", required=True, metavar="BAM", help="the reads that were called, with index")
     parser.add_argument("--clair3_vcf_input", required=True, metavar="VCF", help="the calls")
     parser.add_argument("--vcf_output", required=True, metavar="VCF", help="bgzipped; .gz is added")
-    parser.add_argument("--min_mq", type=int, default=5, metavar="MQ", help="least mapping quality (default: 5)")
+    options.add_number(parser, "min_mq", CandidateOptions.min_mapq, "least mapping quality")
     parser.add_argument("--min_bq", type=int, default=0, metavar="BQ", help="least base quality (default: 0)")
 
 

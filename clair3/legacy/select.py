@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from clair3 import errors
-from clair3.calling.selection import BLOCK_SIZE, Block, Cutoffs, QualCounts, SelectionOptions, cut_blocks, select
+from clair3.calling.selection import BLOCK_SIZE, Block, Cutoffs, QualCounts, cut_blocks, select
 from clair3.calling.tasks import file_name
+from clair3.config import SelectionOptions
 from clair3.errors import InputError, UsageError
 from clair3.io.atomic import make_folder, write_lines
 from clair3.io.vcf import iter_rows, iter_stdin, read_header, record_pos
@@ -146,9 +147,9 @@ class SelectQual:
     def add_arguments(parser):
         parser.add_argument("--output_fn", required=True, metavar="DIR", help="folder of the cut-off file")
         parser.add_argument("--phase", action="store_true", help="cut-off of the SNPs for phasing")
-        parser.add_argument("--var_pct_full", type=float, default=0.3, help="share of variants called again")
-        parser.add_argument("--ref_pct_full", type=float, default=0.3, help="share of reference calls called again")
-        parser.add_argument("--var_pct_phasing", type=float, default=0.7, help="share of SNPs for phasing")
+        options.add_shares(parser, "var_pct_full", text="share of variants called again")
+        options.add_shares(parser, "ref_pct_full", text="share of reference calls called again")
+        options.add_shares(parser, "var_pct_phasing", text="share of SNPs for phasing")
         parser.add_argument("--qual_fn", metavar="NAME", help=options.HIDDEN)
         options.add_platform(parser)
         options.add_texts(parser, "vcf_fn")
@@ -175,9 +176,7 @@ class SelectHetSnp:
         parser.add_argument(
             "--phase", action="store_false", help="choose candidates for training from --alt_fn instead"
         )
-        parser.add_argument(
-            "--var_pct_full", type=float, default=0.3, help="share left out (no cut-off file), or chosen"
-        )
+        options.add_shares(parser, "var_pct_full", text="share left out (no cut-off file), or chosen")
         parser.add_argument(
             "--ref_pct_full", type=float, help="of reference calls, for training (default: --var_pct_full)"
         )
@@ -214,8 +213,7 @@ class SelectCandidates:
         parser.add_argument("--pileup_vcf_fn", required=True, metavar="VCF", help="the pileup VCF")
         parser.add_argument("--split_folder", required=True, metavar="DIR", help="where <contig>.<i>_<n> are written")
         parser.add_argument("--ctgName", required=True, metavar="NAME", help="the contig")
-        parser.add_argument("--var_pct_full", type=float, default=0.3, help="without a cut-off file")
-        parser.add_argument("--ref_pct_full", type=float, default=0.3, help="without a cut-off file")
+        options.add_shares(parser, "var_pct_full", "ref_pct_full", text="without a cut-off file")
         parser.add_argument("--qual_fn", default=QUAL, metavar="NAME", help="the cut-off file in --split_folder")
         parser.add_argument("--split_bed_size", type=int, default=BLOCK_SIZE, help="candidates of a file")
         parser.add_argument("--phasing_info_in_bam", action="store_true", help="no effect")

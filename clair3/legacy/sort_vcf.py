@@ -6,21 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from clair3.cli import arguments
-from clair3.cli.run import haploid_mode
+from clair3.cli.arguments import haploid_mode
+from clair3.config import OutputFilter
 from clair3.errors import InputError
 from clair3.io.atomic import unfinished, write_lines
 from clair3.io.fasta import MAJOR_CONTIGS
 from clair3.io.text import read_rows
-from clair3.io.vcf import (
-    OutputFilter,
-    VcfWriter,
-    filter_row,
-    header_contigs,
-    iter_rows,
-    iter_stdin,
-    read_header,
-    record_pos,
-)
+from clair3.io.vcf import VcfWriter, filter_row, header_contigs, iter_rows, iter_stdin, read_header, record_pos
 from clair3.legacy import options
 from clair3.legacy.check_envs import header_without_files
 
@@ -192,7 +184,7 @@ class SortVcf:
         parser.add_argument("--output_fn", required=True, metavar="FILE", help="plain; with --input_dir .gz is added")
         options.add_texts(parser, "input_dir", "vcf_fn_prefix", "ref_fn", "contigs_fn", "cmd_fn")
         parser.add_argument("--vcf_fn_suffix", default=".vcf", metavar="TEXT", help="end of the files' names")
-        parser.add_argument("--sampleName", default="SAMPLE", metavar="NAME", help="sample column of an empty file")
+        options.add_sample(parser)
         arguments.add_switch(parser, "--pileup_only", help="apply the final filters")
         options.add_final_filters(parser)
         arguments.add_switch(

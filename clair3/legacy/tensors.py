@@ -10,12 +10,11 @@ from clair3 import errors
 from clair3.cli import arguments
 from clair3.cli.arguments import add_switch, required_text
 from clair3.errors import ConfigError, InputError, UsageError
-from clair3.features.candidates import CandidateOptions
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.io.bins import CHUNK_ROWS, Bin, BinFormat, merge_bins
 from clair3.io.candidate_files import parse_part
 from clair3.legacy import options
-from clair3.legacy.call_chunk import STDOUT, candidate_rule
+from clair3.legacy.call_chunk import STDOUT
 from clair3.legacy.tensor_text import find_files, read_files, read_tensors
 from clair3.platforms import PLATFORMS
 from clair3.training.data import make_bins
@@ -36,16 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser, purpose: str, kind: str | Non
     options.add_texts(parser, "vcf_fn", "bed_fn", "extend_bed")
     for name in ("ctgStart", "ctgEnd", "chunk_id", "chunk_num"):
         parser.add_argument(f"--{name}", type=int, metavar="N")
-    for name, number, default in (
-        ("snp_min_af", float, CandidateOptions.snp_min_af),
-        ("indel_min_af", float, CandidateOptions.indel_min_af),
-        ("minCoverage", int, CandidateOptions.min_coverage),
-        ("minMQ", int, CandidateOptions.min_mapq),
-    ):
-        parser.add_argument(f"--{name}", type=number, default=default, metavar="N", help="default: %(default)s")
-    parser.add_argument("--minBQ", type=int, choices=[0], default=0, help="only 0 is in this version")
-    for name in ("fast_mode", "call_snp_only", "enable_long_indel", "enable_variant_calling_at_sequence_head_and_tail"):
-        add_switch(parser, f"--{name}", help="as in run_clair3")
+    options.add_candidate_thresholds(parser)
     options.add_accepted(parser, "samtools", "sampleName", "min_af", "pypy", "python", "delay", "max_depth")
     if kind is None:
         parser.add_argument("--pileup", action="store_true", help="pileup tensors, else full alignment")
@@ -89,7 +79,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def tensor_job(args: argparse.Namespace, kind: str) -> TensorJob:
     """The checked options. Raises UsageError, ConfigError and InputError for what cannot be used."""
     options.refuse(args)
-    rule = candidate_rule(args)
+    rule = options.make_candidate_options(args)
     if (args.ctgStart is None) != (args.ctgEnd is None):
         raise UsageError("--ctgStart and --ctgEnd go together")
     files = {

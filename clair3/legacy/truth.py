@@ -9,6 +9,7 @@ from clair3.io.bed import PADDING, extend_bed
 from clair3.io.candidate_files import parse_part
 from clair3.legacy import options
 from clair3.training.data.truth import iter_simplified, write_truth
+from clair3.training.data.unify.variants import UnifyOptions
 from clair3.training.data.unify_vcf import UnifyJob, make_unify_options, write_unified
 
 
@@ -70,11 +71,11 @@ class UnifyRepresentation:
             parser.add_argument(f"--{name}", required=True, type=arguments.required_text, metavar="FILE", help=what)
         parser.add_argument("--ctgName", required=True, metavar="NAME", help="the contig")
         options.add_texts(parser, "bam_fn", "candidate_details_fn", "bed_fn", "vcf_fn")
-        parser.add_argument("--sampleName", default="SAMPLE", metavar="NAME", help="default: %(default)s")
+        options.add_sample(parser)
         for name in ("ctgStart", "ctgEnd", "chunk_id", "chunk_num", "max_candidates_distance", "partition_size"):
             parser.add_argument(f"--{name}", type=int, metavar="N")
-        parser.add_argument("--max_calculate_count", type=int, default=10_000, metavar="N", help="default: %(default)s")
-        parser.add_argument("--minimum_allele_gap", type=float, default=0.15, metavar="AF", help="default: %(default)s")
+        options.add_number(parser, "max_calculate_count", UnifyOptions.max_count)
+        options.add_number(parser, "minimum_allele_gap", UnifyOptions.gap)
         options.add_accepted(parser, "subsample_ratio", "min_af", "pypy", "test_pos", "extend_bed")
 
     @staticmethod

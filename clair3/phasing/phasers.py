@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 
+from clair3.config import LONGPHASE, WHATSHAP
 from clair3.errors import ClairError, ConfigError, InputError
 from clair3.io.atomic import unfinished_in_folder
 from clair3.io.text import is_number, read_rows
@@ -28,8 +29,6 @@ from clair3.records import PhasedSnps
 from clair3.util.process import run_program
 
 logger = logging.getLogger(__name__)
-
-WHATSHAP, LONGPHASE = "whatshap", "longphase"
 
 LAST_LINES = 3
 """Last lines of stderr of a failing program that go into the error: its message, or the end of a traceback."""

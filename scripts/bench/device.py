@@ -26,10 +26,9 @@ import torch
 
 from clair3 import core
 from clair3.calling import pipeline, stages
-from clair3.calling.config import CallingConfig
 from clair3.cli import run as run_command
 from clair3.cli.arguments import make_parser
-from clair3.inference.compute import CPU, FP32, PRECISIONS, Compute, parse_device
+from clair3.config import CPU, FP32, PRECISIONS, CallingConfig, Compute, parse_device
 from clair3.inference.devices import DeviceNetwork, compute_exactly, lower_precision, make_inference, resolve
 from clair3.inference.executors import DeviceExecutor
 from clair3.model import random_model

@@ -26,9 +26,9 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from clair3.calling.tasks import Ledger  # noqa: E402
-from clair3.features.candidates import CandidateOptions  # noqa: E402
+from clair3.config import CandidateOptions, DecodeOptions  # noqa: E402
 from clair3.features.chunks import Chunk  # noqa: E402
-from clair3.genotype.decode import DecodeOptions, decode  # noqa: E402
+from clair3.genotype.decode import decode  # noqa: E402
 from clair3.inference.checkpoint import find_checkpoint, load_model  # noqa: E402
 from clair3.inference.predictor import Predictor, rescale_deep  # noqa: E402
 from clair3.io import vcf  # noqa: E402

@@ -11,8 +11,8 @@ import pytest
 from golden_runs import PARITY
 
 from clair3.calling import pipeline, stages
-from clair3.calling.config import CallingConfig
 from clair3.calling.tasks import file_name
+from clair3.config import CallingConfig
 from clair3.features.chunks import Chunk
 from clair3.util import log
 

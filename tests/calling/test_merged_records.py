@@ -8,9 +8,10 @@ from golden_runs import PARITY, PARITY_RUNS, read_records
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.calling.selection import QualCounts, SelectionOptions, cut_blocks, select, within
+from clair3.calling.selection import QualCounts, cut_blocks, select, within
 from clair3.calling.tasks import merge_rows
-from clair3.io.vcf import OutputFilter, filter_row
+from clair3.config import OutputFilter, SelectionOptions
+from clair3.io.vcf import filter_row
 from clair3.platforms import PLATFORMS
 
 positions = st.lists(st.integers(1, 60), unique=True).map(sorted)

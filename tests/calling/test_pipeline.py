@@ -15,9 +15,8 @@ import pysam
 import pytest
 
 from clair3.calling import pipeline, stages, tasks
-from clair3.calling.config import CallingConfig
+from clair3.config import CallingConfig, CandidateOptions
 from clair3.errors import ClairError, CoreError
-from clair3.features.candidates import CandidateOptions
 from clair3.inference.checkpoint import load_model, save_model
 from clair3.io import vcf
 from clair3.model import Clair3_P

@@ -14,17 +14,8 @@ from golden_runs import PARITY, PARITY_RUNS, read_records
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.calling.selection import (
-    BLOCK_SIZE,
-    Block,
-    Cutoffs,
-    QualCounts,
-    SelectionOptions,
-    cut_blocks,
-    select,
-    within,
-    write_snps,
-)
+from clair3.calling.selection import BLOCK_SIZE, Block, Cutoffs, QualCounts, cut_blocks, select, within, write_snps
+from clair3.config import SelectionOptions
 from clair3.errors import ConfigError, InputError
 from clair3.platforms import PLATFORMS
 from clair3.records import Region

@@ -146,7 +146,7 @@ def test_a_library_that_is_not_installed(name, tmp_path):
 
 def test_a_missing_module_of_ours_is_a_defect():
     def fail(args):
-        raise ModuleNotFoundError("No module named 'shared.nothing'", name="shared.nothing")
+        raise ModuleNotFoundError("No module named 'clair3.nothing'", name="clair3.nothing")
 
     with pytest.raises(ModuleNotFoundError):
         arguments.run(room(fail), "test", [])

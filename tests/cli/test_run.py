@@ -12,9 +12,8 @@ from clair3.calling.banner import iter_banner
 from clair3.cli import arguments
 from clair3.cli import run as run_command
 from clair3.cli.run import CallingConfig, config_from
+from clair3.config import CandidateOptions, ReadFeatureOptions
 from clair3.errors import ConfigError
-from clair3.features.candidates import CandidateOptions
-from clair3.features.full_alignment import ReadFeatureOptions
 from clair3.util import log, process
 
 

@@ -16,8 +16,8 @@ from pileup_reference import Read, reference_pileup
 from random_reads import Case, cases, random_case, read_bam, reference_span, rules, write_bam, write_case
 
 from clair3 import core
+from clair3.config import CandidateOptions
 from clair3.errors import CoreError
-from clair3.features.candidates import CandidateOptions
 from clair3.features.chunks import Chunk
 from clair3.features.pileup import iter_pileup
 from clair3.records import Region

@@ -15,8 +15,9 @@ from random_full_alignment import full_alignment_cases, random_full_alignment_ca
 from random_reads import Case, read_bam, write_case
 
 from clair3 import core
+from clair3.config import ReadFeatureOptions
 from clair3.errors import CoreError
-from clair3.features.full_alignment import BATCH, ReadFeatureOptions, iter_full_alignment
+from clair3.features.full_alignment import BATCH, iter_full_alignment
 from clair3.phasing.phasers import read_phased
 
 

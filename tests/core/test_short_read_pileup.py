@@ -30,7 +30,7 @@ from short_read_reference import mpileup, read_texts, scripted_pileup
 
 from clair3 import core
 from clair3.cli.main import main as clair3
-from clair3.features.candidates import CandidateOptions
+from clair3.config import CandidateOptions
 from clair3.features.chunks import Chunk
 from clair3.features.pileup import iter_pileup
 from clair3.io.bed import allowed_in_bed, clip, target_intervals

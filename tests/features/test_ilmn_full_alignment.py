@@ -16,10 +16,11 @@ from test_full_alignment import hundred_reads
 
 from clair3 import core
 from clair3.cli.main import main as clair3
+from clair3.config import ReadFeatureOptions
 from clair3.core.phasing import haplotypes
 from clair3.core.short_reads import iter_short_reads, window_reads
 from clair3.errors import CoreError
-from clair3.features.full_alignment import ReadFeatureOptions, drawn_rows, iter_realigned
+from clair3.features.full_alignment import drawn_rows, iter_realigned
 from clair3.io.bed import merge, realignment_bins
 from clair3.legacy.tensor_text import read_files
 from clair3.phasing.phasers import read_phased

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from clair3.config import PRECISE, SENSITIVE, DecodeOptions
 from clair3.errors import ConfigError, InputError
 from clair3.genotype.classes import FULL_ALIGNMENT, INDEX, PILEUP, WIDTH
-from clair3.genotype.decode import PRECISE, SENSITIVE, DecodeOptions, decode
+from clair3.genotype.decode import decode
 from clair3.io.vcf import row
 from clair3.records import SupportBatch
 

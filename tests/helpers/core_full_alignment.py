@@ -9,7 +9,7 @@ from pileup_reference import Read
 from random_reads import Case, write_case
 
 from clair3 import core
-from clair3.features.full_alignment import ReadFeatureOptions
+from clair3.config import ReadFeatureOptions
 from clair3.records import PhasedSnps
 
 

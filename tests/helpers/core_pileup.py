@@ -8,7 +8,7 @@ from pileup_reference import Read, ReferencePileup
 from random_reads import Case, write_case
 
 from clair3 import core
-from clair3.features.candidates import CandidateOptions
+from clair3.config import CandidateOptions
 from clair3.io.bed import target_intervals
 from clair3.records import Region
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from clair3.calling.config import CallingConfig
+from clair3.config import CallingConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 

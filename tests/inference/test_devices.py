@@ -13,9 +13,10 @@ import torch
 
 from clair3.calling import pipeline
 from clair3.calling.banner import iter_banner
+from clair3.cli.arguments import add_compute, make_compute
+from clair3.config import Compute, parse_device
 from clair3.errors import ConfigError, DeviceError
-from clair3.inference import compute, devices
-from clair3.inference.compute import Compute, compute_from, parse_device
+from clair3.inference import devices
 from clair3.inference.devices import DeviceNetwork, lower_precision, make_inference, resolve, take_gpus
 from clair3.inference.executors import DeferredPrediction
 from clair3.inference.predictor import Predictor
@@ -30,8 +31,8 @@ def chosen(*words, threads=4):
     """The choice that some options make."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--use_gpu", action="store_true")
-    compute.add_arguments(parser)
-    return compute_from(parser.parse_args(words), threads)
+    add_compute(parser)
+    return make_compute(parser.parse_args(words), threads)
 
 
 # Options

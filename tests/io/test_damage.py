@@ -8,10 +8,10 @@ import pytest
 from tiny_genome import write_fasta, write_reads
 
 from clair3 import core
+from clair3.config import CandidateOptions, ReadFeatureOptions
 from clair3.core.phasing import haplotypes, phase_alleles
 from clair3.errors import CoreError
-from clair3.features.candidates import CandidateOptions
-from clair3.features.full_alignment import ReadFeatureOptions, iter_realigned
+from clair3.features.full_alignment import iter_realigned
 from clair3.records import PhasedSnps, Region
 
 EVERYWHERE = np.array([[0, 2**40]])

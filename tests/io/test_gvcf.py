@@ -16,13 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clair3 import core
+from clair3.config import CandidateOptions, GvcfOptions
 from clair3.errors import ClairError, ConfigError
-from clair3.features.candidates import CandidateOptions
 from clair3.io.gvcf import (
     TABLE_DEPTH,
     Blocks,
     Cell,
-    GvcfOptions,
     cells_of_contig,
     cells_of_sites,
     letter_reader,

@@ -8,8 +8,9 @@ import subprocess
 import pysam
 import pytest
 
+from clair3.config import OutputFilter
 from clair3.errors import ClairError, ConfigError, InputError
-from clair3.io.vcf import OutputFilter, VcfWriter, final_filter, header, row
+from clair3.io.vcf import VcfWriter, final_filter, header, row
 from clair3.records import Call
 
 CONTIGS = [("chr1", 1000), ("chr2", 500)]

@@ -21,7 +21,7 @@ from clair3.cli.main import main
 from clair3.core.realignment import write_realigned
 from clair3.errors import ClairError
 from clair3.io.fasta import read_reference
-from clair3.legacy.realign_reads import parse_part, realign_reads
+from clair3.legacy.realign_reads import realign_reads, requested_region
 from clair3.records import Region
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,7 +236,8 @@ import numpy as np
 from clair3 import core
 from clair3.core.realignment import write_realigned
 from clair3.core.short_reads import iter_short_reads
-from clair3.features.full_alignment import ReadFeatureOptions, realignment_bins
+from clair3.config import ReadFeatureOptions
+from clair3.features.full_alignment import realignment_bins
 from clair3.records import Region
 
 bam, fasta, stream, *places = sys.argv[1:]
@@ -315,7 +316,9 @@ def test_door_takes_the_reads_of_candidates(tmp_path):
     folder, regions = PARITY / "reads", tmp_path / "candidates"
     regions.write_text("chr20\t5\t39\nchr21\t8000\t8034\nchr21\t5000\t5034\n")
     files = folder / "ilmn.bam", folder / "ref.fa"
-    assert parse_part(read_reference(files[1]), "chr21", None, None, regions)[0] == Region("chr21", 5000, 8035)  # A.10
+    assert requested_region(read_reference(files[1]), "chr21", None, None, regions)[0] == Region(
+        "chr21", 5000, 8035
+    )  # A.10
     realign_reads(*files, "chr21", tmp_path / "some.bam", candidates=regions)
     found = list(pysam.AlignmentFile(str(tmp_path / "some.bam")))
     assert found and len(found) < 200

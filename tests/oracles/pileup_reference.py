@@ -76,7 +76,7 @@ class ReferencePileup:
 
 @dataclass(frozen=True)
 class Rule:
-    """The options that decide which reads count and which columns are candidates, as features.candidates has them."""
+    """The options that decide which reads count and which columns are candidates, as clair3.config has them."""
 
     min_mapq: int
     min_coverage: int

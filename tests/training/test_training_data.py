@@ -18,9 +18,8 @@ pytest.importorskip("h5py", reason="bins need h5py: pip install -e .[train]")
 from clair3 import core
 from clair3.calling.selection import cut_blocks
 from clair3.cli.main import main as clair3
+from clair3.config import CandidateOptions, ReadFeatureOptions
 from clair3.errors import ConfigError
-from clair3.features.candidates import CandidateOptions
-from clair3.features.full_alignment import ReadFeatureOptions
 from clair3.genotype import labels
 from clair3.genotype.classes import LABELS
 from clair3.io.bins import COLUMNS, Bin

@@ -12,11 +12,11 @@ import numpy as np
 import pysam
 
 from clair3 import core
+from clair3.config import CandidateOptions, ReadFeatureOptions
 from clair3.core.phasing import Haplotypes
 from clair3.errors import check_range
-from clair3.features.candidates import CandidateOptions
 from clair3.features.chunks import Chunk
-from clair3.features.full_alignment import ReadFeatureOptions, iter_full_alignment, iter_realigned
+from clair3.features.full_alignment import iter_full_alignment, iter_realigned
 from clair3.features.pileup import iter_pileup
 from clair3.genotype import labels
 from clair3.io.bed import is_within, merge

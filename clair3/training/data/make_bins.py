@@ -10,11 +10,10 @@ import numpy as np
 import pysam
 
 from clair3 import core
+from clair3.config import CandidateOptions, ReadFeatureOptions
 from clair3.core.phasing import haplotypes
 from clair3.errors import ConfigError
-from clair3.features.candidates import CandidateOptions
 from clair3.features.chunks import plan_chunks
-from clair3.features.full_alignment import ReadFeatureOptions
 from clair3.features.pileup import iter_pileup
 from clair3.genotype.classes import PILEUP
 from clair3.io.atomic import write_lines

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from clair3.config import Compute, parse_device
 from clair3.errors import ConfigError, InputError
 from clair3.inference.checkpoint import read_checkpoint
-from clair3.inference.compute import Compute, parse_device
 from clair3.inference.devices import resolve
 from clair3.io.atomic import make_folder, sha256_of
 from clair3.io.bins import Bin
