@@ -11,9 +11,6 @@ RESCALE_DEPTH = 144
 RESCALE_ABOVE = 216
 """Tensors of candidates deeper than this are divided by depth / RESCALE_DEPTH before the network (B.10)."""
 
-DEPTH = {"ont": 89, "hifi": 55, "ilmn": 55}
-"""Rows of the tensor per platform."""
-
 FULL_ALIGNMENT_CHANNELS = (
     "ref",
     "alt",

@@ -6,8 +6,12 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as `python shared/param_f.py`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from clair3.tensor_shapes import CONV_PADDINGS, DEPTH, DWELL_CHANNEL_COUNT
+from clair3.platforms import PLATFORMS
+from clair3.tensor_shapes import CONV_PADDINGS, DWELL_CHANNEL_COUNT
 from clair3.tensor_shapes import FULL_ALIGNMENT_CHANNEL_COUNT as CHANNEL_COUNT
 from clair3.tensor_shapes import FULL_ALIGNMENT_CHANNELS as CHANNELS
+
+DEPTH = {name: platform.rows for name, platform in PLATFORMS.items()}
+"""Rows of the tensor per platform."""
 
 __all__ = ["CHANNELS", "CHANNEL_COUNT", "CONV_PADDINGS", "DEPTH", "DWELL_CHANNEL_COUNT"]

@@ -19,6 +19,7 @@ from clair3.cli.run import add_arguments, config_from
 from clair3.config import CallingConfig
 from clair3.errors import ConfigError, UsageError
 from clair3.io.vcf import iter_rows
+from clair3.platforms import DEFAULT_PLATFORM
 from clair3.util.process import cpu_count
 from clair3.version import VERSION
 
@@ -89,7 +90,10 @@ def parse_options(given: dict[str, Any], options: dict[str, Any]) -> argparse.Na
     """
     parser = OptionParser(prog="clair3 run", add_help=False, allow_abbrev=False)
     add_arguments(parser)
-    names = vars(parser.parse_args([*option_words(given | {"platform": "ont"}), "--threads=1"])).keys() - given.keys()
+    names = (
+        vars(parser.parse_args([*option_words(given | {"platform": DEFAULT_PLATFORM}), "--threads=1"])).keys()
+        - given.keys()
+    )
     for name in options:
         if name not in names:
             known = sorted({*names, "platform", "output", *PARAMETERS.values()})

@@ -170,7 +170,7 @@ def check_claims(args: argparse.Namespace, conversion: Conversion, meta: dict) -
     if kind == FULL_ALIGNMENT:
         channels = meta["channels"]
         claims["enable-dwell-time"] = channels == DWELL_CHANNEL_COUNT, f"{channels} channels"
-        if channels == DWELL_CHANNEL_COUNT and args.platform not in (None, "ont"):
+        if channels == DWELL_CHANNEL_COUNT and args.platform and not PLATFORMS[args.platform].move_tables:
             raise ConfigError(f"{conversion.index}: has {channels} channels, which only ont has, not {args.platform}")
     for option, (actual, words) in claims.items():
         if (claimed := getattr(args, option.replace("-", "_"))) not in (None, actual):

@@ -18,6 +18,7 @@ from clair3.models.registry import (
     known_models,
     read_card,
 )
+from clair3.platforms import BASECALL_MODEL, PLATFORMS
 
 SCORE_FIELDS = {"tp_truth", "fn", "fp", "f1", "f1_interval"}
 """Fields of an evaluation of one kind of variants (`clair3 assemble_model --evaluation`) that `info` shows."""
@@ -56,7 +57,8 @@ def format_table(cards: dict[str, ModelCard]) -> str:
     for card in cards.values():
         known = "known" if is_verifiable(card, card.address) else "unknown"
         simulated = card.origin == SIMULATED
-        made_by = (card.basecaller if card.platform == "ont" and not simulated else card.chemistry) or "-"
+        by_basecaller = PLATFORMS[card.platform].model_field == BASECALL_MODEL and not simulated
+        made_by = (card.basecaller if by_basecaller else card.chemistry) or "-"
         made_by += ", trained on simulated reads" if simulated else ""
         made_by += f", for {card.purpose}" if card.purpose else ""
         here = find_installed(card.name)

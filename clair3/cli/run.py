@@ -342,7 +342,7 @@ def uses_whatshap(args: argparse.Namespace) -> bool:
 
 def check_move_tables(args: argparse.Namespace, model_dir: Path) -> None:
     """Raises ConfigError for a model trained with move tables (spec/cli.md 3.14): without them its calls are wrong."""
-    if args.enable_dwell_time and args.platform != "ont":
+    if args.enable_dwell_time and not PLATFORMS[args.platform].move_tables:
         raise ConfigError("Dwell time is not supported for non-ONT platform, disabling option! exit!")
     if args.enable_dwell_time:
         return

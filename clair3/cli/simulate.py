@@ -232,9 +232,9 @@ def choose_profile(args: argparse.Namespace) -> Profile:
 
 def make_read_options(args: argparse.Namespace) -> ReadOptions:
     """Make the options by which reads are drawn. Raises ConfigError when they do not fit each other or the platform."""
-    if args.moves and args.platform != "ont":
+    if args.moves and not PLATFORMS[args.platform].move_tables:
         raise UsageError("--moves: only ONT reads have move tables; leave it out")
-    if args.adapters and args.platform != "ilmn":
+    if args.adapters and not PLATFORMS[args.platform].short_reads:
         raise UsageError("--adapters: only Illumina pairs end in adapters; leave it out")
     options = ReadOptions(
         args.depth, args.error_free, args.tagged, args.wrong_tags, moves=args.moves, sample=args.sample,

@@ -10,7 +10,7 @@ from typing import Any
 from clair3.cli.arguments import add_switch, make_parser, optional_text
 from clair3.cli.run import add_conv_padding
 from clair3.errors import ConfigError, UsageError, check_range
-from clair3.platforms import PLATFORMS
+from clair3.platforms import DEFAULT_PLATFORM, PLATFORMS
 from clair3.training.trainer.config import (
     INITIALIZATIONS,
     PRECISIONS,
@@ -82,7 +82,7 @@ def check(args: argparse.Namespace) -> None:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training data")
-    add_option(group, "platform", choices=list(PLATFORMS), default="ont", help="what sequenced the reads")
+    add_option(group, "platform", choices=list(PLATFORMS), default=DEFAULT_PLATFORM, help="what sequenced the reads")
     add_option(group, "bin_fn", "--data_dir", metavar="DIR", help="folder of training bins (required)")
     validation = group.add_mutually_exclusive_group()
     add_option(validation, "validation_fn", metavar="DIR", help="folder of bins to validate with")

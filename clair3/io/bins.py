@@ -14,7 +14,7 @@ import numpy as np
 from clair3 import tensor_shapes
 from clair3.errors import ConfigError, InputError
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP, WIDTH
-from clair3.platforms import PLATFORMS
+from clair3.platforms import DEFAULT_PLATFORM, PLATFORMS
 from clair3.records import TrainingExamples
 from clair3.version import VERSION
 
@@ -74,7 +74,7 @@ class BinFormat:
 FORMATS = {
     made.shape: made
     for made in (
-        BinFormat.of(PILEUP, "ont"),
+        BinFormat.of(PILEUP, DEFAULT_PLATFORM),
         *(BinFormat.of(FULL_ALIGNMENT, name, dwell) for name in PLATFORMS for dwell in (False, True)),
     )
 }

@@ -25,6 +25,7 @@ from clair3.models.registry import (
     known_models,
     read_registry,
 )
+from clair3.platforms import BASECALL_MODEL, INSTRUMENT, PLATFORM, PLATFORMS
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +33,11 @@ AUTO = "auto"
 """Value of --model_path that leaves the choice to the read groups."""
 
 DECISIVE_TAGS = {
-    "ont": "basecaller model (basecall_model= in DS)",
-    "hifi": "instrument (PM, with PL:PACBIO)",
-    "ilmn": "platform (PL:ILLUMINA)",
+    BASECALL_MODEL: "basecaller model (basecall_model= in DS)",
+    INSTRUMENT: "instrument (PM, with PL:PACBIO)",
+    PLATFORM: "platform (PL:ILLUMINA)",
 }
-"""The tag of a read group that decides on the model, by platform."""
-PLATFORM_TAGS = {"ont": ("ONT", "NANOPORE"), "hifi": ("PACBIO",), "ilmn": ("ILLUMINA",)}
-"""Values of PL in upper case, by platform."""
-HIFI_READ_TYPE = "CCS"
+"""Where a read group has the field that decides on the model (Platform.model_field)."""
 """READTYPE in DS of HiFi reads."""
 
 DS_FIELD = re.compile(r"(?:^|(?<=[\s,;]))(basecall_model|READTYPE)=([^\s,;]+)")
@@ -174,20 +172,20 @@ def find_origin(bam: Path, groups: Iterable[ReadGroup], platform: str, general: 
 
     Raises InputError when read groups are missing, lack the tag, are of another platform, or disagree.
     """
-    groups = list(groups)
+    groups, known = list(groups), PLATFORMS[platform]
     if not groups:
         raise make_refusal(bam, "no read groups (@RG) in its header, so nothing says how the reads were made", general)
     for group in groups:
-        if group.platform is not None and group.platform not in PLATFORM_TAGS[platform]:
+        if group.platform is not None and group.platform not in known.read_group_platforms:
             problem = f"read group {group.name} is of PL:{group.platform}, which contradicts --platform={platform}"
             raise make_refusal(bam, problem, general)
-        if platform == "hifi" and group.read_type not in (None, HIFI_READ_TYPE):
-            problem = f"read group {group.name} has {group.read_type} reads, and the models are for {HIFI_READ_TYPE}"
+        if known.read_type is not None and group.read_type not in (None, known.read_type):
+            problem = f"read group {group.name} has {group.read_type} reads, and the models are for {known.read_type}"
             raise make_refusal(bam, problem, general)
-    made_by = {group.name: decisive_tag(group, platform) for group in groups}
+    made_by = {group.name: getattr(group, known.model_field) for group in groups}
     if undecided := [name for name, value in made_by.items() if value is None]:
         named = ", ".join(undecided[:3]) + (", ..." if len(undecided) > 3 else "")
-        raise make_refusal(bam, f"read group {named} does not say its {DECISIVE_TAGS[platform]}", general)
+        raise make_refusal(bam, f"read group {named} does not say its {DECISIVE_TAGS[known.model_field]}", general)
     distinct = sorted(set(made_by.values()))
     if len(distinct) > 1:
         fitting = [card for card in general if any(fits(card, value) for value in distinct)]
@@ -196,14 +194,9 @@ def find_origin(bam: Path, groups: Iterable[ReadGroup], platform: str, general: 
     return distinct[0]
 
 
-def decisive_tag(group: ReadGroup, platform: str) -> str | None:
-    """Return the value of the tag that decides on the model (DECISIVE_TAGS); None when the read group lacks it."""
-    return {"ont": group.basecall_model, "hifi": group.instrument, "ilmn": group.platform}[platform]
-
-
 def fits(card: ModelCard, made_by: str) -> bool:
     """Return whether a card names a basecaller model or instrument; every Illumina model fits Illumina reads."""
-    return card.platform == "ilmn" or made_by in (*card.basecall_models, *card.instruments)
+    return PLATFORMS[card.platform].model_field == PLATFORM or made_by in (*card.basecall_models, *card.instruments)
 
 
 def make_refusal(bam: Path, problem: str, candidates: list[ModelCard]) -> InputError:

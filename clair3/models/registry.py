@@ -40,8 +40,6 @@ DATA = Path(str(files("clair3"))) / "data"
 REGISTRY = DATA / "models.json"
 BUNDLED = DATA / "default_models"
 """Folder of the models in this package; written by `clair3 assemble_model --small`."""
-DEFAULTS = {"ont": "ont", "hifi": "hifi", "ilmn": "ilmn_simulated"}
-"""Name, and so the folder, of each platform's default model; `ilmn` is the name of a published one."""
 
 PATH_VARIABLE = "CLAIR3_MODELS"
 """Environment variable of the folders that hold model folders, separated as in PATH; fetched models go to the first."""
@@ -240,7 +238,7 @@ def find_installed(name: str) -> Path | None:
 
 def find_default(platform: str) -> Path | None:
     """Return the folder of this package's default model for a platform; None when it is missing."""
-    folder = BUNDLED / DEFAULTS[platform]
+    folder = BUNDLED / PLATFORMS[platform].default_model
     return folder if is_model(folder) else None
 
 

@@ -25,6 +25,7 @@ from clair3.io.atomic import unfinished_in_folder
 from clair3.io.text import is_number, read_rows
 from clair3.phasing import whatshap_worker
 from clair3.phasing.worker_pool import WorkerDiedError, WorkerPool
+from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps
 from clair3.util.process import run_program
 
@@ -189,7 +190,7 @@ class LongPhase:
 
     def phase(self, contig: str, vcf: Path, output: Path, trust_genotypes: bool = False) -> None:
         """Phase the variants of one contig, see WhatsHap.phase; LongPhase never trusts or distrusts genotypes."""
-        kind = "--ont" if self.platform == "ont" else "--pb"
+        kind = PLATFORMS[self.platform].longphase_option
         with unfinished_in_folder(output) as made:
             prefix = made.with_name(made.name.removesuffix(".gz").removesuffix(".vcf"))
             files = ["-s", vcf, "-b", self.bam, "-r", self.reference, "-t", str(self.threads), "-o", prefix, kind]

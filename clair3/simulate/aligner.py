@@ -17,14 +17,14 @@ import pysam
 
 from clair3.errors import ConfigError, InputError
 from clair3.io.atomic import unfinished
+from clair3.platforms import PLATFORMS
 from clair3.simulate.profile import Profile
 from clair3.simulate.profile_choice import RUNS_PER_BASE
 
 logger = logging.getLogger(__name__)
 
-PRESETS = {"ont": "map-ont", "hifi": "map-hifi", "ilmn": "sr"}
-ACCURATE, ACCURATE_SINCE, ACCURATE_ERROR = "lr:hq", (2, 27), 0.02
-"""Preset for ONT reads that err less than this, and the first version that has it."""
+ACCURATE_SINCE, ACCURATE_ERROR = (2, 27), 0.02
+"""First version with Platform.accurate_preset, and the reads it is for: those that err less than this."""
 
 KEPT = ("mv", "HP", "PS", "RG")
 """Tags that go along with a read."""
@@ -56,9 +56,10 @@ def read_minimap2_version(program: Path) -> tuple[str, tuple[int, int]]:
 
 def choose_preset(platform: str, version: tuple[int, int], error: float) -> str:
     """minimap2's preset for reads of a platform with this share of errors."""
-    if platform == "ont" and version >= ACCURATE_SINCE and error < ACCURATE_ERROR:
-        return ACCURATE
-    return PRESETS[platform]
+    known = PLATFORMS[platform]
+    if known.accurate_preset and version >= ACCURATE_SINCE and error < ACCURATE_ERROR:
+        return known.accurate_preset
+    return known.minimap2_preset
 
 
 def align(program: Path, reads: Path, fasta: Path, output: Path, profile: Profile, threads: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from clair3.core.simulate import SEGMENT, Haplotype
 from clair3.errors import check_range
+from clair3.platforms import PLATFORMS
 from clair3.simulate.genome import N
 from clair3.simulate.haplotypes import make_haplotype
 from clair3.simulate.variants import Variant, VariantOptions, VariantSampler
@@ -95,7 +96,7 @@ def draw_conditions(rng, platform: str, given: dict[str, float | None]) -> Condi
 
     More of short reads are mismapped. Raises ConfigError.
     """
-    short = platform == "ilmn"
+    short = PLATFORMS[platform].short_reads
     drawn = {
         "balance": float(rng.beta(40, 40)),
         "reverse": float(rng.beta(20, 20)),

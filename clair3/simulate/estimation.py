@@ -11,6 +11,7 @@ import numpy as np
 import pysam
 
 from clair3.core.simulate import CHANGE, CONTEXT, RUN, RUN_GROUPS
+from clair3.platforms import PLATFORMS
 from clair3.simulate.error_counts import Counts, count_rows
 from clair3.simulate.profile import MOST_QUALITY, STATES, Profile, kmer_text
 
@@ -138,7 +139,7 @@ GROWTH, TRACT_GROWTH = 1.25, 1.02
 def estimate(platform: str, counts: Counts, facts: ReadFacts) -> Profile:
     """Estimate the profile that explains the counts."""
     share, smoothness = estimate_quality_correlations(facts.qualities)
-    rise, decline = fit_along_read(counts) if platform == "ilmn" else (0.0, 0.0)
+    rise, decline = fit_along_read(counts) if PLATFORMS[platform].short_reads else (0.0, 0.0)
     quality = zip(STATES, fill_quality_rows(counts.quality), strict=True)
     values = {
         "platform": platform,

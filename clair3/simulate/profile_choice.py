@@ -7,7 +7,7 @@ import numpy as np
 
 from clair3.core.simulate import CHANGE, CONTEXT, RUN, TRACT
 from clair3.errors import InputError
-from clair3.platforms import PLATFORMS
+from clair3.platforms import CIRCULAR_CONSENSUS, NANOPORE, PLATFORMS, SYNTHESIS
 from clair3.simulate.profile import MOST_QUALITY, Profile, kmer_text, read_profile
 
 FOLDER = Path(__file__).with_name("profiles")
@@ -62,7 +62,8 @@ def draw_sites(rng: np.random.Generator, share: tuple[float, float]) -> list[lis
 
 def draw_profile(platform: str, rng: np.random.Generator) -> Profile:
     """Draw a profile from the ranges of spec/training.md E.3."""
-    return {"ont": draw_ont, "hifi": draw_hifi, "ilmn": draw_ilmn}[platform](rng)
+    draw = {NANOPORE: draw_nanopore, CIRCULAR_CONSENSUS: draw_consensus, SYNTHESIS: draw_synthesis}
+    return draw[PLATFORMS[platform].technology](platform, rng)
 
 
 def change_rate(h: float, bases: np.ndarray, first: int = 0, most: float = LARGEST_RATE) -> np.ndarray:
@@ -143,7 +144,7 @@ def make_indel_rates(h: float, first: int, losses: float, error: float, mix: tup
     return tables, {name: rates[name] for name in ("insertion", "deletion")}
 
 
-def draw_ont(rng: np.random.Generator) -> Profile:
+def draw_nanopore(platform: str, rng: np.random.Generator) -> Profile:
     kind = int(rng.choice(3, p=(0.5, 0.3, 0.2)))
     identity = ((0.988, 0.008), (0.975, 0.012), (0.93, 0.025))[kind]
     error = float(np.clip(1 - rng.normal(*identity), 0.004, 0.15))
@@ -153,7 +154,7 @@ def draw_ont(rng: np.random.Generator) -> Profile:
     context = draw_contexts(rng, number, (0.03 / error, 0.3 / error))
     tables, rates = make_indel_rates(rng.uniform(0.004, 0.02), 1, 0.65, base, (0.4, 0.25))
     return Profile(
-        "ont",
+        platform,
         lengths=np.clip(8000 * np.exp(0.8 * normal_quantiles(41)), 500, 100_000).tolist(),
         spread=draw_log_normal_quantiles(rng, 0.5),
         mismatch=0.35 * base,
@@ -173,13 +174,13 @@ def draw_ont(rng: np.random.Generator) -> Profile:
     )
 
 
-def draw_hifi(rng: np.random.Generator) -> Profile:
+def draw_consensus(platform: str, rng: np.random.Generator) -> Profile:
     error = float(10 ** (-np.clip(rng.normal(30, 4), 20, 45) / 10))
     context = draw_contexts(rng, 50, (max(1.0, 0.002 / error), max(2.0, 0.01 / error)))
     tables, rates = make_indel_rates(rng.uniform(0.0003, 0.002), 5, 0.5, error, (0.4, 0.45))
     capped = rng.random() < 0.5
     return Profile(
-        "hifi",
+        platform,
         lengths=np.clip(15_000 + 3000 * normal_quantiles(41), 2000, 40_000).tolist(),
         spread=draw_log_normal_quantiles(rng, 0.7),
         mismatch=0.15 * error,
@@ -196,7 +197,7 @@ def draw_hifi(rng: np.random.Generator) -> Profile:
     )
 
 
-def draw_ilmn(rng: np.random.Generator) -> Profile:
+def draw_synthesis(platform: str, rng: np.random.Generator) -> Profile:
     error = float(np.exp(rng.uniform(*np.log((0.0002, 0.003)))))
     h = float(np.exp(rng.uniform(*np.log((1e-5, 2e-4))))) * (10 if rng.random() < 0.5 else 1) * np.exp(-0.28 * 4)
     tables, rates = make_indel_rates(h, 8, 0.6, error, (0.01, 0.01))
@@ -206,7 +207,7 @@ def draw_ilmn(rng: np.random.Generator) -> Profile:
         first + motif: [float(rng.uniform(0.002, 0.01) / error), 1.0, 1.0] for motif in motifs for first in "ACGT"
     }
     return Profile(
-        "ilmn",
+        platform,
         lengths=[150.0, 150.0],
         insert=[420.0, 90.0],
         spread=draw_log_normal_quantiles(rng, 0.6),

@@ -9,6 +9,7 @@ import numpy as np
 
 from clair3.core.simulate import SEGMENT, Haplotype
 from clair3.errors import ConfigError, check_range
+from clair3.platforms import PLATFORMS
 from clair3.simulate.contamination import (
     Conditions,
     ParalogWindows,
@@ -265,7 +266,7 @@ def plan_reads(
         of = rows["haplotype"] == i
         pos[of] = map_to_reference(copy, rows["start"][of])
         end[of] = map_to_reference(copy, rows["start"][of] + rows["length"][of] - 1) + 1
-    quality = draw_mapping_quality(rng, sources.unique, pos, end, profile.platform == "ilmn")
+    quality = draw_mapping_quality(rng, sources.unique, pos, end, PLATFORMS[profile.platform].short_reads)
     rows["mapq"] = np.where(rows["mapq"] < 0, quality, rows["mapq"])
     if options.tagged:
         draw_tags(rng, rows, pos, length, options)

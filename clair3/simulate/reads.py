@@ -16,6 +16,7 @@ from clair3.core.simulate import BlockFile, ReadMaker, Records
 from clair3.errors import InputError
 from clair3.io.atomic import unfinished
 from clair3.io.fasta import Contig, read_reference
+from clair3.platforms import PLATFORMS
 from clair3.simulate.genome import read_contigs
 from clair3.simulate.haplotypes import read_variants
 from clair3.simulate.profile import Profile, draw_error_sites
@@ -42,7 +43,7 @@ def merge_by_position(batches: Iterator[Records], least: Sequence[int]) -> Itera
 
 def make_bam_header(contigs: Sequence[Contig], platform: str, options: ReadOptions, seed: int) -> bytes:
     """The head of a BAM file; nothing in it depends on the machine or the threads."""
-    maker = {"ont": "ONT", "hifi": "PACBIO", "ilmn": "ILLUMINA"}[platform]
+    maker = PLATFORMS[platform].read_group_platforms[0]
     lines = ["@HD\tVN:1.6\tSO:coordinate"]
     lines += [f"@SQ\tSN:{contig.name}\tLN:{contig.length}" for contig in contigs]
     lines += [f"@RG\tID:{options.sample}\tSM:{options.sample}\tPL:{maker}\tDS:simulated reads"]
@@ -71,6 +72,7 @@ def simulate_reads(
         raise InputError(f"{truth}: contig {unknown[0]} is not in {fasta}; use the reference of the truth")
     process = profile.process(options.moves, options.error_free)
     conditions = options.conditions(np.random.default_rng([seed, 8]), profile.platform)
+    short_reads = PLATFORMS[profile.platform].short_reads
     bases = 0
     with unfinished(output) as partial, unfinished(output.with_name(f"{output.name}.bai")) as index:
         with BlockFile(partial, threads) as file:
@@ -78,10 +80,10 @@ def simulate_reads(
             for number, contig, codes in read_contigs(fasta, contigs):
                 where = f"{truth} {contig.name}"
                 rng, variants = np.random.default_rng([seed, 2, number]), by_contig.get(contig.name, [])
-                sources = make_sources(rng, codes, variants, conditions, where, profile.platform == "ilmn")
+                sources = make_sources(rng, codes, variants, conditions, where, short_reads)
                 plan = plan_reads(rng, contig.length, sources, profile, options, conditions)
                 copies = [draw_error_sites(copy, profile, seed) for copy in sources.copies]
-                paired, bonus = profile.insert is not None, 10 if profile.platform == "ilmn" else 0
+                paired, bonus = profile.insert is not None, 10 if short_reads else 0
                 maker = ReadMaker(process, copies, codes, (number, contig.name), paired, bonus, options.sample)
                 batches = ordered_map(maker.records, plan.batches, threads, lambda: None)
                 counted = count_bases(batches, totals := [0])

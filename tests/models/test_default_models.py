@@ -15,7 +15,6 @@ from clair3.models import choose, registry
 from clair3.models.choose import resolve_model
 from clair3.models.fetch import check_model
 from clair3.models.registry import (
-    DEFAULTS,
     NETWORK_FILES,
     PATH_VARIABLE,
     SIMULATED,
@@ -138,14 +137,13 @@ def test_info_shows_evaluations_in_a_line_each(bundled):
 
 def test_names_of_defaults_are_of_no_published_model():
     """`fetch` and `auto` would take one for the other."""
-    assert set(DEFAULTS) == set(PLATFORMS)
-    assert not set(DEFAULTS.values()) & set(read_registry())
+    assert not {platform.default_model for platform in PLATFORMS.values()} & set(read_registry())
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_shipped_model(platform):
     """Small, sound, honest about what it is, and free of places on somebody's machine."""
-    folder = SHIPPED / DEFAULTS[platform]
+    folder = SHIPPED / PLATFORMS[platform].default_model
     if not folder.exists():
         pytest.skip(f"no default model for {platform} in this package yet")
     card = read_card(folder)

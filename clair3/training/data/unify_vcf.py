@@ -15,6 +15,7 @@ from clair3.io.candidate_files import Part
 from clair3.io.fasta import Contig, Reference, find_contig, read_reference
 from clair3.io.inputs import check_header, check_lengths, open_alignments, read_alignments
 from clair3.io.vcf import reference_header
+from clair3.platforms import PLATFORMS
 from clair3.training.data.truth import read_truth
 from clair3.training.data.unify import MARGIN, unify
 from clair3.training.data.unify.read_alleles import Site, find_details_files, iter_sites, read_details
@@ -22,8 +23,6 @@ from clair3.training.data.unify.variants import UnifyOptions, Variant
 
 logger = logging.getLogger(__name__)
 
-GROUPING = {"ont": (100, 15), "ilmn": (100, 15), "hifi": (200, 20)}
-"""Default distance and partition of each platform."""
 
 Range = tuple[int, int]
 
@@ -80,14 +79,14 @@ def make_unify_options(
     platform: str, distance: int | None, partition: int | None, max_count: int, gap: float
 ) -> UnifyOptions:
     """Make the options of unification; None: the platform's default. Raises ConfigError for values out of range."""
-    default_distance, default_partition = GROUPING[platform]
-    distance = default_distance if distance is None else distance
-    partition = default_partition if partition is None else partition
+    known = PLATFORMS[platform]
+    distance = known.truth_distance if distance is None else distance
+    partition = known.truth_partition if partition is None else partition
     check_range("max_candidates_distance", distance, 1)
     check_range("partition_size", partition, 1)
     check_range("max_calculate_count", max_count, 1)
     check_range("minimum_allele_gap", gap, 0, 0.5)
-    return UnifyOptions(distance, max_count, partition, gap, platform == "ilmn")
+    return UnifyOptions(distance, max_count, partition, gap, known.short_reads)
 
 
 def write_unified(job: UnifyJob) -> None:

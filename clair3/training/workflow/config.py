@@ -17,7 +17,7 @@ from clair3.io.fasta import Contig, other_spelling, read_reference
 from clair3.io.inputs import RunInputs, check_inputs, check_moves
 from clair3.models.assemble import CARD_OPTIONS
 from clair3.models.registry import NAME
-from clair3.platforms import PLATFORMS
+from clair3.platforms import DEFAULT_PLATFORM, PLATFORMS
 from clair3.training.data.truth import iter_records
 from clair3.training.trainer.config import TrainingConfig
 from clair3.training.workflow.depths import Depth, select_depths
@@ -191,10 +191,10 @@ def read_sample(section: Section, excluded: Sequence[str], dwell: bool) -> Sampl
 
 def read_platform(section: Section, dwell: bool) -> str:
     """Read the platform of a sample. Raises ConfigError for an unknown one, or one without dwell time."""
-    platform = section.take("platform", parse_text, "ont")
+    platform = section.take("platform", parse_text, DEFAULT_PLATFORM)
     if platform not in PLATFORMS:
         raise ConfigError(f"{section.where}: platform is {platform!r}; expected one of {', '.join(PLATFORMS)}")
-    if dwell and platform != "ont":
+    if dwell and not PLATFORMS[platform].move_tables:
         raise ConfigError(f"{section.where}: dwell is for platform ont, this sample is {platform}")
     return platform
 
