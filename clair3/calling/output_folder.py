@@ -3,15 +3,14 @@
 import fcntl
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from clair3.config import CallingConfig
-from clair3.errors import InputError, unwritable
-from clair3.features.chunks import Chunk
-from clair3.io.atomic import unfinished_folder
-from clair3.io.inputs import RunInputs
+from clair3.errors import InputError
+from clair3.io.atomic import make_folder, unfinished_folder, write_whole
+from clair3.io.fasta import Contig
 from clair3.io.vcf import find_unfinished
 
 logger = logging.getLogger(__name__)
@@ -84,24 +83,25 @@ def remove_intermediates(folder: Path) -> None:
         folder.rmdir()
 
 
-def write_plan(config: CallingConfig, environment: RunInputs, chunks: list[Chunk]) -> None:
-    """Leave the run's plan in tmp/ under v2.0.2's names (spec/cli.md 4.1): CMD, CONTIGS, CHUNK_LIST."""
-    folder = config.output / "tmp"
-    try:
-        folder.mkdir(exist_ok=True)
-        (folder / "CMD").write_text(config.command_line or "", encoding="utf-8", errors="backslashreplace")
-        (folder / "CONTIGS").write_text("\n".join(contig.name for contig in environment.contigs))
-        totals = {chunk.contig: chunk.index + 1 for chunk in chunks}
-        lines = [f"{chunk.contig} {chunk.index + 1} {totals[chunk.contig]}\n" for chunk in chunks]
-        (folder / "CHUNK_LIST").write_text("".join(lines))
-    except OSError as error:
-        raise InputError(unwritable(error.filename or folder, error)) from None
-    if len(environment.contigs) > MOST_LISTED:
-        logger.info("Call variant in %d contigs, see %s", len(environment.contigs), folder / "CONTIGS")
-    elif environment.contigs:
-        logger.info("Call variant in contigs: %s", " ".join(contig.name for contig in environment.contigs))
-        counts = " ".join(str(totals.get(contig.name, 0)) for contig in environment.contigs)
-        logger.info("Chunk number for each contig: %s", counts)
+def write_plan(output: Path, contigs: Sequence[Contig], chunk_size: int, command_line: str | None = None) -> None:
+    """Write the plan into tmp/ of an output folder: CONTIGS, CHUNK_LIST and, if a command line is given, CMD.
+
+    Names, contents and the number of chunks are those of v2.0.2 (spec/cli.md 4.1, 5.1), so that workflows find the
+    calls of CallVariantsFromCffi in them, whoever planned; a run cuts its work finer. Raises InputError when a file
+    cannot be written.
+    """
+    folder = make_folder(output / "tmp")
+    counts = {contig.name: max(1, -(-contig.length // chunk_size)) for contig in contigs}
+    chunks = [f"{name} {index} {count}\n" for name, count in counts.items() for index in range(1, count + 1)]
+    files = {"CONTIGS": "\n".join(counts), "CHUNK_LIST": "".join(chunks)}
+    if command_line is not None:
+        files["CMD"] = command_line
+    write_whole({folder / name: text.encode(errors="backslashreplace") for name, text in files.items()})
+    if len(contigs) > MOST_LISTED:
+        logger.info("Call variant in %d contigs, see %s", len(contigs), folder / "CONTIGS")
+    elif contigs:
+        logger.info("Call variant in contigs: %s", " ".join(counts))
+        logger.info("Chunk number for each contig: %s", " ".join(map(str, counts.values())))
 
 
 LOG_FILE = "run_clair3.log"

@@ -76,7 +76,7 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
         remove_final_files(config.output)
         spans = gvcf_spans(config, environment)
         chunks = plan_chunks(environment.contigs, environment.allowed, config.chunk_size, spans)
-        write_plan(config, environment, chunks)
+        write_plan(config.output, environment.contigs, config.chunk_size, config.command_line or "")
         try:
             path = Run(config, environment, models).call(chunks, final)
         except BaseException:

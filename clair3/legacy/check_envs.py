@@ -2,12 +2,13 @@
 
 import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from clair3 import errors
+from clair3.calling.output_folder import write_plan
 from clair3.calling.tasks import file_name
 from clair3.cli import arguments
 from clair3.config import CallingConfig
@@ -19,7 +20,6 @@ from clair3.io.fasta import Contig, Reference, read_reference
 from clair3.io.inputs import RunInputs, check_inputs
 from clair3.io.vcf import VcfWriter
 from clair3.legacy import options
-from clair3.legacy.options import read_command_line
 from clair3.phasing.phasers import find_whatshap
 from clair3.platforms import Platform
 
@@ -50,7 +50,7 @@ def prepare(args: argparse.Namespace) -> None:
         raise ConfigError("Please provide either --vcf_fn or --bed_fn only")
     if not args.no_phasing_for_fa:
         find_whatshap(args.whatshap)
-    environment = check_inputs(
+    inputs = check_inputs(
         Path(args.bam_fn),
         Path(args.ref_fn),
         bed=Path(args.bed_fn) if args.bed_fn else None,
@@ -61,10 +61,12 @@ def prepare(args: argparse.Namespace) -> None:
     )
     output = Path(args.output_fn_prefix)
     make_folders(output)
-    write_plan(output, environment, args.chunk_size)
-    if not environment.contigs:
-        command = read_command_line(args.cmd_fn)
-        write_empty(output / "merge_output.vcf.gz", environment.reference, args.sampleName, command)
+    write_plan(output, inputs.contigs, args.chunk_size)
+    write_intervals(output, inputs)
+    warn_of_small_contigs(inputs.contigs, args.chunk_size)
+    if not inputs.contigs:
+        command = options.read_command_line(args.cmd_fn)
+        write_empty(output / "merge_output.vcf.gz", inputs.reference, args.sampleName, command)
 
 
 def make_folders(output: Path) -> None:
@@ -75,31 +77,23 @@ def make_folders(output: Path) -> None:
             folder.mkdir(parents=True)
 
 
-def chunk_count(contig: Contig, chunk_size: int) -> int:
-    """Chunks of a contig (spec/cli.md 5.1)."""
-    return max(1, -(-contig.length // chunk_size))
-
-
 def split_bed(contig: str, targets: np.ndarray) -> Iterator[str]:
     """Lines of tmp/split_beds/<contig>: BED intervals (k, 2) or known sites (k,) as given, 0-based, with padding."""
     padded = pad(targets) if targets.ndim == 2 else pad_sites(targets)
     return (f"{contig} {start} {end}" for start, end in padded.tolist())
 
 
-def write_plan(output: Path, environment: RunInputs, chunk_size: int) -> None:
-    """Write tmp/CONTIGS, tmp/CHUNK_LIST and tmp/split_beds. Raises InputError when the disk refuses."""
-    contigs, folder = environment.contigs, output / "tmp"
-    counts = {contig.name: chunk_count(contig, chunk_size) for contig in contigs}
-    write_lines(folder / "CONTIGS", counts)
-    lines = (f"{name} {index} {count}" for name, count in counts.items() for index in range(1, count + 1))
-    write_lines(folder / "CHUNK_LIST", lines)
-    for name in counts if environment.targets is not None else ():
-        write_lines(folder / "split_beds" / file_name(name), split_bed(name, environment.targets[name]))
-    if not contigs:
-        return
-    logger.info("Call variant in contigs: %s", " ".join(counts))
-    logger.info("Chunk number for each contig: %s", " ".join(map(str, counts.values())))
-    if (longest := max(contig.length for contig in contigs)) * SMALL_CONTIG < chunk_size:
+def write_intervals(output: Path, inputs: RunInputs) -> None:
+    """Write tmp/split_beds of a restricted run, a file per contig. Raises InputError when the disk refuses."""
+    for contig in inputs.contigs if inputs.targets is not None else ():
+        targets = inputs.targets[contig.name]
+        write_lines(output / "tmp" / "split_beds" / file_name(contig.name), split_bed(contig.name, targets))
+
+
+def warn_of_small_contigs(contigs: Sequence[Contig], chunk_size: int) -> None:
+    """Say that the work could be cut finer, in v2.0.2's words, when no contig is near the length of a chunk."""
+    longest = max((contig.length for contig in contigs), default=chunk_size)
+    if longest * SMALL_CONTIG < chunk_size:
         logger.warning(
             "Current maximum contig length %d is much smaller than default chunk size %d, You may set a smaller chunk "
             "size by setting --chunk_size=$ for better parallelism.",
