@@ -11,11 +11,12 @@ from clair3.cli import arguments
 from clair3.cli.arguments import add_switch, required_text
 from clair3.errors import ConfigError, InputError, UsageError
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
+from clair3.io.atomic import write_lines
 from clair3.io.bins import CHUNK_ROWS, Bin, BinFormat, merge_bins
 from clair3.io.candidate_files import parse_part
 from clair3.legacy import options
 from clair3.legacy.call_chunk import STDOUT
-from clair3.legacy.tensor_text import find_files, read_files, read_tensors
+from clair3.legacy.tensor_text import find_files, iter_lines, read_files, read_tensors
 from clair3.platforms import PLATFORMS
 from clair3.training.data import make_bins
 from clair3.training.data.examples import ExamplePicker
@@ -133,7 +134,7 @@ def make_example_picker(args: argparse.Namespace) -> ExamplePicker:
 
 
 def write_bin(args: argparse.Namespace, purpose: str) -> None:
-    """Do what CreateTrainingTensor (LEGACY) or CreateTrainingTensorDirect (DIRECT) was told. Raises ClairError."""
+    """Write the bin that CreateTrainingTensor (LEGACY) or CreateTrainingTensorDirect (DIRECT) asks for."""
     job, picker = tensor_job(args, PILEUP if args.pileup else FULL_ALIGNMENT), make_example_picker(args)
     # the older way drops unphased copies as further tensors of their position; the direct one never does
     if purpose == DIRECT and job.unphased_copies:
@@ -142,13 +143,18 @@ def write_bin(args: argparse.Namespace, purpose: str) -> None:
 
 
 def write_text(args: argparse.Namespace, kind: str) -> None:
-    """Do what CreateTensorPileup or CreateTensorFullAlignment was told. Raises ClairError."""
+    """Write the tensors of a kind that the options ask for, as lines of text. Raises ClairError; a file is complete or
+    absent."""
     job = tensor_job(args, kind)
-    make_bins.write_text(job, None if args.tensor_can_fn == STDOUT else Path(args.tensor_can_fn))
+    lines = (line for candidates in make_bins.iter_candidates(job) for line in iter_lines(candidates))
+    if args.tensor_can_fn == STDOUT:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+    else:
+        write_lines(Path(args.tensor_can_fn), lines)
 
 
 def text_to_bin(args: argparse.Namespace, lines: Iterable[str]) -> None:
-    """Do what Tensor2Bin was told; lines are those of stdin. Raises ClairError."""
+    """Write the bin that Tensor2Bin asks for; lines are those of stdin. Raises ClairError."""
     rows, picker = bin_format_from(args, args.platform), make_example_picker(args)
     part, bed = parse_part(args), given_file(args, "bed_fn")
     if args.tensor_fn == STDOUT:
@@ -166,7 +172,7 @@ def bin_format_from(args: argparse.Namespace, platform: str) -> BinFormat:
 
 
 def merge(args: argparse.Namespace) -> None:
-    """Do what MergeBin was told. Raises ClairError."""
+    """Write the bin that MergeBin asks for. Raises ClairError."""
     output, inputs = Path(args.out_fn), [Path(name) for name in args.bins]
     if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
         raise ConfigError(f"--out_fn={output} is one of the bins to be merged; choose another name")

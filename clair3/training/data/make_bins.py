@@ -1,7 +1,6 @@
-"""Tensors of a part of a contig, as calling makes them, labelled and written as a training bin or as text."""
+"""Tensors of a part of a contig, as calling makes them, labelled and written as a training bin."""
 
 import logging
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +15,11 @@ from clair3.errors import ConfigError
 from clair3.features.chunks import plan_chunks
 from clair3.features.pileup import iter_pileup
 from clair3.genotype.classes import PILEUP
-from clair3.io.atomic import write_lines
 from clair3.io.bed import check_contig, clip, intersection, is_within, merge, read_extended, read_intervals, read_sites
 from clair3.io.bins import BinFormat, write_bin
 from clair3.io.candidate_files import Part, read_candidates
 from clair3.io.fasta import Contig, find_contig
 from clair3.io.inputs import check_header, check_inputs, check_moves
-from clair3.legacy.tensor_text import iter_lines
 from clair3.phasing.phasers import read_phased
 from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps, TrainingExamples
@@ -253,16 +250,3 @@ def label_text(batches: Iterable[Candidates], truth: Path, bed: Path | None) -> 
     if parts:
         yield parts
     logger.info("%s", tally)
-
-
-def write_text(job: TensorJob, output: Path | None) -> None:
-    """Write the candidates of a job as lines of text; None for stdout.
-
-    Raises ClairError; a file is complete or absent.
-    """
-    lines = (line for candidates in iter_candidates(job) for line in iter_lines(candidates))
-    if output is not None:
-        write_lines(output, lines)
-        return
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
