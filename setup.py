@@ -1,9 +1,10 @@
-"""Builds the C core; everything else stands in pyproject.toml."""
+"""Builds the C core, and leaves the entry scripts of a checkout out of packages; all else stands in pyproject.toml."""
 
 import shutil
 
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 
 class BuildCore(build_ext):
@@ -19,4 +20,12 @@ class BuildCore(build_ext):
         super().build_extensions()
 
 
-setup(cffi_modules=["clair3/core/build.py:ffibuilder"], cmdclass={"build_ext": BuildCore})
+class BuildPackage(build_py):
+    """build_py without clair3/CallVarBam.py and the like: v2.0.2's paths of commands, for use in a checkout only."""
+
+    def find_package_modules(self, package, package_dir):
+        modules = super().find_package_modules(package, package_dir)
+        return [module for module in modules if not (package == "clair3" and module[1][0].isupper())]
+
+
+setup(cffi_modules=["clair3/core/build.py:ffibuilder"], cmdclass={"build_ext": BuildCore, "build_py": BuildPackage})

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-if __package__ in (None, ""):  # started as `python shared/param_f.py`
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+if __package__ in (None, ""):  # started or imported by its path
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from clair3.platforms import PLATFORMS
 from clair3.tensor_shapes import CONV_PADDINGS, DWELL_CHANNEL_COUNT

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-if __package__ in (None, ""):  # started as `python shared/param_p.py`
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+if __package__ in (None, ""):  # started or imported by its path
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from clair3.tensor_shapes import FLANK, RESCALE_ABOVE, RESCALE_DEPTH, REVERSE, WINDOW
 from clair3.tensor_shapes import PILEUP_CHANNEL_COUNT as CHANNEL_COUNT

@@ -71,10 +71,22 @@ def test_wheel(checkout, sample_reads, tmp_path, htslib, library):
     assert int(found) > 50
     assert all((target / "clair3" / "data" / name).is_file() for name in data)
     assert Path(used).name.startswith(library)
-    assert {"clair3", "clair3-convert-tf", "run_clair3.sh"} <= {path.name for path in (target / "bin").iterdir()}
+    assert {"clair3", "clair3.py", "clair3-convert-tf", "run_clair3.py", "run_clair3.sh"} <= {
+        path.name for path in (target / "bin").iterdir()
+    }
     (extension,) = (target / "clair3" / "core").glob("_core*.so")  # finds its library by its own path, too
     alone = subprocess.run([sys.executable, "-c", f"import ctypes; ctypes.CDLL({str(extension)!r})"], cwd=tmp_path)
     assert alone.returncode == 0
+
+
+def test_the_package_holds_no_entry_scripts(checkout, tmp_path):
+    """What is installed is clair3 alone, without the paths of v2.0.2's commands in it."""
+    command = [sys.executable, "setup.py", "-q", "build_py", f"--build-lib={tmp_path / 'lib'}"]
+    subprocess.run(command, cwd=checkout, check=True, capture_output=True)
+    built = [path.relative_to(tmp_path / "lib") for path in (tmp_path / "lib").rglob("*.py")]
+    assert {path.parts[0] for path in built} == {"clair3"}
+    assert [path.name for path in built if path.name[0].isupper()] == []
+    assert Path("clair3/cli/main.py") in built
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 from golden_runs import PARITY, PARITY_RUNS, assert_same_records, run_arguments
 
 from clair3.calling.selection import Block, without_likelihoods
-from clair3.cli.main import COMMANDS
 from clair3.cli.main import main as clair3
 from clair3.errors import ConfigError, InputError
 from clair3.io.candidate_files import Part, read_candidates
@@ -552,16 +550,6 @@ def test_what_is_not_supported_is_refused(name, options, words, capsys, tmp_path
 def test_unknown_names(capsys):
     code, message = refusal(capsys, "Nothing")
     assert (code, message) == (1, "[ERROR] Submodule Nothing not found.")
-
-
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name[0].isupper()])
-def test_every_door_opens(name):
-    """By the dispatcher of the checkout and on its own, from any folder."""
-    module, _ = COMMANDS[name]
-    doors = ([str(ROOT / "scripts" / "clair3.py"), name], [str(ROOT / f"{module.replace('.', '/')}.py")])
-    for command in doors:
-        found = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, cwd="/")
-        assert found.returncode == 0 and "--help" in found.stdout, found.stderr
 
 
 def test_calling_has_no_file_without_calls(sample, tmp_path, monkeypatch):
