@@ -68,7 +68,7 @@ def load_model(
         full_alignment = checkpoint.load_model(files["full_alignment"], "full_alignment", conv_padding=conv_padding)
     networks, on_cpu = (pileup, full_alignment), choice.device == CPU
     predictors = tuple(make_predictor(network, choice) for network in networks)
-    rows, threads = (devices.TOGETHER, threads) if on_cpu else (DEVICE_ROWS, 1)
+    rows, threads = (devices.MIN_BATCH, threads) if on_cpu else (DEVICE_ROWS, 1)
     return Model(identity, *networks, predictors, rows, threads)
 
 
