@@ -190,7 +190,7 @@ def pileup(
 
     rule     clair3.config.CandidateOptions
     allowed  (k, 2) int64  sorted, disjoint [start, end): where candidates may be; the region must reach 35 further
-    gvcf     also count the gVCF evidence
+    gvcf     whether to count the reads for a gVCF, too
     targets  (m, 2) int64  sorted, disjoint [start, end) of a BED, which short reads need too; None without one
 
     Raises CoreError for unreadable data and CancelledError when the flag was set.

@@ -65,7 +65,7 @@ class Haplotypes:
         self.handle = handle
 
     def get(self, name: str) -> int:
-        """1 or 2, or 0 for a read that no SNP gives to either."""
+        """Return the haplotype of a read, 1 or 2; 0 for a read that no SNP assigns."""
         return lib.c3_haplotypes_get(self.handle, name.encode("latin-1"))
 
 

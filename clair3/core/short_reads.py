@@ -48,12 +48,12 @@ def iter_short_reads(
     )
     source.check(code, where)
     stream = ffi.gc(out[0], lib.c3_realigned_end)
-    found = ffi.new("c3_full **")
+    result = ffi.new("c3_full **")
     while source.opened():
-        source.check(lib.c3_realigned_next(stream, found), where)
-        if found[0] == ffi.NULL:
+        source.check(lib.c3_realigned_next(stream, result), where)
+        if result[0] == ffi.NULL:
             return
-        yield FullAlignment(contig, rule, ffi.gc(found[0], lib.c3_full_free))
+        yield FullAlignment(contig, rule, ffi.gc(result[0], lib.c3_full_free))
 
 
 def window_reads(candidates: FullAlignment) -> np.ndarray:

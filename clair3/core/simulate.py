@@ -162,15 +162,15 @@ class ReadMaker:
         rows = ffi.cast("c3_sim_segment *", ffi.from_buffer(segments))
         code = lib.c3_sim_make_records(self.process.struct, self.run, rows, len(segments), out)
         _check(code, f"reads of {self.name}")
-        found = out[0]
+        records = out[0]
         try:
-            if not found.n:
+            if not records.n:
                 return Records(np.empty(0, np.uint8), np.zeros(1, np.int64), np.empty(0, np.int64), 0)
-            pool = _copy(found.bytes, found.n_bytes, np.uint8)
-            first, pos = _copy(found.first, found.n + 1, np.int64), _copy(found.pos, found.n, np.int64)
-            return Records(pool, first, pos, int(found.n_bases))
+            pool = _copy(records.bytes, records.n_bytes, np.uint8)
+            first, pos = _copy(records.first, records.n + 1, np.int64), _copy(records.pos, records.n, np.int64)
+            return Records(pool, first, pos, int(records.n_bases))
         finally:
-            lib.c3_sim_records_free(found)
+            lib.c3_sim_records_free(records)
 
 
 class BlockFile:
