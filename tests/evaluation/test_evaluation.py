@@ -294,7 +294,7 @@ def test_respelled_truth_is_the_truth(problem, random):
     assert sum(len(pair[0]) for pair in found) == sum(len(pair[1]) for pair in found) == len(apart)
 
 
-# -- verdicts and numbers ----------------------------------------------------------------------------
+# -- classes and numbers ------------------------------------------------------------------------------
 
 REF = "GCATGCAAGTCTTTTTTTGCATCCAGATCGATTGCAGCATCGAC"
 BED = np.array([[0, len(REF)]])

@@ -95,7 +95,7 @@ class TensorJob:
         return PLATFORMS[self.platform].short_reads
 
     @property
-    def rows(self) -> ReadFeatureOptions:
+    def read_features(self) -> ReadFeatureOptions:
         """Options by which reads become read rows of a full-alignment tensor."""
         return ReadFeatureOptions.of(
             self.candidates, self.platform, self.dwell, self.haplotype_tags and self.phased is None
@@ -107,15 +107,15 @@ def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
 
     Raises InputError or CoreError when files cannot be read or do not fit together.
     """
-    environment = check_inputs(job.bam, job.reference, names=[job.contig])
-    contig = find_contig(environment.reference, job.contig)
-    check_header(environment.alignments, job.contig)
+    inputs = check_inputs(job.bam, job.reference, names=[job.contig])
+    contig = find_contig(inputs.reference, job.contig)
+    check_header(inputs.alignments, job.contig)
     if job.dwell:
-        check_moves(environment.alignments, environment.reference)
+        check_moves(inputs.alignments, inputs.reference)
     allowed = find_allowed_positions(job, contig)
-    if contig not in environment.contigs:  # no reads; check_inputs has warned
+    if contig not in inputs.contigs:  # no reads; check_inputs has warned
         return
-    alignments, reference = environment.alignments, environment.reference
+    alignments, reference = inputs.alignments, inputs.reference
     indices = {"index": alignments.index, "fai": reference.index, "block_index": reference.block_index}
     fasta = pysam.FastaFile(str(reference.path), filepath_index=str(reference.index))
     with fasta, core.Source(alignments.path, reference.path, **indices) as source:
@@ -128,13 +128,13 @@ def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
             pos = np.concatenate([np.empty(0, np.int64), *(batch.pos for batch in batches)])
         else:
             pos = read_candidate_positions(job, allowed)
-        snps, inputs = read_phased_snps(job), (source, fasta, contig.name, pos, job.rows)
+        snps, arguments = read_phased_snps(job), (source, fasta, contig.name, pos, job.read_features)
         if not job.short_reads:
-            yield from iter_full_alignment_candidates(*inputs, snps, job.unphased_copies)
+            yield from iter_full_alignment_candidates(*arguments, snps, job.unphased_copies)
             return
         tagged = haplotypes(source, contig.name, snps) if snps is not None else None
         # realigned reads show candidates around `pos` that are not in it
-        yield from iter_realigned_candidates(*inputs, tagged, allowed, job.unphased_copies)
+        yield from iter_realigned_candidates(*arguments, tagged, allowed, job.unphased_copies)
 
 
 def read_candidate_positions(job: TensorJob, allowed: np.ndarray) -> np.ndarray:
