@@ -109,11 +109,11 @@ def train_simulated(recipe: Recipe, checks: OptionChecks, until: str | None = No
     checks: those of the commands that the training workflow will start. Raises ClairError; finished steps are not run
     again.
     """
+    simulation, config = make_simulation(recipe), recipe.output / CONFIG_FILE
     make_folder(recipe.output)
-    config = recipe.output / CONFIG_FILE
     with alone_in(recipe.output):
         log.append_to(recipe.output / LOG_FILE)
-        make_simulation(recipe).run(usable_threads(recipe.threads))
+        simulation.run(usable_threads(recipe.threads))
         write_whole({config: f"{json.dumps(make_workflow_file(recipe), indent=1)}\n".encode()})
     train_multisample(read_config(config, checks), until)
 
