@@ -18,7 +18,7 @@ from clair3.calling.pipeline import call_variants, find_networks
 from clair3.cli.run import add_arguments, config_from
 from clair3.config import CallingConfig
 from clair3.errors import ConfigError, UsageError
-from clair3.io.vcf import iter_rows
+from clair3.io.vcf import iter_records
 from clair3.platforms import DEFAULT_PLATFORM
 from clair3.util.process import cpu_count
 from clair3.version import VERSION
@@ -152,11 +152,10 @@ def summarise(config: CallingConfig, vcf: Path, began: float) -> CallResult:
 def count_records(vcf: Path) -> tuple[dict[str, int], dict[str, int]]:
     """Records of a VCF by kind and by contig, see CallResult. Raises InputError when it cannot be read."""
     counts, per_contig = {"records": 0, "pass": 0, "snp": 0, "indel": 0}, {}
-    for line in iter_rows(vcf):
-        contig, _, _, ref, alt, _, status, _ = line.split("\t", 7)
+    for record in iter_records(vcf):
         counts["records"] += 1
-        per_contig[contig] = per_contig.get(contig, 0) + 1
-        if status == "PASS":
+        per_contig[record.contig] = per_contig.get(record.contig, 0) + 1
+        if record.filter == "PASS":
             counts["pass"] += 1
-            counts["snp" if all(len(allele) == 1 for allele in (ref, *alt.split(","))) else "indel"] += 1
+            counts["snp" if all(len(allele) == 1 for allele in (record.ref, *record.alts)) else "indel"] += 1
     return counts, per_contig

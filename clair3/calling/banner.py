@@ -1,4 +1,4 @@
-"""What a calling run tells about itself before it starts (spec/cli.md 3)."""
+"""The settings of a calling run, as it prints them before it starts (spec/cli.md 3)."""
 
 import os
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from clair3.version import COMPATIBLE_VERSION
 
 
 def iter_banner(config: CallingConfig) -> Iterator[str]:
-    """Lines that tell what the run was told, in v2.0.2's words where scripts may look for them (spec/cli.md 3)."""
-    for told in (files, rules, switches, computing):
-        yield from (f"{what}: {value}" for what, value in told(config).items())
+    """Lines with the settings of a run, in v2.0.2's words where scripts may look for them (spec/cli.md 3)."""
+    for settings in (files(config), thresholds(config), switches(config), computing(config)):
+        yield from (f"{name}: {value}" for name, value in settings.items())
 
 
 def files(config: CallingConfig) -> dict[str, object]:
@@ -32,7 +32,7 @@ def files(config: CallingConfig) -> dict[str, object]:
     } | ({"MIN CONTIG SIZE": config.min_contig_size} if config.min_contig_size else {})
 
 
-def rules(config: CallingConfig) -> dict[str, object]:
+def thresholds(config: CallingConfig) -> dict[str, object]:
     phasing = config.selection.var_pct_phasing
     return {
         "FULL ALIGN PROPORTION": config.selection.var_pct_full,
@@ -48,7 +48,7 @@ def rules(config: CallingConfig) -> dict[str, object]:
 
 
 def switches(config: CallingConfig) -> dict[str, object]:
-    is_on = {
+    enabled = {
         "FILEUP ONLY CALLING": config.pileup_only,
         "CALLING OF ALL CONTIGS": config.include_all_ctgs,
         "PRINTING REFERENCE CALLS": config.print_ref_calls,
@@ -66,13 +66,13 @@ def switches(config: CallingConfig) -> dict[str, object]:
         "REMOVING INTERMEDIATE FILES": config.remove_intermediate_dir,
         "RESUMING AN EARLIER RUN": config.resume,
     }
-    return {f"ENABLE {what}": on for what, on in is_on.items()}
+    return {f"ENABLE {name}": value for name, value in enabled.items()}
 
 
 def computing(config: CallingConfig) -> dict[str, object]:
-    told = {}
+    settings = {}
     if config.compute.device != CPU:
-        told |= {"USE GPU": True, "GPU DEVICE": config.compute}
+        settings |= {"USE GPU": True, "GPU DEVICE": config.compute}
     if config.compute.precision != FP32:
-        told["PRECISION"] = config.compute.precision
-    return told
+        settings["PRECISION"] = config.compute.precision
+    return settings

@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from clair3.calling.selection import write_snps
-from clair3.calling.tasks import PhasedRecords, Records, digest_values, file_identity, file_name
+from clair3.calling.record_sources import FileRecords, RecordSource
+from clair3.calling.tasks import digest_values, file_identity, file_name
 from clair3.config import LONGPHASE, CallingConfig
+from clair3.io.atomic import write_whole
+from clair3.io.vcf import write_records
 from clair3.phasing import whatshap_worker
 from clair3.phasing.phasers import (
     LongPhase,
@@ -40,7 +42,7 @@ Phaser = WhatsHap | WhatsHapSolver | LongPhase
 
 @contextmanager
 def open_phaser(config: CallingConfig, program: str, jobs: int, cancelled: Callable[[], bool]) -> Iterator[Phaser]:
-    """How one contig is phased; programs that run threads of their own share those of the run."""
+    """Yield the phaser of a program; programs that run threads of their own share those of the run."""
     if program == LONGPHASE:
         command, threads = (find_longphase(config.longphase),), max(1, config.threads // jobs)
         yield LongPhase(command, config.bam, config.reference, config.platform, threads, cancelled)
@@ -56,9 +58,9 @@ def phase_contigs(
     step: Callable[[Phaser, str], Result],
     unphased: dict[str, str],
 ) -> dict[str, Result]:
-    """step(phaser, contig) for each contig, in parallel; contigs that go into unphased have no result.
+    """Run step(phaser, contig) for each contig, in parallel, and return the results of the contigs that were phased.
 
-    Raises PhasingError.
+    With --allow_unphased_contigs the others go into unphased, with the reason; otherwise PhasingError is raised.
     """
     stop, began = threading.Event(), time.monotonic()
     jobs = min(config.threads, max(1, min(4, config.threads // 2))) if program == LONGPHASE else config.threads
@@ -78,13 +80,15 @@ def phase_contigs(
         closing(ordered_map(partial(attempt, phaser), contigs, jobs, stop.set)) as results,
         progress_bar("phasing", len(contigs), "contigs") as bar,
     ):
-        found = {}
+        phased = {}
         for contig, result in zip(contigs, results, strict=True):
-            found[contig] = result
+            if isinstance(result, PhasingError):
+                unphased[contig] = str(result)
+            else:
+                phased[contig] = result
             bar.update(1)
-    unphased.update((contig, str(error)) for contig, error in found.items() if isinstance(error, PhasingError))
     logger.info("Total time elapsed: %.2f s", time.monotonic() - began)
-    return {contig: result for contig, result in found.items() if not isinstance(result, PhasingError)}
+    return phased
 
 
 def phase_snps(
@@ -109,32 +113,35 @@ def phase_snps(
             raise PhasingError(failure)
         if not same or failure or not phased.exists():
             mark.unlink(missing_ok=True)
-            write_snps(given, header, snps[contig])
+            write_whole({given: "".join([header, *(f"{line}\n" for line in snps[contig])]).encode()})
             phaser.phase(contig, given, phased)
             mark.write_text(digests[contig])  # last: what it vouches for is complete
         # WhatsHap tags short reads by heterozygous SNPs; v2.0.2 tags other reads by all (spec/features.md A.11): kept
         return read_phased(phased, contig, heterozygous=PLATFORMS[config.platform].short_reads)
 
-    found = phase_contigs(config, config.phaser, list(snps), phase_one, unphased)
-    for contig in snps.keys() - found.keys():
+    phased_snps = phase_contigs(config, config.phaser, list(snps), phase_one, unphased)
+    for contig in snps.keys() - phased_snps.keys():
         marks[contig].write_text(f"{digests[contig]}\n{unphased[contig]}")
-    return found
+    return phased_snps
 
 
-def phase_rows(
-    config: CallingConfig, folder: Path, header: str, rows: Records, unphased: dict[str, str]
-) -> PhasedRecords:
-    """Phase what was called; the rows of a contig that goes into unphased stay as they are. Raises PhasingError."""
+def phase_records(
+    config: CallingConfig, folder: Path, header: str, called: RecordSource, unphased: dict[str, str]
+) -> FileRecords:
+    """Phase what was called and return the phased records; those of a contig that goes into unphased stay as they are.
+
+    Raises PhasingError.
+    """
 
     def path(prefix: str, contig: str) -> Path:
         return folder / f"{prefix}_{file_name(contig)}.vcf"
 
     def phase_one(phaser: Phaser, contig: str) -> Path:
         given, phased = path("merge", contig), path("phased_merge", contig)
-        write_snps(given, header, list(rows.of(contig)))
+        write_records(given, header, called.iter_contig(contig))
         phaser.phase(contig, given, phased, trust_genotypes=True)
         return phased
 
-    contigs = [contig for contig in rows.contigs if next(rows.of(contig), None)]
+    contigs = [contig for contig in called.contigs if next(called.iter_contig(contig), None)]
     files = phase_contigs(config, config.final_phaser, contigs, phase_one, unphased)
-    return PhasedRecords({contig: files.get(contig, path("merge", contig)) for contig in contigs})
+    return FileRecords({contig: files.get(contig, path("merge", contig)) for contig in contigs})

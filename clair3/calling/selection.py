@@ -1,7 +1,7 @@
 """Between the networks: which SNPs are phased, and which candidates the full-alignment network sees again.
 
-Both are chosen by QUAL, against cut-offs over the whole run, so the rows of the pileup stage are read twice: first all
-of them are counted, then those of each contig are chosen from (spec/calling.md 7.1, 7.3).
+Both are chosen by QUAL, against cut-offs over the whole run, so the records of the pileup stage are read twice: first
+all of them are counted, then those of each contig are chosen from (spec/calling.md 7.1, 7.3).
 """
 
 import logging
@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
 from clair3.config import SelectionOptions
-from clair3.io.atomic import write_whole
 from clair3.io.bed import PADDING, merge, realignment_bins
+from clair3.io.vcf import VcfRecord, format_record
 from clair3.records import Region
 
 logger = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ class Cutoffs:
 
 
 class QualCounts:
-    """How often each QUAL occurs, by kind of row: the first pass.
+    """How often each QUAL occurs, by kind of record: the first pass.
 
     A QUAL is counted as it is written. It has two decimals and is at most 110, so there are 11,001 of them at most
     and the size of this does not depend on the genome.
@@ -48,38 +47,32 @@ class QualCounts:
     def __init__(self):
         self.variants, self.reference_calls, self.het_snps = Counter(), Counter(), Counter()
 
-    def add(self, lines: Iterable[str]) -> None:
-        """Count rows of the pileup stage, in any order."""
-        for line in lines:
-            _, _, _, ref, alt, qual, rest = line.split("\t", 6)
-            genotype = _genotype(rest)
+    def add(self, records: Iterable[VcfRecord]) -> None:
+        """Count records of the pileup stage, in any order."""
+        for record in records:
+            genotype, qual = record.genotype, record.qual_text
             if genotype == "0/0":
                 self.reference_calls[qual] += 1
                 continue
             self.variants[qual] += 1
-            if genotype == "0/1" and len(ref) == len(alt) == 1:
+            if genotype == "0/1" and len(record.ref) == len(record.alt_text) == 1:
                 self.het_snps[qual] += 1
 
-    def cutoffs(self, rule: SelectionOptions) -> Cutoffs:
-        """The cut-offs over all counted rows; too few rows for one give 0.0 and warnings in v2.0.2's words."""
-        ref_pct_full = rule.ref_pct_full if rule.ref_pct_full or rule.genotyping else rule.var_pct_full
+    def cutoffs(self, options: SelectionOptions) -> Cutoffs:
+        """The cut-offs over all counted records; too few records for one give 0.0 and warnings in v2.0.2's words."""
+        ref_pct_full = options.ref_pct_full if options.ref_pct_full or options.genotyping else options.var_pct_full
         phasing = None
-        if rule.var_pct_phasing is not None:
+        if options.var_pct_phasing is not None:
             # in double, as it is: 1 - 0.9 is a little less than 0.1, so that of 10 SNPs none is left out
-            left_out = 1 - rule.var_pct_phasing
+            left_out = 1 - options.var_pct_phasing
             phasing = _cutoff(self.het_snps, left_out, "0/1 variant", "variant", "heterozygous variants")
         return Cutoffs(
-            variant=_cutoff(self.variants, rule.var_pct_full, "low-quality variants", "variant", "variants"),
+            variant=_cutoff(self.variants, options.var_pct_full, "low-quality variants", "variant", "variants"),
             reference=_cutoff(
                 self.reference_calls, ref_pct_full, "low-quality 0/0 reference calls", "reference", "reference calls"
             ),
             phasing=phasing,
         )
-
-
-def _genotype(columns: str) -> str:
-    """GT, the first field of the last of these columns."""
-    return columns.rpartition("\t")[2].partition(":")[0]
 
 
 def _cutoff(counts: Counter[str], fraction: float, wanted: str, kind: str, total: str) -> float:
@@ -103,7 +96,8 @@ def _cutoff(counts: Counter[str], fraction: float, wanted: str, kind: str, total
 class Selection:
     """What is chosen of one contig: the second pass.
 
-    snps  VCF lines of the heterozygous SNPs to phase, without PL, in the order they came
+    snps  VCF lines of the heterozygous SNPs to phase, without PL, in the order they came. They are only written for
+          the phasing program, and the millions of a genome take a quarter of the memory of records
     pos   (n,) int64  0-based candidates for full alignment, ascending, each once
     """
 
@@ -111,43 +105,35 @@ class Selection:
     pos: np.ndarray
 
 
-def select(contig: str, lines: Iterable[str], cutoffs: Cutoffs) -> Selection:
-    """Choose from the rows of one contig, given in genome order. A QUAL equal to a cut-off is not below it (C5)."""
+def select(contig: str, records: Iterable[VcfRecord], cutoffs: Cutoffs) -> Selection:
+    """Choose from the records of one contig, given in genome order. A QUAL equal to a cut-off is not below it (C5)."""
     variant, reference, phasing = cutoffs.variant, cutoffs.reference, cutoffs.phasing
     snps, chosen = [], []
-    for line in lines:
-        _, pos, _, ref, alt, qual, rest = line.split("\t", 6)
-        score = float(qual)
+    for record in records:
+        ref, alt, qual = record.ref, record.alt_text, record.qual
         if alt == "." or alt == ref:
-            if score < reference:
-                chosen.append(int(pos))
+            if qual < reference:
+                chosen.append(record.pos)
             continue
-        if score < variant:
-            chosen.append(int(pos))
-        if phasing is None or score < phasing or len(ref) != 1 or len(alt) != 1:
+        if qual < variant:
+            chosen.append(record.pos)
+        if phasing is None or qual < phasing or len(ref) != 1 or len(alt) != 1:
             continue
-        if _genotype(rest).replace("|", "/") in ("0/1", "1/0"):
-            snps.append(without_likelihoods(line))
+        if record.genotype.replace("|", "/") in ("0/1", "1/0"):
+            snps.append(format_record(without_likelihoods(record)))
     if phasing is not None:
         logger.info("Total heterozygous SNP positions selected: %s: %d", contig, len(snps))
     if not chosen:
         logger.warning("Cannot find any low-quality 0/0, 0/1 or 1/1 variant in pileup output in contig %s", contig)
-    return Selection(snps, np.unique(np.array(chosen, dtype=np.int64)) - 1)
+    return Selection(snps, np.unique(np.array(chosen, dtype=np.int64)))
 
 
-def without_likelihoods(line: str) -> str:
-    """A VCF line of one sample without its PL: phasing programs would take it into account."""
-    site, keys, sample = line.rsplit("\t", 2)
-    kept = [pair for pair in zip(keys.split(":"), sample.split(":"), strict=True) if pair[0] != "PL"]
-    return "\t".join([site, *(":".join(column) for column in zip(*kept, strict=True))])
-
-
-def write_snps(path: Path, header: str, snps: list[str]) -> None:
-    """Write the input of a phasing program: header is that of the pileup VCF, as clair3.io.vcf.header makes it.
-
-    The file is complete or absent. Raises InputError when it cannot be written.
-    """
-    write_whole({path: "".join([header, *(f"{line}\n" for line in snps)]).encode()})
+def without_likelihoods(record: VcfRecord) -> VcfRecord:
+    """A record of one sample without its PL: phasing programs would take it into account."""
+    values = record.sample_values()
+    if values.pop("PL", None) is None:
+        return record
+    return record.with_sample_values(values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Haplotypes of short reads, contig by contig, while blocks of the contig are called."""
+"""The two stages that call with a network: what computes their tensors, and how workers run them over their tasks."""
 
 import logging
 import threading
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 class ContigHaplotypes:
-    """The haplotypes of a contig's reads: found when the first of its blocks asks, and let go after the last.
+    """The haplotypes of a contig's short reads: computed when the first of its blocks asks, let go after the last.
 
     A genome has too many reads to hold them all. Threads may share it.
     """
@@ -53,21 +53,21 @@ class ContigHaplotypes:
         self.snps = snps
         self.left = Counter(block.contig for block in blocks)
         self.locks = {contig: threading.Lock() for contig in self.left}
-        self.found: dict[str, Haplotypes] = {}
+        self.computed: dict[str, Haplotypes] = {}
 
     @contextmanager
-    def of(self, source: core.Source, contig: str, cancel: core.CancelFlag) -> Iterator[Haplotypes | None]:
+    def borrow(self, source: core.Source, contig: str, cancel: core.CancelFlag) -> Iterator[Haplotypes | None]:
         """Yield the read haplotypes of contig; None if it is unphased. Raises CoreError and CancelledError."""
         with self.locks[contig]:
-            if contig in self.snps and contig not in self.found:
-                self.found[contig] = haplotypes(source, contig, self.snps[contig], cancel)
+            if contig in self.snps and contig not in self.computed:
+                self.computed[contig] = haplotypes(source, contig, self.snps[contig], cancel)
         try:
-            yield self.found.get(contig)
+            yield self.computed.get(contig)
         finally:
             with self.locks[contig]:
                 self.left[contig] -= 1
                 if not self.left[contig]:
-                    self.found.pop(contig, None)
+                    self.computed.pop(contig, None)
 
 
 GROUP_BASES, GROUPS_PER_WORKER = 200_000, 8
@@ -81,8 +81,8 @@ INFO = {PILEUP: vcf.PILEUP_INFO, FULL_ALIGNMENT: vcf.FULL_ALIGNMENT_INFO}
 class Sources:
     """Alignments and reference, opened once per worker thread; close after the last worker has ended."""
 
-    def __init__(self, environment: RunInputs):
-        self.alignments, self.reference = environment.alignments, environment.reference
+    def __init__(self, inputs: RunInputs):
+        self.alignments, self.reference = inputs.alignments, inputs.reference
         self.opened: list[core.Source] = []
         self.local = threading.local()
 
@@ -110,7 +110,7 @@ Tensors = Callable[[core.Source, Task, core.CancelFlag], Iterator[TensorBatch]]
 
 @dataclass(frozen=True)
 class Caller:
-    """Calls tasks with a network: features, probabilities, calls, a row of the ledger for each.
+    """Calls tasks with a network: features, probabilities, calls, a result in the ledger for each.
 
     The network runs in this thread, or on devices that all workers feed (clair3.inference.executors).
     """
@@ -124,14 +124,14 @@ class Caller:
     cancel: core.CancelFlag = field(default_factory=core.CancelFlag)
 
     def __call__(self, tasks: Sequence[Task]) -> list[int]:
-        """Write the rows of some tasks and return how many candidates each has."""
-        counts, lines = [0] * len(tasks), [[] for _ in tasks]
+        """Write the results of some tasks and return how many candidates each has."""
+        counts, records = [0] * len(tasks), [[] for _ in tasks]
         for index, batch, probabilities in self.iter_predicted(tasks):
             calls = decode(probabilities, batch.ref, batch.pos, batch.support, self.decoding, self.kind)
-            lines[index] += [vcf.row(batch.contig, call, INFO[self.kind]) for call in calls]
+            records[index] += [vcf.make_record(batch.contig, call, INFO[self.kind]) for call in calls]
             counts[index] += len(batch)
-        for task, rows in zip(tasks, lines, strict=True):
-            self.ledger.write(task, rows)
+        for task, called in zip(tasks, records, strict=True):
+            self.ledger.write(task, called)
         return counts
 
     def iter_predicted(self, tasks: Sequence[Task]) -> Iterator[tuple[int, TensorBatch, np.ndarray]]:
@@ -178,50 +178,54 @@ def pileup_tensors(
     source: core.Source,
     chunk: Chunk,
     cancel: core.CancelFlag,
-    rule: CandidateOptions,
+    options: CandidateOptions,
     ledger: Ledger | None,
     targets: dict[str, np.ndarray] | None,
 ):
     """Batches of a chunk as the pileup network wants them: deep candidates scaled down.
 
-    ledger keeps the gVCF evidence, if any is wanted; targets of each contig as iter_pileup wants them.
+    ledger keeps the site counts of a gVCF, None: they are not wanted. targets of each contig as in iter_pileup.
     """
-    keep_evidence = partial(ledger.write_evidence, chunk) if ledger else None
-    for batch in iter_pileup(source, chunk, rule, cancel, keep_evidence, targets and targets[chunk.contig]):
+    keep_counts = partial(ledger.write_site_counts, chunk) if ledger else None
+    for batch in iter_pileup(source, chunk, options, cancel, keep_counts, targets and targets[chunk.contig]):
         yield replace(batch, tensors=rescale_deep(batch.tensors, batch.support.depth))
 
 
-def pileup_caller(config: CallingConfig, environment: RunInputs, model: Path, ledger: Ledger) -> Caller:
+def pileup_caller(config: CallingConfig, inputs: RunInputs, model: Path, ledger: Ledger) -> Caller:
     """The pileup stage of a run. Raises InputError when the model file is none, see clair3.inference.checkpoint."""
     if config.candidates.scripted:
-        warn_of_long_reads(environment.alignments, environment.reference)
-    targets = environment.targets if config.candidates.scripted else None
+        warn_of_long_reads(inputs.alignments, inputs.reference)
+    targets = inputs.targets if config.candidates.scripted else None
     targets = targets and {contig: target_intervals(rows) for contig, rows in targets.items()}
-    evidence = ledger if config.writes_gvcf else None
-    tensors = partial(pileup_tensors, rule=config.candidates, ledger=evidence, targets=targets)
+    counts_ledger = ledger if config.writes_gvcf else None
+    tensors = partial(pileup_tensors, options=config.candidates, ledger=counts_ledger, targets=targets)
     inference = make_inference(config.compute, load_model(model, PILEUP))
-    return Caller(PILEUP, tensors, Sources(environment), inference, config.decoding, ledger)
+    return Caller(PILEUP, tensors, Sources(inputs), inference, config.decoding, ledger)
 
 
 def full_alignment_tensors(
-    source: core.Source, block: Block, cancel: core.CancelFlag, rule: ReadFeatureOptions, snps: dict[str, PhasedSnps]
+    source: core.Source, block: Block, cancel: core.CancelFlag, options: ReadFeatureOptions, snps: dict[str, PhasedSnps]
 ):
     """Batches of a block; snps of each phased contig."""
-    return iter_full_alignment(source, block.contig, block.pos, rule, snps.get(block.contig), cancel)
+    return iter_full_alignment(source, block.contig, block.pos, options, snps.get(block.contig), cancel)
 
 
 def realigned_tensors(
-    source: core.Source, block: Block, cancel: core.CancelFlag, rule: ReadFeatureOptions, haplotypes: ContigHaplotypes
+    source: core.Source,
+    block: Block,
+    cancel: core.CancelFlag,
+    options: ReadFeatureOptions,
+    haplotypes: ContigHaplotypes,
 ):
     """Batches of what short reads show around the candidates of a block."""
-    with haplotypes.of(source, block.contig, cancel) as found:
-        for batch in iter_realigned(source, block.contig, block.pos, rule, found, cancel):
+    with haplotypes.borrow(source, block.contig, cancel) as read_haplotypes:
+        for batch in iter_realigned(source, block.contig, block.pos, options, read_haplotypes, cancel):
             yield batch if block.owned is None else batch.within(*block.owned)
 
 
 def full_alignment_caller(
     config: CallingConfig,
-    environment: RunInputs,
+    inputs: RunInputs,
     model: Path,
     ledger: Ledger,
     snps: dict[str, PhasedSnps],
@@ -233,12 +237,12 @@ def full_alignment_caller(
     """
     if PLATFORMS[config.platform].short_reads:
         if snps:
-            warn_of_linked_reads(environment.alignments, environment.reference)
-        tensors = partial(realigned_tensors, rule=config.rows, haplotypes=ContigHaplotypes(snps, blocks))
+            warn_of_linked_reads(inputs.alignments, inputs.reference)
+        tensors = partial(realigned_tensors, options=config.rows, haplotypes=ContigHaplotypes(snps, blocks))
     else:
-        tensors = partial(full_alignment_tensors, rule=config.rows, snps=snps)
+        tensors = partial(full_alignment_tensors, options=config.rows, snps=snps)
     inference = make_inference(config.compute, load_full_alignment_network(config, model))
-    return Caller(FULL_ALIGNMENT, tensors, Sources(environment), inference, config.decoding, ledger)
+    return Caller(FULL_ALIGNMENT, tensors, Sources(inputs), inference, config.decoding, ledger)
 
 
 def load_full_alignment_network(config: CallingConfig, model: Path) -> torch.nn.Module:

@@ -48,25 +48,6 @@ def read_bed(path: Path) -> dict[str, np.ndarray]:
     return {contig: np.array(rows, np.int64) for contig, rows in intervals.items()}
 
 
-def read_sites(path: Path) -> dict[str, np.ndarray]:
-    """Known sites of a VCF per contig: (k,) int64, 0-based, distinct and ascending; only CHROM and POS are read.
-
-    POS 0 (a telomere in VCF) has no base and is left out. Raises InputError naming the row when POS is not a whole
-    number, or when the file cannot be read to its end.
-    """
-    sites = defaultdict(list)
-    for number, text in read_rows(path):
-        fields = text.split(None, 2)
-        if not fields or text.startswith("#"):
-            continue
-        if len(fields) < 2 or not is_number(fields[1]):
-            row = " ".join(fields[:2])[:80]
-            raise InputError(f"Invalid vcf input in {number}-th row {row} of {path}: expected contig and position")
-        sites[fields[0]].append(int(fields[1]) - 1)
-    distinct = {contig: np.unique(np.array(positions, np.int64)) for contig, positions in sites.items()}
-    return {contig: positions[positions >= 0] for contig, positions in distinct.items()}
-
-
 def pad(intervals: np.ndarray) -> np.ndarray:
     """Intervals of a BED file widened by PADDING on both sides, not below 0; (k, 2) int64 in and out."""
     return np.maximum(intervals + np.array([-PADDING, PADDING]), 0)

@@ -48,7 +48,7 @@ def read_block_rows(path: Path, contig: str) -> np.ndarray:
 
     Raises InputError when the file is missing or a row is none.
     """
-    found = []
+    rows = []
     for number, line in read_rows(path):
         fields = line.split()
         if not fields:  # all there is in a part without candidates
@@ -56,12 +56,12 @@ def read_block_rows(path: Path, contig: str) -> np.ndarray:
         if len(fields) < 3 or not is_number(fields[1]) or not is_number(fields[2]):
             raise InputError(f"{path}: row {number} is {line[:80]!r}, not contig, start and end")
         if fields[0] == contig and len(fields) == 3:  # rows of four columns are no candidates (spec/features.md A.10)
-            found.append((int(fields[1]), int(fields[2])))
-    return np.array(found, np.int64).reshape(-1, 2)
+            rows.append((int(fields[1]), int(fields[2])))
+    return np.array(rows, np.int64).reshape(-1, 2)
 
 
 def parse_part(args: argparse.Namespace) -> Part:
-    """Which chunk; the whole contig without any. Raises UsageError when half of it is given."""
+    """The part that --chunk_id and --chunk_num name, the whole contig without; UsageError when one of them lacks."""
     if (args.chunk_id is None) != (args.chunk_num is None):
         raise UsageError("--chunk_id and --chunk_num go together")
     return Part() if args.chunk_id is None else Part(args.chunk_id - 1, args.chunk_num)

@@ -172,7 +172,14 @@ def check_block_index(fasta: Path, index: Path, rows: list[IndexRow]) -> Path:
     return block_index
 
 
+_RANKS = {name: rank for rank, name in enumerate(MAJOR_CONTIGS)}
+
+
+def output_rank(name: str) -> int:
+    """Sort key of a contig: chr1..chr22, chrX, chrY, 1..22, X, Y, then all others alike (spec/cli.md 4.1, 9)."""
+    return _RANKS.get(name, len(_RANKS))
+
+
 def in_output_order(contigs: Iterable[Contig]) -> list[Contig]:
-    """chr1..chr22, chrX, chrY, 1..22, X, Y, then the others as given, which is .fai order (spec/cli.md 4.1, 9)."""
-    rank = {name: i for i, name in enumerate(MAJOR_CONTIGS)}
-    return sorted(contigs, key=lambda contig: rank.get(contig.name, len(rank)))
+    """Contigs by output_rank, the others as given, which is .fai order."""
+    return sorted(contigs, key=lambda contig: output_rank(contig.name))

@@ -1,7 +1,7 @@
 """gVCF blocks: how likely the reads make each site reference, and runs of like sites as one line.
 
 The sites of a contig are cut into cells, blocks never cross from one cell to the next. Cells do not follow the run's
-chunks: evidence comes in stretches of any length, and the lines do not show where a stretch ended.
+chunks: site counts come for intervals of any length, and the lines do not show where an interval ended.
 """
 
 import math
@@ -17,6 +17,7 @@ import pysam
 from clair3.config import GvcfOptions
 from clair3.core.gvcf import SITE, BlockLines
 from clair3.errors import ClairError
+from clair3.io.vcf import VcfRecord, format_record
 
 LN_10, LOG_2 = 2.3025, 0.3010
 """As v2.0.2 rounds them; the quality of every site depends on it (spec/calling.md 6.2)."""
@@ -67,7 +68,7 @@ def cells_of_sites(length: int, sites: np.ndarray) -> list[Cell]:
 
 
 def site_likelihoods(n_ref: np.ndarray, n_total: np.ndarray, rule: GvcfOptions) -> np.ndarray:
-    """What counts say about sites (spec/calling.md 6.2), computed for each.
+    """Likelihoods and qualities of sites, computed from their counts (spec/calling.md 6.2).
 
     n_ref    (n,) int   reads that show the reference base
     n_total  (n,) int   all reads counted, at least n_ref
@@ -135,10 +136,10 @@ def look_up(n_ref: np.ndarray, n_total: np.ndarray, rule: GvcfOptions) -> tuple[
 
 
 class Blocks:
-    """The block lines of one contig, from evidence that comes in order (spec/calling.md 6.1, 6.3).
+    """The block lines of one contig, from site counts that come in order (spec/calling.md 6.1, 6.3).
 
         blocks = Blocks("chr20", 64_444_167, cells_of_contig(64_444_167), rule)
-        for start, letters, n_ref, n_total in evidence:
+        for start, letters, n_ref, n_total in site_counts:
             write(blocks.feed(start, letters, n_ref, n_total))
         write(blocks.finish())
 
@@ -160,7 +161,7 @@ class Blocks:
         self.expected = self.cell.start if self.cell else self.length
 
     def feed(self, start: int, letters: bytes, n_ref: np.ndarray, n_total: np.ndarray) -> bytes:
-        """Add the evidence of n positions and return the lines that are finished, each with its line end.
+        """Add the site counts of n positions and return the lines that are finished, each with its line end.
 
         start    0-based position of the first, where the last call ended unless no cell lies between
         letters  n letters of the reference, either case
@@ -180,15 +181,15 @@ class Blocks:
         return b"".join(parts)
 
     def finish(self) -> bytes:
-        """The last lines. Raises ClairError when the evidence did not reach the end of the last cell."""
+        """Return the last lines. Raises ClairError when the site counts did not reach the end of the last cell."""
         parts = []
         while self.cell:
             parts.append(self.close())
         return b"".join(parts)
 
     def add(self, start: int, letters: bytes, n_ref: np.ndarray, n_total: np.ndarray) -> bytes:
-        """Evidence within the open cell, or one position behind: that one belongs to the next cell, but a read there
-        breaks the silence of this one too, as in v2.0.2 (spec/features.md B.8)."""
+        """Add site counts within the open cell, or one position behind: that one belongs to the next cell, but a read
+        there breaks the silence of this one too, as in v2.0.2 (spec/features.md B.8)."""
         if start != self.expected:
             raise self.gap(start)
         self.expected = start + len(letters)
@@ -210,7 +211,7 @@ class Blocks:
         return self.lines.add(start, letters, n_total, rows, table)
 
     def close(self) -> bytes:
-        """The last line of the open cell; the next one is opened."""
+        """Open the next cell and return the last line of the one that was open."""
         if self.expected < self.cell.end:
             raise self.gap(self.cell.end)
         if self.silent is not None:
@@ -225,9 +226,9 @@ class Blocks:
         return text
 
     def gap(self, pos: int) -> ClairError:
-        """The error of evidence that does not go on where the last ended."""
+        """The error of site counts that do not go on where the last ended."""
         place = f"{self.contig}:{self.expected + 1}"
-        return ClairError(f"{place}: gVCF evidence goes on at {pos + 1}; a defect of the program, please report it")
+        return ClairError(f"{place}: gVCF site counts go on at {pos + 1}; a defect of the program, please report it")
 
 
 WINDOW = 1 << 20
@@ -241,11 +242,11 @@ FAR = 990
 
 
 class Variant(NamedTuple):
-    """A row of the gVCF and the bases [start, end) of its REF, 0-based."""
+    """A record of the gVCF as a line with its line end, and the bases [start, end) of its REF, 0-based."""
 
     start: int
     end: int
-    row: bytes
+    line: bytes
 
 
 def letter_reader(fasta: pysam.FastaFile, contig: str) -> Callable[[int], str]:
@@ -261,33 +262,32 @@ def letter_reader(fasta: pysam.FastaFile, contig: str) -> Callable[[int], str]:
     return letter
 
 
-def variant(row: str) -> Variant | None:
-    """A VCF row as it stands in a gVCF, None for a reference call (spec/calling.md 6.5)."""
-    fields = row.split("\t")
-    pos, ref, alts = int(fields[1]) - 1, fields[3], fields[4]
-    if alts in (".", ref):
+def to_variant(record: VcfRecord) -> Variant | None:
+    """A record as it stands in a gVCF, None for a reference call (spec/calling.md 6.5)."""
+    alts = record.alt_text
+    if alts in (".", record.ref):
         return None
-    values = dict(zip(fields[8].split(":"), fields[9].split(":"), strict=True))
+    values = record.sample_values()
     values["AD"] += ",0"
     values["AF"] += ",0.0000"
     if "PL" in values:
         values["PL"] += f",{FAR}" * (alts.count(",") + 3)  # <NON_REF> with the reference, each ALT and itself
-    fields[4], fields[9] = f"{alts},<NON_REF>", ":".join(values.values())
-    return Variant(pos, pos + len(ref), ("\t".join(fields) + "\n").encode())
+    changed = record._replace(alt_text=f"{alts},<NON_REF>", sample=":".join(values.values()))
+    return Variant(record.pos, record.end, f"{format_record(changed)}\n".encode())
 
 
-def merge(
-    rows: Iterable[str], blocks: Iterable[bytes], letter: Callable[[int], str], haploid: bool = False
+def merge_blocks(
+    records: Iterable[VcfRecord], blocks: Iterable[bytes], letter: Callable[[int], str], haploid: bool = False
 ) -> Iterator[bytes]:
-    """The gVCF lines of one contig, sorted, in pieces about as long as those of the blocks (spec/calling.md 6.5).
+    """Yield the gVCF lines of one contig, sorted, in pieces about as long as those of the blocks (spec/calling.md 6.5).
 
-    rows     lines of the final VCF without line end, ascending; reference calls are left out
+    records  those of the final VCF, ascending; reference calls are left out
     blocks   pieces of text, each whole lines with line ends, as Blocks makes them; ascending, none overlapping
     letter   upper-case reference letter at a 0-based position, as letter_reader makes it
     haploid  genotypes of blocks have one allele
     The sweep that v2.0.2 intends: its lost variants, blocks and half blocks (G2 - G5) are not copied.
     """
-    variants = filter(None, map(variant, rows))
+    variants = filter(None, map(to_variant, records))
     waiting = next(variants, None)
     free = 0  # variants so far end here
     for text in filter(None, blocks):
@@ -299,14 +299,14 @@ def merge(
             if behind > at and waiting.start > free:
                 parts.append(clip(text[at:behind], free, waiting.start, letter))
                 at = line_start(text, behind - 1)  # it may go on behind the variant
-            parts.append(waiting.row)
+            parts.append(waiting.line)
             free = max(free, waiting.end)
             at = seek(text, at, line_end, free + 1)
             waiting = next(variants, None)
         parts.append(clip(text[at:], free, last, letter))
         yield b"".join(parts)
     while waiting:
-        yield waiting.row
+        yield waiting.line
         waiting = next(variants, None)
 
 
@@ -353,6 +353,6 @@ def clip(lines: bytes, start: int, end: int, letter: Callable[[int], str]) -> by
         lines = b"\t".join(fields)
     last = line_start(lines, len(lines) - 1)
     if line_end(lines, last) > end:
-        head, found, tail = lines[last:].partition(b"\tEND=")
-        lines = b"".join([lines[:last], head, found, b"%d" % end, tail[tail.index(b"\t") :]])
+        head, key, tail = lines[last:].partition(b"\tEND=")
+        lines = b"".join([lines[:last], head, key, b"%d" % end, tail[tail.index(b"\t") :]])
     return lines

@@ -20,8 +20,9 @@ import pysam
 
 from clair3.errors import InputError
 from clair3.io.bam_index import MAKE_AGAIN, find_alignment_index, is_cram, read_alignment_index
-from clair3.io.bed import allowed_at_sites, allowed_in_bed, read_bed, read_sites
+from clair3.io.bed import allowed_at_sites, allowed_in_bed, read_bed
 from clair3.io.fasta import MAJOR_CONTIGS, Contig, Reference, in_output_order, read_reference
+from clair3.io.known_sites import read_sites
 from clair3.io.text import BGZF_EOF, ends_with
 
 logger = logging.getLogger(__name__)

@@ -1,62 +1,75 @@
-"""Genotyping mode: every known site of --vcf_fn stands in the output, called or not (spec/calling.md 10)."""
+"""The known sites of --vcf_fn: where to call, and in genotyping mode what stands in the output (spec/calling.md 10)."""
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from clair3.calling.tasks import Records
-from clair3.errors import ClairError
-from clair3.io.fasta import Reference, in_output_order
+import numpy as np
+
+from clair3.errors import InputError
+from clair3.io.fasta import output_rank
 from clair3.io.text import is_number, read_rows
-from clair3.io.vcf import record_pos
+from clair3.io.vcf import VcfRecord, make_uncalled_record, parse_record
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class KnownSites:
-    """Known sites per contig in output order: 0-based position -> (ID, first letter of REF), ascending."""
-
-    sites: dict[str, dict[int, tuple[str, str]]]
-
-    def complete(self, rows: Records) -> Iterator[tuple[str, str]]:
-        """Contig and line of each known site: the called row, or a row without genotype.
-
-        Records at other positions are left out. Raises ClairError if a site were missing in the end.
-        """
-        total = sum(map(len, self.sites.values()))
-        called = added = 0
-        for contig, sites in self.sites.items():
-            found = {pos: row for row in rows.of(contig) if (pos := record_pos(row)) in sites}
-            for pos, (name, ref) in sites.items():
-                row = found.get(pos)
-                called, added = called + (row is not None), added + (row is None)
-                yield contig, row or f"{contig}\t{pos + 1}\t{name}\t{ref}\t.\t.\t.\t.\tGT\t./."
-        if called + added != total:
-            raise ClairError(f"{total} known sites, but {called + added} rows: please report this")
-        logger.info(
-            "Total variants for genotyping: %d, total Clair3 variant output: %d, added %d variants into output VCF",
-            *(total, called, added),
-        )
+KnownSites = dict[str, dict[int, VcfRecord]]
+"""Per contig, in output order: 0-based position -> record for the output where nothing is called, ascending."""
 
 
-def read_known_sites(path: Path, reference: Reference) -> KnownSites:
-    """The sites of a VCF, plain or gzip, one per position: of several rows the last counts.
+def iter_known_sites(path: Path) -> Iterator[VcfRecord]:
+    """Records of a VCF of known sites, plain or compressed; lines without tabs may have blanks between the columns.
 
-    Sites on contigs that the reference lacks have no place in the output and are left out with a warning.
-    Raises InputError when the file is damaged, see clair3.io.bed.read_sites.
+    Raises InputError with v2.0.2's words, naming the line, when there is no contig and position, and when the file
+    cannot be read to its end.
     """
-    sites: dict[str, dict[int, tuple[str, str]]] = {contig.name: {} for contig in in_output_order(reference.contigs)}
-    unknown = 0
-    for _, line in read_rows(path):
-        fields = line.split("\t", 4) if "\t" in line else line.split(None, 4)
-        if line.startswith("#") or len(fields) < 4 or not is_number(fields[1]) or int(fields[1]) < 1:
+    for number, line in read_rows(path):
+        if line.startswith("#") or not line.strip():
             continue
-        if fields[0] in sites:
-            sites[fields[0]][int(fields[1]) - 1] = (fields[2], fields[3][:1])
+        record = parse_record(line if "\t" in line else "\t".join(line.split()))
+        if not is_number(record.pos_text):
+            row = f"{record.contig} {record.pos_text}".strip()[:80]
+            raise InputError(f"Invalid vcf input in {number}-th row {row} of {path}: expected contig and position")
+        yield record
+
+
+def read_sites(path: Path) -> dict[str, np.ndarray]:
+    """Positions of the known sites per contig: (k,) int64, 0-based, distinct and ascending.
+
+    POS 0 (a telomere in VCF) has no base and is left out. Raises InputError as iter_known_sites does.
+    """
+    sites = defaultdict(list)
+    for record in iter_known_sites(path):
+        sites[record.contig].append(record.pos)
+    distinct = {contig: np.unique(np.array(positions, np.int64)) for contig, positions in sites.items()}
+    return {contig: positions[positions >= 0] for contig, positions in distinct.items()}
+
+
+def read_known_sites(path: Path, keep_records: bool = False) -> KnownSites:
+    """The known sites with the record that stands for each where nothing is called: ID, first letter of REF, GT `./.`.
+
+    keep_records takes the known records as they are instead, with "." in the columns that they lack. Of several
+    records at one position the last counts; those without REF, and POS 0, are left out, with a warning.
+    Raises InputError as iter_known_sites does.
+    """
+    sites, left_out = defaultdict(dict), 0
+    for record in iter_known_sites(path):
+        contig, pos = record.contig, record.pos
+        if pos < 0 or not record.ref:
+            left_out += 1
+        elif keep_records:
+            sites[contig][pos] = VcfRecord(*(column or "." for column in record))
         else:
-            unknown += 1
+            sites[contig][pos] = make_uncalled_record(contig, pos, record.id, record.ref[:1])
+    if left_out:
+        logger.warning("%s: %d sites without REF or at POS 0 are left out", path, left_out)
+    return {contig: dict(sorted(sites[contig].items())) for contig in sorted(sites, key=output_rank)}
+
+
+def keep_contigs(sites: KnownSites, contigs: Collection[str], path: Path) -> KnownSites:
+    """The known sites on contigs of the reference, given in .fai order, in output order; warns of other sites."""
+    unknown = sum(len(records) for contig, records in sites.items() if contig not in contigs)
     if unknown:
         logger.warning("%s: %d sites on contigs that the reference lacks are left out", path, unknown)
-    return KnownSites({contig: dict(sorted(rows.items())) for contig, rows in sites.items() if rows})
+    return {contig: sites[contig] for contig in sorted(contigs, key=output_rank) if contig in sites}

@@ -1,19 +1,23 @@
-"""VCF text: the header, a call's row, the filters that the user asked for, and a writer that leaves all or nothing."""
+"""VCF: headers, records as values, readers, and a writer that leaves all or nothing.
+
+This is the only module that knows how a record stands in text. Records of other programs are read as text too:
+htslib (pysam) refuses keys that the header does not declare and prints numbers in its own way, so what is passed on
+would change.
+"""
 
 import logging
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import pysam
 
-from clair3.config import PRECISE, OutputFilter
 from clair3.errors import ClairError, ConfigError, InputError, unwritable
-from clair3.io.atomic import write_lines
+from clair3.io.atomic import write_lines, write_whole
 from clair3.io.fasta import Reference
 from clair3.io.text import is_number, read_rows
 from clair3.records import Call
@@ -22,6 +26,9 @@ from clair3.version import COMPATIBLE_VERSION
 logger = logging.getLogger(__name__)
 
 PILEUP_INFO, FULL_ALIGNMENT_INFO = "P", "F"
+
+COMMAND_PLACE = 3
+"""Header lines before ##cmdline."""
 
 _FILTERS = """\
 ##FILTER=<ID=PASS,Description="All filters passed">
@@ -91,105 +98,213 @@ def reference_header(reference: Reference, sample: str, command_line: str | None
     return header(sample, str(reference.path.absolute()), reference.lengths.items(), command_line, gvcf)
 
 
-def row(contig: str, call: Call, info: str) -> str:
-    """The VCF line of a call, without newline; info is P or F (spec/calling.md 3). With PL when the call has any."""
-    alts = ",".join(call.alts) or "."
+COLUMNS = 10
+"""Columns of a VCF with one sample."""
+
+
+class VcfRecord(NamedTuple):
+    """A VCF record: its columns as they are written, and properties that give them as values.
+
+    pos_text   POS, 1-based
+    alt_text   ALT, alleles separated by commas, "." for a reference call
+    qual_text  QUAL
+    sample     the column behind FORMAT; of several samples all of them, separated by tabs
+
+    Columns that a record of another program lacks are empty. Records are read once in each stage of a run, and most
+    are looked at for two or three columns only, so numbers are parsed when they are asked for.
+    """
+
+    contig: str
+    pos_text: str
+    id: str
+    ref: str
+    alt_text: str
+    qual_text: str
+    filter: str
+    info: str
+    format: str
+    sample: str
+
+    @property
+    def pos(self) -> int:
+        """Position of the first base of REF, 0-based."""
+        return int(self.pos_text) - 1
+
+    @property
+    def end(self) -> int:
+        """Position behind the last base of REF, 0-based."""
+        return self.pos + len(self.ref)
+
+    @property
+    def alts(self) -> tuple[str, ...]:
+        """The alternative alleles, none for a reference call."""
+        return () if self.alt_text == "." else tuple(self.alt_text.split(","))
+
+    @property
+    def qual(self) -> float:
+        """QUAL as a number. Raises ValueError when it is missing or not a number."""
+        return float(self.qual_text)
+
+    @property
+    def genotype(self) -> str:
+        """GT of the first sample as it is written; FORMAT must begin with GT, as it does wherever GT is given."""
+        return self.sample.partition("\t")[0].partition(":")[0]
+
+    @property
+    def samples(self) -> list[str]:
+        """The columns behind FORMAT."""
+        return self.sample.split("\t") if self.sample else []
+
+    def sample_values(self, number: int = 0) -> dict[str, str]:
+        """FORMAT key to value of a sample, counted from 0; trailing values may be missing, as VCF allows."""
+        return dict(zip(self.format.split(":"), self.samples[number].split(":"), strict=False))
+
+    def with_sample_values(self, values: dict[str, str]) -> "VcfRecord":
+        """The record with other FORMAT keys and values of its only sample, in the order of the dictionary."""
+        return self._replace(format=":".join(values), sample=":".join(values.values()))
+
+
+def make_record(contig: str, call: Call, info: str) -> VcfRecord:
+    """The record of a call; info is P or F (spec/calling.md 3). With PL when the call has likelihoods."""
     depths = ",".join(map(str, call.depths))
     fractions = ",".join([f"{fraction:.4f}" for fraction in call.fractions])
     sample = f"{call.genotype}:{call.gq}:{call.depth}:{depths}:{fractions}"
     keys = "GT:GQ:DP:AD:AF"
     if call.likelihoods is not None:
         keys, sample = keys + ":PL", f"{sample}:{','.join(map(str, call.likelihoods))}"
-    site = f"{contig}\t{call.pos + 1}\t.\t{call.ref}\t{alts}\t{call.qual:.2f}\t{call.filter}"
-    return f"{site}\t{info}\t{keys}\t{sample}"
+    alts, qual = ",".join(call.alts) or ".", f"{call.qual:.2f}"
+    return VcfRecord(contig, str(call.pos + 1), ".", call.ref, alts, qual, call.filter, info, keys, sample)
 
 
-def parse_row(line: str) -> Call:
-    """The call of a line that `row` wrote; rows of other programs may lack what is expected here."""
-    _, pos, _, ref, alts, qual, filtered, _, _, sample = line.split("\t")
-    genotype, gq, depth, depths, fractions, *likelihoods = sample.split(":")
-    return Call(
-        pos=int(pos) - 1,
-        ref=ref,
-        alts=() if alts == "." else tuple(alts.split(",")),
-        qual=float(qual),
-        filter=filtered,
-        genotype=genotype,
-        gq=int(gq),
-        depth=int(depth),
-        depths=tuple(map(int, depths.split(","))),
-        fractions=tuple(map(float, fractions.split(","))),
-        likelihoods=tuple(map(int, likelihoods[0].split(","))) if likelihoods else None,
-    )
+def make_uncalled_record(contig: str, pos: int, name: str, ref: str) -> VcfRecord:
+    """The record of a site without a call: genotype `./.` and nothing else; pos is 0-based, name stands in ID."""
+    return VcfRecord(contig, str(pos + 1), name, ref, ".", ".", ".", ".", "GT", "./.")
 
 
-def record_pos(line: str) -> int:
-    """0-based position of a VCF line."""
-    return int(line.split("\t", 2)[1]) - 1
+def parse_record(line: str) -> VcfRecord:
+    """The record of a VCF line without line end; columns that it lacks are empty."""
+    columns = line.split("\t", COLUMNS - 1)
+    if len(columns) < COLUMNS:
+        columns += [""] * (COLUMNS - len(columns))
+    return VcfRecord._make(columns)
 
 
-def final_filter(call: Call, rule: OutputFilter) -> Call | None:
-    """The call as the user asked for it, or None when it is not written (spec/calling.md 3.5, 8.3, 8.4).
+def format_record(record: VcfRecord) -> str:
+    """The VCF line of a record, without line end."""
+    return "\t".join(record)
 
-    A QUAL equal to the limit is low (C2), and a low limit never turns LowQual into PASS (C1).
+
+CONTIG_LINE = re.compile(r"##contig=<ID=([^,>]+),length=(\d+)")
+
+
+def read_header(path: Path) -> list[str]:
+    """Header lines of a VCF without line ends. Raises InputError as iter_records does."""
+    lines = []
+    for _, line in read_rows(path):
+        if not line.startswith("#"):
+            break
+        lines.append(line)
+    return lines
+
+
+def union_header(paths: Iterable[Path], command_line: str | None = None) -> list[str]:
+    """Header lines of all files, each once, without line ends; [] without files (spec/calling.md 9).
+
+    The ##commandline of other programs is left out. command_line is added where no file names that of a run.
     """
-    if not call.alts and not rule.print_ref_calls:
-        return None
-    if rule.haploid:
-        genotype = _haploid(call, rule.haploid)
-        if genotype is None:
-            return None
-        call = replace(call, genotype=genotype)
-    if call.alts and rule.qual and call.qual <= rule.qual and call.filter != "LowQual":
-        call = replace(call, filter="LowQual")
-    return call
+    seen: dict[str, None] = {}
+    columns = []
+    for path in paths:
+        for line in read_header(path):
+            if not line.startswith("##"):
+                columns = [line]
+            elif not line.startswith("##commandline="):
+                seen[line] = None
+    lines = list(seen)
+    if lines and command_line and not any(line.startswith("##cmdline=") for line in lines):
+        lines.insert(COMMAND_PLACE, f"##cmdline={command_line}")
+    return lines + columns
 
 
-def filter_row(line: str, rule: OutputFilter) -> str | None:
-    """final_filter on a line that `row` wrote; reference calls that go are not parsed."""
-    contig, _, _, _, alts, _, _, info, _ = line.split("\t", 8)
-    if alts == "." and not rule.print_ref_calls:
-        return None
-    call = final_filter(parse_row(line), rule)
-    return None if call is None else row(contig, call, info)
+def join_header(lines: Iterable[str]) -> str:
+    """The text of header lines, as VcfWriter takes it."""
+    return "".join(f"{line}\n" for line in lines)
 
 
-def _haploid(call: Call, mode: str) -> str | None:
-    """The one allele of a diploid call, None when the mode has no place for it. PL stays diploid (8.3)."""
-    if mode == PRECISE:
-        return {"1/1": "1", "0/0": "0"}.get(call.genotype)
-    if len(call.alts) == 2:
-        return None
-    return "1" if call.genotype in ("0/1", "1/0", "1/1") else "0"
+def header_contigs(header: Iterable[str]) -> dict[str, int]:
+    """Names and lengths (bases) of the contigs that header lines declare, in their order."""
+    return {match[1]: int(match[2]) for line in header if (match := CONTIG_LINE.match(line))}
 
 
-def find_unfinished(path: Path) -> Iterator[Path]:
-    """What VcfWriters that were killed left beside `path`: their temporary files and indices. None may be at work."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.tmp\.gz(\.tbi|\.csi)?")
-    return (found for found in path.parent.iterdir() if pattern.fullmatch(found.name) and found.is_file())
+def iter_records(path: Path, contig: str | None = None) -> Iterator[VcfRecord]:
+    """Records of a VCF with one sample, plain or compressed, in file order; of one contig, or of all with None.
+
+    Raises InputError when the file is missing, cut or damaged, or when a line is no record.
+    """
+    start = "" if contig is None else f"{contig}\t"
+    for _, line in read_rows(path):
+        if line and not line.startswith("#") and line.startswith(start):
+            yield check_record(parse_record(line), path)
 
 
-def write_calls(output: Path | None, header: Sequence[str], rows: Iterator[str]) -> None:
-    """Write a plain VCF, which is complete or absent; None: to stdout. No file without rows (spec/calling.md 4)."""
+def iter_stdin() -> Iterator[str | VcfRecord]:
+    """Header lines of a VCF on stdin as text without line end, and its records, checked as in iter_records."""
+    for line in sys.stdin:
+        line = line.rstrip("\n")
+        if line:
+            yield line if line.startswith("#") else check_record(parse_record(line), "stdin")
+
+
+def check_record(record: VcfRecord, source: str | Path) -> VcfRecord:
+    """The record, if it has a position and one sample. Raises InputError naming the source otherwise."""
+    if not record.sample or "\t" in record.sample or not is_number(record.pos_text):
+        line = format_record(record)[:80].rstrip("\t")
+        raise InputError(f"{source}: {line!r} is not a VCF record of {COLUMNS} columns; make the file again")
+    return record
+
+
+def iter_numbered_records(path: Path, columns: int = 5) -> Iterator[tuple[int, VcfRecord]]:
+    """(line number from 1, record) of a VCF of any program and number of samples, plain or compressed, in file order.
+
+    Raises InputError when the file is missing, cut or damaged, or when a line has no position or fewer columns.
+    """
+    for number, line in read_rows(path):
+        if not line or line.startswith("#"):
+            continue
+        record = parse_record(line)
+        if not is_number(record.pos_text) or line.count("\t") < columns - 1:
+            raise InputError(f"{path}: row {number} is {line[:80]!r}, not a VCF record of {columns} columns")
+        yield number, record
+
+
+def write_records(path: Path, header: str, records: Iterable[VcfRecord]) -> None:
+    """Write a plain VCF, which is complete or absent. Raises InputError when it cannot be written."""
+    lines = [f"{format_record(record)}\n" for record in records]
+    write_whole({path: "".join([header, *lines]).encode("utf-8", "backslashreplace")})
+
+
+def write_calls(output: Path | None, header: Sequence[str], records: Iterator[VcfRecord]) -> None:
+    """Write a plain VCF, which is complete or absent; None: to stdout. No file without records (spec/calling.md 4)."""
+    lines = map(format_record, records)
     if output is None:
-        sys.stdout.writelines(f"{line}\n" for line in chain(header, rows))
-    elif (first := next(rows, None)) is None:
+        sys.stdout.writelines(f"{line}\n" for line in chain(header, lines))
+    elif (first := next(lines, None)) is None:
         logger.info("No vcf output for file %s, remove empty file", output)
     else:
-        write_lines(output, chain(header, (first,), rows))
+        write_lines(output, chain(header, (first,), lines))
 
 
 class VcfWriter:
     """Write a VCF with bgzip and its index under `path`; both are there in the end, or neither is.
 
         with VcfWriter(path, header, contigs) as vcf:
-            vcf.write("chr20", 761, line)
+            vcf.write(record)
 
-    contigs are the names and lengths of the header. Rows come with their contig and 0-based position, contigs in
-    one stretch each, positions ascending. The index is tabix (.tbi), or CSI (.csi) when a contig is too long for
+    contigs are the names and lengths of the header. The records of a contig come one after the other, positions
+    ascending. The index is tabix (.tbi), or CSI (.csi) when a contig is too long for
     it. The file grows under a hidden name in the same folder and takes its own when the block ends without an
     exception, the index first; whatever a failed block wrote is removed.
-    Raises ClairError on rows out of order or on a contig that the header lacks, InputError when the disk refuses.
+    Raises ClairError on records out of order or on a contig that the header lacks, InputError when the disk refuses.
     """
 
     LONGEST_TABIX = 2**29 - 1
@@ -211,19 +326,25 @@ class VcfWriter:
             raise self._refused(error) from None
         self._file = pysam.BGZFile(str(self._temporary), "wb")
         try:
-            self._put(self._header)
+            self._put(self._header.encode("utf-8", "backslashreplace"))
         except InputError as error:
             self.__exit__(InputError, error, None)
             raise
         return self
 
-    def write_lines(self, contig: str, text: bytes) -> None:
-        """Add whole rows of one contig with their line ends; those of one contig come in ascending order."""
-        if text:
-            self.write(contig, max(self._pos, 0) if contig == self._contig else 0, text[:-1].decode())
+    def write(self, record: VcfRecord) -> None:
+        """Add a record."""
+        self._move_to(record.contig, record.pos)
+        self._put(f"{format_record(record)}\n".encode("utf-8", "backslashreplace"))
 
-    def write(self, contig: str, pos: int, line: str) -> None:
-        """Add one row, given without newline; pos is its 0-based position."""
+    def write_text(self, contig: str, text: bytes) -> None:
+        """Add records of one contig as whole lines with their line ends; those of one contig come ascending."""
+        if text:
+            self._move_to(contig, self._pos if contig == self._contig else 0)
+            self._put(text)
+
+    def _move_to(self, contig: str, pos: int) -> None:
+        """Note where the next record lies. Raises ClairError when it comes out of order, or the header lacks contig."""
         if contig != self._contig:
             if contig not in self.lengths or contig in self._seen:
                 why = "comes back after another contig" if contig in self._seen else "is not in the header"
@@ -231,13 +352,12 @@ class VcfWriter:
             self._seen.add(contig)
             self._contig, self._pos = contig, pos
         if pos < self._pos:
-            raise ClairError(f"{self.path}: {contig}:{pos + 1} comes after {contig}:{self._pos + 1}; sort the rows")
+            raise ClairError(f"{self.path}: {contig}:{pos + 1} comes after {contig}:{self._pos + 1}; sort the records")
         self._pos = pos
-        self._put(f"{line}\n")
 
-    def _put(self, text: str) -> None:
+    def _put(self, text: bytes) -> None:
         try:
-            self._file.write(text.encode("utf-8", "backslashreplace"))
+            self._file.write(text)
         except OSError as error:
             raise self._refused(error) from None
 
@@ -267,49 +387,7 @@ class VcfWriter:
         return InputError(unwritable(self.path, error))
 
 
-COLUMNS = 10
-"""A VCF of one sample."""
-
-CONTIG_LINE = re.compile(r"##contig=<ID=([^,>]+),length=(\d+)")
-
-
-def check_row(line: str, source: str | Path) -> str:
-    """The line, if it is a VCF row of one sample. Raises InputError naming the source otherwise."""
-    fields = line.split("\t")
-    if len(fields) != COLUMNS or not is_number(fields[1]):
-        raise InputError(f"{source}: {line[:80]!r} is not a VCF row of {COLUMNS} columns; make the file again")
-    return line
-
-
-def iter_rows(path: Path, contig: str | None = None) -> Iterator[str]:
-    """Rows of a VCF, plain or compressed, without line ends, in file order; of one contig, or of all with None.
-
-    Raises InputError when the file is missing, cut or damaged, or when a row is none.
-    """
-    start = None if contig is None else f"{contig}\t"
-    for _, line in read_rows(path):
-        if line and not line.startswith("#") and (start is None or line.startswith(start)):
-            yield check_row(line, path)
-
-
-def iter_stdin() -> Iterator[str]:
-    """Lines of a VCF on stdin without line ends, rows checked as in iter_rows; header lines come too."""
-    for line in sys.stdin:
-        line = line.rstrip("\n")
-        if line:
-            yield line if line.startswith("#") else check_row(line, "stdin")
-
-
-def read_header(path: Path) -> list[str]:
-    """Header lines of a VCF without line ends. Raises InputError as iter_rows does."""
-    lines = []
-    for _, line in read_rows(path):
-        if not line.startswith("#"):
-            break
-        lines.append(line)
-    return lines
-
-
-def header_contigs(header: Iterable[str]) -> dict[str, int]:
-    """Names and lengths (bases) of the contigs that header lines declare, in their order."""
-    return {found[1]: int(found[2]) for line in header if (found := CONTIG_LINE.match(line))}
+def find_unfinished(path: Path) -> Iterator[Path]:
+    """What VcfWriters that were killed left beside `path`: their temporary files and indices. None may be at work."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.tmp\.gz(\.tbi|\.csi)?")
+    return (left for left in path.parent.iterdir() if pattern.fullmatch(left.name) and left.is_file())

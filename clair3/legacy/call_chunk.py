@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pysam
 
+from clair3.calling.record_sources import StageRecords
 from clair3.calling.selection import Block
-from clair3.calling.tasks import Ledger, StageRecords
+from clair3.calling.tasks import Ledger
 from clair3.cli.arguments import add_compute, add_conv_padding, add_switch, haploid_mode, make_compute
 from clair3.config import CallingConfig, CandidateOptions, Compute, DecodeOptions, GvcfOptions
 from clair3.errors import ConfigError, UsageError
@@ -100,7 +101,7 @@ class ChunkCall:
         return found
 
     def call(self, kind: str, environment: RunInputs, tasks: Sequence[Task], *snps, blocks=None) -> None:
-        """Run a stage over the tasks and write its rows; blocks: contig, cell and folder of a gVCF."""
+        """Run a stage over the tasks and write its records; blocks: contig, cell and folder of a gVCF."""
         with tempfile.TemporaryDirectory(prefix=".clair3_", dir=self.output and self.output.parent) as folder:
             stages = importlib.import_module("clair3.calling.stages")  # torch takes a second to load
             ledger = Ledger(Path(folder), kind, "")
@@ -111,10 +112,10 @@ class ChunkCall:
                 self.write_blocks(environment, tasks, ledger, *blocks)
             self.write(environment, StageRecords(ledger, tasks))
 
-    def write(self, environment: RunInputs, rows: StageRecords) -> None:
+    def write(self, environment: RunInputs, records: StageRecords) -> None:
         config = self.config
         header = reference_header(environment.reference, config.sample_name, config.command_line).splitlines()
-        write_calls(self.output, header, (row for _, row in rows.all()))
+        write_calls(self.output, header, records.iter_all())
 
     def write_blocks(
         self, environment: RunInputs, tasks: Sequence[Task], ledger: Ledger, contig: Contig, cell: Cell, folder: Path
@@ -133,8 +134,8 @@ class ChunkCall:
                     skipped = max(0, cell.start - task.start)
                     if task.start + skipped < task.end:
                         letters = fasta.fetch(contig.name, task.start + skipped, task.end).encode()
-                        evidence = ledger.read_evidence(task)[:, skipped:]
-                        yield from blocks.feed(task.start + skipped, letters, *evidence).decode().splitlines()
+                        site_counts = ledger.read_site_counts(task)[:, skipped:]
+                        yield from blocks.feed(task.start + skipped, letters, *site_counts).decode().splitlines()
             yield from blocks.finish().decode().splitlines()
 
         write_lines(folder / name, (line for part in (header, lines()) for line in part))

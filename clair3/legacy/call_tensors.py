@@ -85,23 +85,23 @@ def iter_tensors(args: argparse.Namespace, rows: BinFormat, stdin: Iterable[str]
 
 def call(
     candidates: Iterable[Candidates], kind: str, inference: LocalExecutor | DeviceExecutor, decoding: DecodeOptions
-) -> Iterator[str]:
-    """VCF lines of candidates, in their order. Raises InputError for what no network or decoder takes."""
+) -> Iterator[vcf.VcfRecord]:
+    """VCF records of candidates, in their order. Raises InputError for what no network or decoder takes."""
     for batch in candidates:
         support = parse_support(batch.alt_info)
         tensors = rescale_deep(batch.tensors, support.depth) if kind == PILEUP else batch.tensors
         probabilities = inference.submit(tensors, CancelFlag()).result()[:, : WIDTH[kind]]
         for found in decode(probabilities, batch.centres(), batch.pos, support, decoding, kind):
-            yield vcf.row(batch.contig, found, INFO[kind])
+            yield vcf.make_record(batch.contig, found, INFO[kind])
 
 
-def write(args: argparse.Namespace, lines: Iterator[str]) -> None:
+def write(args: argparse.Namespace, records: Iterator[vcf.VcfRecord]) -> None:
     """Write the VCF; the result of an earlier call goes first."""
     header = header_without_files(args.ref_fn, args.sampleName, options.read_command_line(args.cmd_fn))
     path = None if args.call_fn == call_chunk.STDOUT else Path(args.call_fn)
     if path:
         path.unlink(missing_ok=True)
-    vcf.write_calls(path, header, lines)
+    vcf.write_calls(path, header, records)
 
 
 class CallVariants:

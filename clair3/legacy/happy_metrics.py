@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clair3.errors import InputError
 from clair3.io.atomic import write_lines
-from clair3.io.text import read_rows
+from clair3.io.vcf import iter_numbered_records
 from clair3.legacy import options
 
 KEYS = ("BD", "BI", "BVT")
@@ -15,37 +15,30 @@ KEYS = ("BD", "BI", "BVT")
 GROUPS = ("Overall", "SNP", "INDEL", "INS", "DEL")
 SCORES = ("Precision", "Recall", "F1-score")
 WIDTH = 20
-COLUMNS = 11
-"""A hap.py VCF has a TRUTH and a QUERY column."""
-
 Counts = dict[str, Counter]
 """For each group: T and Q (truth, query) with the decision, e.g. "T.TP"."""
 
 
-def count(path: Path, contig: str | None = None) -> Counts:
-    """Decisions of each group, of one contig or of all.
+def count_decisions(path: Path, contig: str | None = None) -> Counts:
+    """Count the decisions of each group, of one contig or of all.
 
     Raises InputError when the file is missing, damaged, or lacks what hap.py writes.
     """
-    found: Counts = {name: Counter() for name in GROUPS}
-    for number, line in read_rows(path):
-        if not line or line.startswith("#"):
-            continue
-        fields = line.split("\t")
-        if len(fields) != COLUMNS or not set(KEYS) <= set(fields[8].split(":")):
+    counts: Counts = {name: Counter() for name in GROUPS}
+    for number, record in iter_numbered_records(path):
+        if len(record.samples) != 2 or not set(KEYS) <= set(record.format.split(":")):
             raise InputError(f"{path}: row {number} has no TRUTH and QUERY with {', '.join(KEYS)}; give hap.py's VCF")
-        if contig not in (None, fields[0]):
+        if contig not in (None, record.contig):
             continue
-        keys = fields[8].split(":")
-        for side, sample in (("T", fields[9]), ("Q", fields[10])):
-            values = dict(zip(keys, sample.split(":"), strict=False))
+        for column, side in enumerate("TQ"):
+            values = record.sample_values(column)
             for group in variant_groups(values.get("BVT", ""), values.get("BI", "")):
-                found[group][f"{side}.{values['BD']}"] += 1
-    return found
+                counts[group][f"{side}.{values['BD']}"] += 1
+    return counts
 
 
 def variant_groups(kind: str, change: str) -> Iterator[str]:
-    """The groups that a variant of this BVT and BI counts in."""
+    """Yield the groups in which a variant of this BVT and BI counts."""
     if kind in ("SNP", "INDEL"):
         yield "Overall"
         yield kind
@@ -54,7 +47,7 @@ def variant_groups(kind: str, change: str) -> Iterator[str]:
 
 
 def scores(counts: Counter) -> tuple[float, float, float]:
-    """Precision, recall and F1, each rounded to six decimals; 0.0 where nothing was found."""
+    """Precision, recall and F1, each rounded to six decimals; 0.0 where nothing is there to count."""
     precision = share(counts["Q.TP"], counts["Q.FP"])
     recall = share(counts["T.TP"], counts["T.FN"])
     both = precision + recall
@@ -65,13 +58,13 @@ def share(right: int, wrong: int) -> float:
     return right / (right + wrong) if right else 0.0
 
 
-def table(found: Counts) -> Iterator[str]:
-    """Lines: a table of the groups, then all scores, then FP, FN and TP (of the truth) of all groups."""
+def format_table(decisions: Counts) -> Iterator[str]:
+    """Yield lines: a table of the groups, then all scores, then FP, FN and TP (of the truth) of all groups."""
     yield columns(["VariantType", "QUERY.FP", "TRUTH.FN", "TRUTH.TP", "QUERY.TP", *SCORES])
-    for name, counts in found.items():
+    for name, counts in decisions.items():
         yield columns([name, *(counts[key] for key in ("Q.FP", "T.FN", "T.TP", "Q.TP")), *scores(counts)])
-    yield " ".join(str(value) for counts in found.values() for value in scores(counts))
-    yield " ".join(str(counts[key]) for counts in found.values() for key in ("Q.FP", "T.FN", "T.TP"))
+    yield " ".join(str(value) for counts in decisions.values() for value in scores(counts))
+    yield " ".join(str(counts[key]) for counts in decisions.values() for key in ("Q.FP", "T.FN", "T.TP"))
 
 
 def columns(values: Iterable[object]) -> str:
@@ -90,7 +83,7 @@ class GetOverallMetrics:
     @staticmethod
     def run(args):
         options.refuse(args)
-        lines = list(table(count(Path(args.happy_vcf_fn), args.ctgName)))
+        lines = list(format_table(count_decisions(Path(args.happy_vcf_fn), args.ctgName)))
         print(*lines, sep="\n")
         if args.output_fn:
             write_lines(Path(args.output_fn), lines)

@@ -1,4 +1,4 @@
-"""What reads say at a position, and the VCF rewritten with it, for the post-processing tools (spec/calling.md 12)."""
+"""The post-processing tools, which rewrite a VCF with what the reads show at each record (spec/calling.md 12)."""
 
 import logging
 import re
@@ -14,8 +14,15 @@ from clair3.errors import ConfigError, InputError, UsageError, check_range
 from clair3.io.bam_index import find_alignment_index, read_alignment_index
 from clair3.io.bed import read_bed
 from clair3.io.inputs import check_format
-from clair3.io.text import is_number, read_rows
-from clair3.io.vcf import VcfWriter, header_contigs, iter_rows, read_header
+from clair3.io.vcf import (
+    VcfRecord,
+    VcfWriter,
+    header_contigs,
+    iter_numbered_records,
+    iter_records,
+    join_header,
+    read_header,
+)
 from clair3.legacy import options
 from clair3.legacy.sort_vcf import compressed_name
 
@@ -67,10 +74,11 @@ class ReadColumns:
     def __exit__(self, *_):
         self._bam.close()
 
-    def of(self, contig: str, start: int, end: int) -> Iterator[Column]:
-        """Covered positions of [start, end), 0-based, ascending. Raises InputError when the BAM lacks the contig.
+    def iter_columns(self, contig: str, start: int, end: int) -> Iterator[Column]:
+        """Yield the covered positions of [start, end), 0-based, ascending.
 
-        The filters are mpileup's: flags, mapping and base quality, pairs that are not proper (spec/features.md A.2).
+        Raises InputError when the BAM lacks the contig. The filters are mpileup's: flags, mapping and
+        base quality, pairs that are not proper (spec/features.md A.2).
         """
         if contig not in self.lengths:
             raise InputError(f"{self._path}: contig {contig} is not in the header; give the reads that were called")
@@ -109,13 +117,13 @@ def rewrite(
     contig: str | None,
     reads: ReadColumns,
     header_lines: Iterable[str],
-    change: Callable[[list[str]], list[str] | None],
+    change: Callable[[VcfRecord], VcfRecord | None],
 ) -> tuple[int, int]:
     """Write the calls (of one contig, or of all with None) in their order, each as `change` makes it.
 
-    change takes and gives the fields of a row, or None for a row that is left out; it is free to return its argument.
+    change takes and gives a record, or gives None for a record that is left out.
     header_lines go before #CHROM. The output is bgzipped and indexed, complete or absent.
-    Returns the number of rows read and written. Raises InputError when a file is missing, damaged or has no header.
+    Returns the number of records read and written. Raises InputError when a file is missing, damaged or has no header.
     """
     target, read, written = compressed_name(output), 0, 0
     if target.exists() and calls.exists() and target.samefile(calls):
@@ -125,19 +133,14 @@ def rewrite(
         raise InputError(f"{calls}: no #CHROM line; expected a VCF")
     lines = [*header[:-1], *header_lines, header[-1]]
     contigs = {**reads.lengths, **header_contigs(header)}
-    with VcfWriter(target, "".join(f"{line}\n" for line in lines), contigs.items()) as writer:
-        for row in iter_rows(calls, contig):
+    with VcfWriter(target, join_header(lines), contigs.items()) as writer:
+        for record in iter_records(calls, contig):
             read += 1
-            fields = change(row.split("\t"))
-            if fields is not None:
+            changed = change(record)
+            if changed is not None:
                 written += 1
-                writer.write(fields[0], int(fields[1]) - 1, "\t".join(fields))
+                writer.write(changed)
     return read, written
-
-
-def sample_values(fields: list[str]) -> dict[str, str]:
-    """FORMAT key to value of the only sample of a row."""
-    return dict(zip(fields[8].split(":"), fields[9].split(":"), strict=False))
 
 
 def alleles(genotype: str) -> list[int]:
@@ -155,19 +158,18 @@ def add_depths(
 ) -> None:
     """Write the variants whose FILTER is one of filters, with PEAD. Raises InputError as rewrite does."""
 
-    def with_depth(fields: list[str]) -> list[str] | None:
-        if fields[6] not in filters or not any(alleles(sample_values(fields).get("GT", ""))):
+    def add_depth(record: VcfRecord) -> VcfRecord | None:
+        if record.filter not in filters or not any(alleles(record.sample_values().get("GT", ""))):
             return None
-        pos = int(fields[1]) - 1
         names = {
             name
-            for column in reads.of(fields[0], pos, pos + 1)
+            for column in reads.iter_columns(record.contig, record.pos, record.pos + 1)
             for name, token in zip(column.names, column.tokens, strict=True)
-            if supports(token, fields[3].upper(), fields[4].split(",")[0].upper())
+            if supports(token, record.ref.upper(), record.alt_text.split(",")[0].upper())
         }
-        return [*fields[:8], f"{fields[8]}:PEAD", f"{fields[9]}:{len(names)}"]
+        return record._replace(format=f"{record.format}:PEAD", sample=f"{record.sample}:{len(names)}")
 
-    logger.info("%d rows, %d written with PEAD", *rewrite(calls, output, contig, reads, [HEADER_LINE], with_depth))
+    logger.info("%d rows, %d written with PEAD", *rewrite(calls, output, contig, reads, [HEADER_LINE], add_depth))
 
 
 def supports(token: str, ref: str, alt: str) -> bool:
@@ -207,26 +209,21 @@ class SwitchOptions:
         check_range("flanking_window_size", self.flank, 0)
 
 
-def read_deletions(path: Path, rule: SwitchOptions) -> Deletions:
+def read_deletions(path: Path, switching: SwitchOptions) -> Deletions:
     """Intervals [POS, END), in VCF's numbers, of the deletions of an SV VCF. Raises InputError naming a bad row."""
-    found: Deletions = {}
-    for number, line in read_rows(path):
-        fields = line.split("\t")
-        if not line or line.startswith("#"):
+    deletions: Deletions = {}
+    for number, record in iter_numbered_records(path, columns=8):
+        if record.filter not in switching.sv_filters or record.alt_text not in switching.sv_alts:
             continue
-        if len(fields) < 8 or not is_number(fields[1]):
-            raise InputError(f"Invalid vcf input in {number}-th row {line[:80]!r} of {path}")
-        if fields[6] not in rule.sv_filters or fields[4] not in rule.sv_alts:
-            continue
-        end = END.search(fields[7])
+        end = END.search(record.info)
         if end is None:
             raise InputError(f"{path}: row {number} has no END in its INFO")
         try:
-            quality = None if fields[5] == "." else float(fields[5])
+            quality = None if record.qual_text == "." else record.qual
         except ValueError:
-            raise InputError(f"{path}: row {number} has QUAL {fields[5]!r}; expected a number or .") from None
-        found.setdefault(fields[0], []).append((int(fields[1]) - 1, int(end[1]) - 1, quality))
-    return found
+            raise InputError(f"{path}: row {number} has QUAL {record.qual_text!r}; expected a number or .") from None
+        deletions.setdefault(record.contig, []).append((record.pos, int(end[1]) - 1, quality))
+    return deletions
 
 
 def read_bed_deletions(path: Path) -> Deletions:
@@ -237,20 +234,25 @@ def read_bed_deletions(path: Path) -> Deletions:
 
 
 def switch(
-    calls: Path, output: Path, reads: ReadColumns, deletions: Deletions, rule: SwitchOptions, contig: str | None = None
+    calls: Path,
+    output: Path,
+    reads: ReadColumns,
+    deletions: Deletions,
+    switching: SwitchOptions,
+    contig: str | None = None,
 ) -> None:
     """Write all calls, those that qualify switched. Raises InputError as rewrite does."""
     switched = 0
 
-    def change(fields: list[str]) -> list[str] | None:
+    def change(record: VcfRecord) -> VcfRecord | None:
         nonlocal switched
-        pos = int(fields[1]) - 1
-        if not qualifies(fields, rule):
-            return fields
-        over = [quality for start, end, quality in deletions.get(fields[0], ()) if start <= pos < end]
-        if not over or not is_deleted(reads, fields[0], pos, rule):
-            return fields
-        changed = switched_row(fields, over, rule)
+        if not qualifies(record, switching):
+            return record
+        pos = record.pos
+        qualities = [quality for start, end, quality in deletions.get(record.contig, ()) if start <= pos < end]
+        if not qualities or not is_deleted(reads, record.contig, pos, switching):
+            return record
+        changed = switch_record(record, qualities, switching)
         switched += changed is not None
         return changed
 
@@ -258,42 +260,42 @@ def switch(
     logger.info("%d of %d rows switched", switched, total)
 
 
-def qualifies(fields: list[str], rule: SwitchOptions) -> bool:
-    """Whether a row is a PASS SNP with genotype sum 2 and no more than max_af of the reads."""
-    sample = sample_values(fields)
-    short = len(fields[3]) == 1 and len(fields[4].split(",")[0]) == 1
-    if fields[6] != "PASS" or not short or sum(alleles(sample.get("GT", ""))) != 2:
+def qualifies(record: VcfRecord, switching: SwitchOptions) -> bool:
+    """Whether a record is a PASS SNP with genotype sum 2 and no more than max_af of the reads."""
+    values = record.sample_values()
+    short = len(record.ref) == 1 and len(record.alt_text.split(",")[0]) == 1
+    if record.filter != "PASS" or not short or sum(alleles(values.get("GT", ""))) != 2:
         return False
     try:
-        return float(sample.get("AF", "").split(",")[0]) <= rule.max_af
+        return float(values.get("AF", "").split(",")[0]) <= switching.max_af
     except ValueError:  # no AF: not a call of ours
         return False
 
 
-def is_deleted(reads: ReadColumns, contig: str, pos: int, rule: SwitchOptions) -> bool:
-    """Whether at every covered position around pos enough reads are deleted; not where no read is (no evidence)."""
+def is_deleted(reads: ReadColumns, contig: str, pos: int, switching: SwitchOptions) -> bool:
+    """Whether at every covered position around pos enough reads are deleted; False where no read is."""
     covered = False
-    for column in reads.of(contig, pos - rule.flank, pos + rule.flank + 1):
+    for column in reads.iter_columns(contig, pos - switching.flank, pos + switching.flank + 1):
         covered = True
         deleted = sum(token[0] in "*#" for token in column.tokens)
-        if deleted / len(column.tokens) < rule.min_deleted:
+        if deleted / len(column.tokens) < switching.min_deleted:
             return False
     return covered
 
 
-def switched_row(fields: list[str], qualities: list[float | None], rule: SwitchOptions) -> list[str] | None:
-    """The row as 0/1 with the top quality of the deletions over it; None, with a warning, when none has any."""
-    changed = [*fields[:9], fields[9].replace("1/1", "0/1")]
-    if not rule.use_quality:
+def switch_record(record: VcfRecord, qualities: Sequence[float | None], switching: SwitchOptions) -> VcfRecord | None:
+    """The record as 0/1 with the top quality of the deletions over it; None, with a warning, when none has any."""
+    changed = record._replace(sample=record.sample.replace("1/1", "0/1"))
+    if not switching.use_quality:
         return changed
     known = [quality for quality in qualities if quality is not None]
     if not known:
-        logger.warning("%s:%s is left out: no QUAL in the structural variants over it", *fields[:2])
+        place = f"{record.contig}:{record.pos_text}"
+        logger.warning("%s is left out: no QUAL in the structural variants over it", place)
         return None
-    info = "" if fields[7] == "." else f"{fields[7]};"
-    changed[7] = f"{info}SVBASEDHET;ORG_CLAIR3_SCORE={fields[5]}"
-    changed[5] = f"{max(known):.2f}"
-    return changed
+    info = "" if record.info == "." else f"{record.info};"
+    info = f"{info}SVBASEDHET;ORG_CLAIR3_SCORE={record.qual_text}"
+    return changed._replace(info=info, qual_text=f"{max(known):.2f}")
 
 
 class AddPairEndAlleleDepth:
@@ -344,8 +346,10 @@ class SwitchZygosityBasedOnSVCalls:
             raise UsageError("one of --sv_vcf_input and --sv_bed_input is needed")
         quality = args.use_sv_qual and args.sv_bed_input is None
         tags = args.sv_filter_tag.split(","), (args.sv_alt_tag,)
-        rule = SwitchOptions(*(getattr(args, name) for name in NUMBERS), quality, *tags)
-        svs = read_deletions(Path(args.sv_vcf_input), rule) if args.sv_vcf_input else None
-        svs = svs if svs is not None else read_bed_deletions(Path(args.sv_bed_input))
+        switching = SwitchOptions(*(getattr(args, name) for name in NUMBERS), quality, *tags)
+        if args.sv_vcf_input:
+            deletions = read_deletions(Path(args.sv_vcf_input), switching)
+        else:
+            deletions = read_bed_deletions(Path(args.sv_bed_input))
         with ReadColumns(Path(args.bam_fn), args.min_mq, args.min_bq) as reads:
-            switch(Path(args.clair3_vcf_input), Path(args.vcf_output), reads, svs, rule, args.ctg_name)
+            switch(Path(args.clair3_vcf_input), Path(args.vcf_output), reads, deletions, switching, args.ctg_name)

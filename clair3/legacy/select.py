@@ -13,7 +13,7 @@ from clair3.calling.tasks import file_name
 from clair3.config import SelectionOptions
 from clair3.errors import InputError, UsageError
 from clair3.io.atomic import make_folder, write_lines
-from clair3.io.vcf import iter_rows, iter_stdin, read_header, record_pos
+from clair3.io.vcf import VcfRecord, iter_records, iter_stdin, read_header
 from clair3.legacy import options
 from clair3.platforms import PLATFORMS
 
@@ -26,17 +26,17 @@ ALL_ROWS = "full_aln_regions"
 """Files with the candidates of a contig of short reads: <ALL_ROWS>_<contig>, v2.0.2's --bed_fn_prefix."""
 
 
-def compute_cutoffs(rows: Iterable[str], rule: SelectionOptions) -> Cutoffs:
-    """The cut-offs over these rows of the pileup stage, VCF lines in any order."""
+def compute_cutoffs(records: Iterable[VcfRecord], selection: SelectionOptions) -> Cutoffs:
+    """The cut-offs over these records of the pileup stage, in any order."""
     counts = QualCounts()
-    counts.add(rows)
-    return counts.cutoffs(rule)
+    counts.add(records)
+    return counts.cutoffs(selection)
 
 
-def write_cutoffs(rows: Iterable[str], rule: SelectionOptions, path: Path) -> None:
+def write_cutoffs(records: Iterable[VcfRecord], selection: SelectionOptions, path: Path) -> None:
     """Write the phasing cut-off, or without phasing those for full alignment. Raises InputError when it cannot."""
-    found = compute_cutoffs(rows, rule)
-    numbers = [found.variant, found.reference] if found.phasing is None else [found.phasing]
+    cutoffs = compute_cutoffs(records, selection)
+    numbers = [cutoffs.variant, cutoffs.reference] if cutoffs.phasing is None else [cutoffs.phasing]
     write_lines(path, [" ".join(map(str, numbers))])
 
 
@@ -60,32 +60,32 @@ def select_snps(vcf: Path, contig: str, folder: Path, qual: Path, dropped: float
     qual is the file of the cut-off; without it the fraction `dropped` of lowest QUAL in the contig is left out.
     Raises InputError when a file cannot be read or written.
     """
-    rows = sorted(iter_rows(vcf, contig), key=record_pos)
-    found = read_cutoffs(qual, 1)
-    phasing = found[0] if found else compute_cutoffs(rows, SelectionOptions(1, 1, 1 - dropped)).phasing
-    chosen = select(contig, rows, Cutoffs(math.inf, math.inf, phasing))
+    records = sorted(iter_records(vcf, contig), key=lambda record: record.pos)
+    numbers = read_cutoffs(qual, 1)
+    phasing = numbers[0] if numbers else compute_cutoffs(records, SelectionOptions(1, 1, 1 - dropped)).phasing
+    chosen = select(contig, records, Cutoffs(math.inf, math.inf, phasing))
     path = folder / f"{file_name(contig)}.vcf"
     write_lines(path, [*read_header(vcf), *chosen.snps])
     return path
 
 
 def select_candidates(
-    vcf: Path, contig: str, folder: Path, qual: Path, rule: SelectionOptions, short_reads: bool = False
+    vcf: Path, contig: str, folder: Path, qual: Path, selection: SelectionOptions, short_reads: bool = False
 ) -> list[Path]:
     """Write the candidates for full alignment, `<folder>/<contig>.<i>_<n>`, and the list of these files,
     `FULL_ALN_FILE_<contig>`, none for no candidates (spec/calling.md 7.3); the paths of the files. With short reads
     also all their rows in `full_aln_regions_<contig>`, for the merge.
 
-    qual is the file of the cut-offs; without it they are taken over the contig, by the fractions of the rule.
+    qual is the file of the cut-offs; without it they are taken over the contig, by the fractions of the selection.
     Files of an earlier selection of the contig go first. Raises InputError when a file cannot be read or written.
     """
-    name, rows = file_name(contig), sorted(iter_rows(vcf, contig), key=record_pos)
+    name = file_name(contig)
     listing, together = folder / f"FULL_ALN_FILE_{name}", folder / f"{ALL_ROWS}_{name}"
     for stale in (listing, together, *(path for path in folder.glob("*_*") if is_block_file(name, path.name))):
         stale.unlink(missing_ok=True)
-    found = read_cutoffs(qual, 2)
-    cutoffs = Cutoffs(*found, None) if found else compute_cutoffs(rows, rule)
-    blocks = cut_blocks(contig, select(contig, rows, cutoffs).pos, short_reads)
+    numbers = read_cutoffs(qual, 2)
+    cutoffs = Cutoffs(*numbers, None) if numbers else compute_cutoffs(iter_records(vcf, contig), selection)
+    blocks = cut_blocks(contig, select(contig, iter_records(vcf, contig), cutoffs).pos, short_reads)
     paths = [folder / f"{name}.{block.index}_{block.count}" for block in blocks]
     for path, block in zip(paths, blocks, strict=True):
         write_lines(path, block.bed().splitlines())
@@ -106,12 +106,12 @@ def select_training_candidates(
     them. Raises InputError when a file cannot be read or written.
     """
     kinds: dict[bool, list[tuple[float, int]]] = {False: [], True: []}
-    for row in iter_rows(vcf, contig):
-        _, pos, _, ref, alt, qual, _ = row.split("\t", 6)
+    for record in iter_records(vcf, contig):
         try:
-            kinds[alt not in (".", ref)].append((float(qual), int(pos) - 1))
+            kinds[record.alt_text not in (".", record.ref)].append((record.qual, record.pos))
         except ValueError:
-            raise InputError(f"{vcf}: {contig}:{pos} has the QUAL {qual!r}, not a number") from None
+            place = f"{vcf}: {contig}:{record.pos_text}"
+            raise InputError(f"{place} has the QUAL {record.qual_text!r}, not a number") from None
     if not any(kinds.values()):
         logger.warning("%s: no calls on contig %s", vcf, contig)
     chosen = []
@@ -157,12 +157,12 @@ class SelectQual:
     @staticmethod
     def run(args):
         options.refuse(args)
-        rule = SelectionOptions(args.var_pct_full, args.ref_pct_full, None, genotyping=bool(args.vcf_fn))
+        selection = SelectionOptions(args.var_pct_full, args.ref_pct_full, None, genotyping=bool(args.vcf_fn))
         if args.phase:
-            rule = SelectionOptions(1, 1, args.var_pct_phasing)
+            selection = SelectionOptions(1, 1, args.var_pct_phasing)
         name = args.qual_fn or (PHASE_QUAL if args.phase else QUAL)
-        rows = (line for line in iter_stdin() if not line.startswith("#"))
-        write_cutoffs(rows, rule, make_folder(args.output_fn) / name)
+        records = (line for line in iter_stdin() if isinstance(line, VcfRecord))
+        write_cutoffs(records, selection, make_folder(args.output_fn) / name)
 
 
 class SelectHetSnp:

@@ -1,18 +1,29 @@
-"""Rows of many VCF files in one sorted file, one row per position (spec/calling.md 9)."""
+"""Records of many VCF files in one sorted file, one per position (spec/calling.md 9)."""
 
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
+from clair3.calling.merging import filter_record
 from clair3.cli import arguments
 from clair3.cli.arguments import haploid_mode
 from clair3.config import OutputFilter
 from clair3.errors import InputError
 from clair3.io.atomic import unfinished, write_lines
-from clair3.io.fasta import MAJOR_CONTIGS
+from clair3.io.fasta import output_rank
 from clair3.io.text import read_rows
-from clair3.io.vcf import VcfWriter, filter_row, header_contigs, iter_rows, iter_stdin, read_header, record_pos
+from clair3.io.vcf import (
+    VcfRecord,
+    VcfWriter,
+    format_record,
+    header_contigs,
+    iter_records,
+    iter_stdin,
+    join_header,
+    union_header,
+)
 from clair3.legacy import options
 from clair3.legacy.check_envs import header_without_files
 
@@ -21,35 +32,29 @@ logger = logging.getLogger(__name__)
 BLOCKS_SUFFIX = ".tmp.gvcf"
 """Block lines of chunks: what is sorted of them is read again by MergeVcf, and stays plain text."""
 
-COMMAND_PLACE = 3
-"""Header lines before ##cmdline."""
-
-Keep = Callable[[str], str | None]
-"""A row as it is written, None when it is not."""
+Keep = Callable[[VcfRecord], VcfRecord | None]
+"""A record as it is written, None when it is not."""
 
 
-def in_contig_order(names: Iterable[str]) -> list[str]:
-    """Names as the output has them: chr1..chr22, chrX, chrY, 1..22, X, Y, then the others as they come."""
-    rank = {name: i for i, name in enumerate(MAJOR_CONTIGS)}
-    return sorted(dict.fromkeys(names), key=lambda name: rank.get(name, len(rank)))
-
-
-def sort_lines(lines: Iterable[str]) -> list[str]:
-    """Header lines as they come, then rows by contig and position; of several rows at one position the last."""
-    header, found = [], {}
+def sort_lines(lines: Iterable[str | VcfRecord]) -> list[str]:
+    """Header lines as they come, then the lines of the records by contig and position, one per position: of several
+    the last."""
+    header: list[str] = []
+    sorted_lines: dict[str, dict[int, str]] = {}
     for line in lines:
-        if line.startswith("#"):
-            header.append(line)
+        if isinstance(line, VcfRecord):
+            sorted_lines.setdefault(line.contig, {})[line.pos] = format_record(line)
         else:
-            found.setdefault(line.partition("\t")[0], {})[record_pos(line)] = line
-    return header + [found[name][pos] for name in in_contig_order(found) for pos in sorted(found[name])]
+            header.append(line)
+    contigs = sorted(sorted_lines, key=output_rank)
+    return header + [sorted_lines[contig][pos] for contig in contigs for pos in sorted(sorted_lines[contig])]
 
 
 def read_contigs(path: Path) -> list[str]:
     """The contigs of tmp/CONTIGS in output order. Raises InputError when the file is not there."""
     if not path.is_file():
         raise InputError(f"Cannot find contig file {path}. Exit!")
-    return in_contig_order(path.read_text().split())
+    return sorted(dict.fromkeys(path.read_text().split()), key=output_rank)
 
 
 def find_files(folder: Path, prefix: str, suffix: str) -> list[Path]:
@@ -62,64 +67,42 @@ def find_files(folder: Path, prefix: str, suffix: str) -> list[Path]:
     return files
 
 
-def files_of_contigs(files: Iterable[Path], contigs: Iterable[str]) -> dict[str, list[Path]]:
-    """Which files have rows of each contig, by what they hold and not by their names (spec/cli.md 9.12).
+def group_files(files: Iterable[Path], contigs: Iterable[str]) -> dict[str, list[Path]]:
+    """The files that have records of each contig, by what they hold and not by their names (spec/cli.md 9.12).
 
-    Warns about contigs that are not among those wanted; their rows are left out.
+    Warns about contigs that are not among those wanted; their records are left out.
     """
-    found: dict[str, list[Path]] = {}
+    groups: dict[str, list[Path]] = {}
     for path in files:
-        for name in {row.partition("\t")[0] for row in iter_rows(path)}:
-            found.setdefault(name, []).append(path)
-    for name in sorted(found.keys() - set(contigs)):
-        logger.warning("Rows of %s are left out: it is not in the contig file", name)
-    return found
+        for contig in {record.contig for record in iter_records(path)}:
+            groups.setdefault(contig, []).append(path)
+    for contig in sorted(groups.keys() - set(contigs)):
+        logger.warning("Rows of %s are left out: it is not in the contig file", contig)
+    return groups
 
 
-def sorted_rows(files: Iterable[Path], contig: str) -> Iterator[str]:
-    """Rows of one contig by position, one per position: of several the one read last."""
-    rows = {record_pos(row): row for path in files for row in iter_rows(path, contig)}
-    return (rows[pos] for pos in sorted(rows))
-
-
-def union_header(files: Iterable[Path], command_line: str | None) -> list[str]:
-    """Header lines of all files, each once, without the ##commandline of other programs; [] without files."""
-    seen: dict[str, None] = {}
-    columns = []
-    for path in files:
-        for line in read_header(path):
-            if not line.startswith("##"):
-                columns = [line]
-            elif not line.startswith("##commandline="):
-                seen[line] = None
-    lines = list(seen)
-    if lines and command_line and not any(line.startswith("##cmdline=") for line in lines):
-        lines.insert(COMMAND_PLACE, f"##cmdline={command_line}")
-    return lines + columns
+def iter_sorted(files: Iterable[Path], contig: str) -> Iterator[VcfRecord]:
+    """Yield the records of one contig by position, one per position: of several the one read last."""
+    records = {record.pos: record for path in files for record in iter_records(path, contig)}
+    return (records[pos] for pos in sorted(records))
 
 
 def sort_files(files: list[Path], output: Path, contigs: list[str], header: list[str], keep: Keep) -> int:
-    """Write the rows of the files, those that are kept, to a sorted VCF, and return their number.
+    """Write the records of the files, those that are kept, to a sorted VCF, and return their number.
 
     contigs are those wanted, in output order; header declares them. An output named *.tmp.gvcf or non_var.gvcf is
     plain text, any other is bgzipped under its name and .gz, with an index. Complete or absent.
     Raises InputError when a file is damaged or the disk refuses, ClairError when the header lacks a contig.
     """
-    found = files_of_contigs(files, contigs)
-
-    def rows() -> Iterator[tuple[str, str]]:
-        for contig in contigs:
-            for row in sorted_rows(found.get(contig, ()), contig):
-                if (kept := keep(row)) is not None:
-                    yield contig, kept
-
+    groups = group_files(files, contigs)
+    ordered = (record for contig in contigs for record in iter_sorted(groups.get(contig, ()), contig))
+    records = (kept for record in ordered if (kept := keep(record)) is not None)
     if output.name == "non_var.gvcf" or output.name.endswith(BLOCKS_SUFFIX):
-        return write_lines(output, [*header, *(row for _, row in rows())]) - len(header)
-    output = compressed_name(output)
-    with VcfWriter(output, "".join(f"{line}\n" for line in header), header_contigs(header).items()) as writer:
-        written = 0
-        for contig, row in rows():
-            writer.write(contig, record_pos(row), row)
+        return write_lines(output, chain(header, map(format_record, records))) - len(header)
+    output, written = compressed_name(output), 0
+    with VcfWriter(output, join_header(header), header_contigs(header).items()) as writer:
+        for record in records:
+            writer.write(record)
             written += 1
     if not written:
         logger.warning("No variant found, output empty vcf file")
@@ -168,8 +151,8 @@ def check_jobs(path: Path) -> None:
     for job in jobs:
         values = dict(zip(head, job, strict=False))
         if any(values.get(name) != "0" for name in ("Exitval", "Signal")):
-            said = f"Exit status: {values.get('Exitval')}, Signal: {values.get('Signal')}"
-            failed.append(f"Command failed: {values.get('Command')} ({said})")
+            reason = f"Exit status: {values.get('Exitval')}, Signal: {values.get('Signal')}"
+            failed.append(f"Command failed: {values.get('Command')} ({reason})")
     for message in failed[:FAILED_SHOWN]:
         logger.error(message)
     if failed:
@@ -177,7 +160,7 @@ def check_jobs(path: Path) -> None:
 
 
 class SortVcf:
-    """Sort a VCF on stdin, or the rows of all VCF files of a folder, into one file."""
+    """Sort a VCF on stdin, or the records of all VCF files of a folder, into one file."""
 
     @staticmethod
     def add_arguments(parser):
@@ -209,8 +192,12 @@ class SortVcf:
         header = union_header(files, command) or header_without_files(args.ref_fn, args.sampleName, command)
         if args.vcf_fn_suffix == ".gvcf" and not args.output_all_contigs_in_gvcf_header:
             header = only_contigs(header, contigs)
-        rule = OutputFilter(args.qual, args.print_ref_calls, haploid_mode(args))
-        sort_files(files, output, contigs, header, lambda row: filter_row(row, rule) if args.pileup_only else row)
+        output_filter = OutputFilter(args.qual, args.print_ref_calls, haploid_mode(args))
+
+        def keep(record: VcfRecord) -> VcfRecord | None:
+            return filter_record(record, output_filter) if args.pileup_only else record
+
+        sort_files(files, output, contigs, header, keep)
 
 
 class CheckExitCode:

@@ -25,8 +25,13 @@ limit_library_threads()
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
+from clair3.calling.merging import filter_record  # noqa: E402
 from clair3.calling.tasks import Ledger  # noqa: E402
-from clair3.config import CandidateOptions, DecodeOptions  # noqa: E402
+from clair3.config import (  # noqa: E402
+    CandidateOptions,
+    DecodeOptions,
+    OutputFilter,
+)
 from clair3.features.chunks import Chunk  # noqa: E402
 from clair3.genotype.decode import decode  # noqa: E402
 from clair3.inference.checkpoint import find_checkpoint, load_model  # noqa: E402
@@ -82,10 +87,10 @@ class Steps:
 
     def write(self):
         chunk = Chunk(self.region.contig, 0, self.region.start, self.region.end)
-        lines = [vcf.row(self.region.contig, call, vcf.PILEUP_INFO) for call in self.calls]
+        records = [vcf.make_record(self.region.contig, call, vcf.PILEUP_INFO) for call in self.calls]
         ledger = Ledger(Path(self.folder.name), "pileup", "")
-        ledger.write(chunk, lines)
-        kept = [vcf.filter_row(line, vcf.OutputFilter()) for line in ledger.read(chunk)]
+        ledger.write(chunk, records)
+        kept = [filter_record(record, OutputFilter()) for record in ledger.read(chunk)]
         assert any(kept)
 
 

@@ -18,7 +18,6 @@ from clair3.calling import pipeline, stages, tasks
 from clair3.config import CallingConfig, CandidateOptions
 from clair3.errors import ClairError, CoreError
 from clair3.inference.checkpoint import load_model, save_model
-from clair3.io import vcf
 from clair3.model import Clair3_P
 
 
@@ -138,14 +137,14 @@ def test_a_failing_chunk_fails_the_run(config, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "changed", "stale"])
-def test_the_merge_checks_every_row(config, monkeypatch, damage):
+def test_the_merge_checks_every_result(config, monkeypatch, damage):
     chunks = []
     write = tasks.Ledger.write
 
-    def spoil(self, chunk, lines):
-        row = write(self, chunk, lines)
+    def spoil(self, chunk, called):
+        result = write(self, chunk, called)
         path = self.path(chunk)
-        if not chunks and row.records:
+        if not chunks and result.records:
             chunks.append(chunk)
             text = path.read_text()
             if damage == "missing":
@@ -156,7 +155,7 @@ def test_the_merge_checks_every_row(config, monkeypatch, damage):
                 path.write_text(text[:-3] + "9" + text[-2:])
             else:
                 path.write_text(text.replace(self.digest, "0" * 16))
-        return row
+        return result
 
     monkeypatch.setattr(tasks.Ledger, "write", spoil)
     with pytest.raises(tasks.LedgerError, match="run again"):
@@ -186,11 +185,6 @@ def test_a_pileup_model_with_four_heads(config, sample, tmp_path):
     expected = call(config)
     assert len(records(expected)) > 50
     assert call(config, model_dir=tmp_path / "model") == expected
-
-
-def test_row_round_trip(config):
-    for line in records(call(config, gvcf=True, print_ref_calls=True)):
-        assert vcf.row(line.split("\t")[0], vcf.parse_row(line), "P") == line
 
 
 def start(config: CallingConfig, *more: str) -> subprocess.Popen:

@@ -8,17 +8,18 @@ import pytest
 
 from clair3.calling.tasks import Ledger, LedgerError
 from clair3.features.chunks import Chunk
+from clair3.io.vcf import make_uncalled_record
 
 CHUNKS = [Chunk("chr1", index, 100 * index, 100 * index + 100) for index in range(3)]
 
 
 def filled(folder: Path, digest: str = "inputs") -> Ledger:
-    """A ledger with the rows and the gVCF evidence of all chunks."""
-    ledger = Ledger(folder, "pileup", digest, evidence=True)
+    """A ledger with the results and the site counts of all chunks."""
+    ledger = Ledger(folder, "pileup", digest, site_counts=True)
     assert ledger.start(CHUNKS, resume=False) == CHUNKS
     for chunk in CHUNKS:
-        ledger.write(chunk, [f"chr1\t{chunk.start + 1}"])
-        ledger.write_evidence(chunk, np.ones((2, 100), np.int32))
+        ledger.write(chunk, [make_uncalled_record("chr1", chunk.start, ".", "A")])
+        ledger.write_site_counts(chunk, np.ones((2, 100), np.int32))
     return ledger
 
 
@@ -37,7 +38,7 @@ def test_resume_keeps_what_fits(tmp_path):
     ledger = filled(tmp_path / "rows")
     ledger.path(CHUNKS[1]).unlink()
     assert ledger.start(CHUNKS, resume=True) == [CHUNKS[1]]
-    assert ledger.read(CHUNKS[0]) == ["chr1\t1"]
+    assert list(ledger.read(CHUNKS[0])) == [make_uncalled_record("chr1", 0, ".", "A")]
     ledger.path(CHUNKS[2]).with_suffix(".evidence").unlink()
     assert ledger.start(CHUNKS, resume=True) == CHUNKS[1:]
     assert Ledger(tmp_path / "rows", "pileup", "other inputs").start(CHUNKS, resume=True) == CHUNKS

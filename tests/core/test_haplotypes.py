@@ -68,12 +68,16 @@ def test_haplotypes_are_held_as_long_as_they_are_needed(monkeypatch):
     monkeypatch.setattr(stages, "haplotypes", lambda source, contig, *rest: found.append(contig) or contig)
     blocks = [Block(contig, 0, 1, np.array([0])) for contig in ("a", "a", "b", "c")]
     held = ContigHaplotypes({"a": None, "b": None}, blocks)
-    with held.of(None, "a", None) as first, held.of(None, "b", None) as second, held.of(None, "c", None) as third:
+    with (
+        held.borrow(None, "a", None) as first,
+        held.borrow(None, "b", None) as second,
+        held.borrow(None, "c", None) as third,
+    ):
         assert (first, second, third) == ("a", "b", None)
-    assert list(held.found) == ["a"]
-    with pytest.raises(KeyError), held.of(None, "a", None):
+    assert list(held.computed) == ["a"]
+    with pytest.raises(KeyError), held.borrow(None, "a", None):
         raise KeyError
-    assert not held.found and found == ["a", "b"]
+    assert not held.computed and found == ["a", "b"]
 
 
 def phased_rows(contig: OddContig, rng: random.Random) -> list[str]:

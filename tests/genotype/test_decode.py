@@ -10,7 +10,7 @@ from clair3.config import PRECISE, SENSITIVE, DecodeOptions
 from clair3.errors import ConfigError, InputError
 from clair3.genotype.classes import FULL_ALIGNMENT, INDEX, PILEUP, WIDTH
 from clair3.genotype.decode import decode
-from clair3.io.vcf import row
+from clair3.io.vcf import format_record, make_record
 from clair3.records import SupportBatch
 
 INFO = {PILEUP: "P", FULL_ALIGNMENT: "F"}
@@ -70,7 +70,7 @@ def called(ref, alt_info, output, **rule) -> str | None:
     calls = decode(output[None], letters(ref), np.array([999]), support, DecodeOptions(**rule), kind)
     if not calls:
         return None
-    contig, pos, name, *columns, info, keys, sample = row("chr1", calls[0], INFO[kind]).split("\t")
+    contig, pos, name, *columns, info, keys, sample = make_record("chr1", calls[0], INFO[kind])
     assert (contig, pos, name, info) == ("chr1", "1000", ".", INFO[kind])
     assert keys == "GT:GQ:DP:AD:AF" + (":PL" if rule.get("gvcf") else "")
     return " ".join([*columns, sample])
@@ -166,7 +166,7 @@ def test_golden_cases(shared_data):
             rule,
             case["mode"],
         )
-        got = [row(case["chrom"], call, INFO[case["mode"]]) for call in calls]
+        got = [format_record(make_record(case["chrom"], call, INFO[case["mode"]])) for call in calls]
         names = ("chrom", "pos", "id", "ref", "alt", "qual", "filter", "info", "format", "sample")
         want = ["\t".join(str(case["out"][name]) for name in names)] if case["out"] else []
         if got != want:
@@ -199,7 +199,8 @@ def test_rows_of_a_run_from_its_network_output(shared_data, tensors, run, kind):
                 wanted[int(line.split("\t")[1])] = line.rstrip("\n")
     calls = decode(*batch_of(data), DecodeOptions(gvcf="gvcf" in run), kind)
     assert len(calls) == len(data["position"])
-    assert [row(contig, call, INFO[kind]) for call in calls] == [wanted[call.pos + 1] for call in calls]
+    records = [make_record(contig, call, INFO[kind]) for call in calls]
+    assert list(map(format_record, records)) == [wanted[call.pos + 1] for call in calls]
 
 
 def golden_output(shared_data, tensors) -> dict[str, np.ndarray]:

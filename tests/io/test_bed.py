@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from clair3.errors import ConfigError, InputError
 from clair3.features.chunks import MAX_GAP, SEEK_BASES, TASK_BASES, group_near, plan_chunks
-from clair3.io.bed import allowed_at_sites, allowed_in_bed, merge, pad, pad_sites, read_bed, read_sites
+from clair3.io.bed import allowed_at_sites, allowed_in_bed, merge, pad, pad_sites, read_bed
 from clair3.io.fasta import Contig
+from clair3.io.known_sites import read_sites
 from clair3.records import Region
 
 

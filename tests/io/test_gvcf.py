@@ -1,4 +1,4 @@
-"""gVCF: likelihoods of sites, blocks from stretches of evidence, variants among blocks (spec/calling.md 6)."""
+"""gVCF: likelihoods of sites, blocks from intervals of site counts, variants among blocks (spec/calling.md 6)."""
 
 import gzip
 import json
@@ -26,10 +26,11 @@ from clair3.io.gvcf import (
     cells_of_sites,
     letter_reader,
     look_up,
-    merge,
+    merge_blocks,
     site_likelihoods,
-    variant,
+    to_variant,
 )
+from clair3.io.vcf import parse_record
 from clair3.platforms import PLATFORMS
 from clair3.records import Region
 
@@ -184,7 +185,7 @@ def test_end_of_contig(length, n_total, want):
 
 
 @st.composite
-def evidence(draw) -> list[Site]:
+def counted_sites(draw) -> list[Site]:
     """Sites whose counts stay alike for a while, so that all rules have something to do."""
     sites, pos = [], draw(st.integers(1, 30))
     for _ in range(draw(st.integers(1, 12))):
@@ -195,7 +196,7 @@ def evidence(draw) -> list[Site]:
     return sites
 
 
-@given(evidence(), st.integers(0, 2), st.sampled_from([1, 5, 60]), st.booleans(), st.lists(st.integers(0, 60)))
+@given(counted_sites(), st.integers(0, 2), st.sampled_from([1, 5, 60]), st.booleans(), st.lists(st.integers(0, 60)))
 @settings(max_examples=300)
 def test_blocks_law(sites, behind, width, bp_resolution, cuts):
     if not any(site.n_total for site in sites):
@@ -294,9 +295,9 @@ def test_cell_without_sites(reads, want):
 
 
 @pytest.mark.parametrize("stretches", [[(0, 3)], [(0, 3), (5, 8)], [(0, 3), (2, 8)], [(2, 8)], [(0, 4)], []])
-def test_evidence_with_gaps_is_an_error(stretches):
+def test_site_counts_with_gaps_is_an_error(stretches):
     blocks = Blocks("chr1", 20, TWO_CELLS, RULE)
-    with pytest.raises(ClairError, match="chr1:[0-9]+: gVCF evidence goes on at"):
+    with pytest.raises(ClairError, match="chr1:[0-9]+: gVCF site counts go on at"):
         for start, end in stretches:
             depth = counts(*[3] * (end - start))
             blocks.feed(start, b"A" * (end - start), depth, depth)
@@ -307,9 +308,10 @@ def test_evidence_with_gaps_is_an_error(stretches):
 
 
 def merge_lines(rows, blocks: list[str], reference: str, haploid=False, cuts=()) -> list[str]:
-    """merge with the block lines in pieces that end at the cuts."""
+    """merge_blocks of VCF lines, with the block lines in pieces that end at the cuts."""
     pieces = ("".join(f"{line}\n" for line in blocks[a:b]).encode() for a, b in pairwise([0, *cuts, len(blocks)]))
-    return b"".join(merge(rows, pieces, lambda pos: reference[pos].upper(), haploid)).decode().splitlines()
+    records = map(parse_record, rows)
+    return b"".join(merge_blocks(records, pieces, lambda pos: reference[pos].upper(), haploid)).decode().splitlines()
 
 
 def test_golden_merges(shared_data):
@@ -320,7 +322,8 @@ def test_golden_merges(shared_data):
     head, *cases = golden_cases(shared_data, "merge")
     reference = head["reference"]["seq"]
     for case in cases:
-        rows = [found.row.decode().rstrip("\n") for row in case["variants"] if (found := variant(row))]
+        variants = map(to_variant, map(parse_record, case["variants"]))
+        rows = [variant.line.decode().rstrip("\n") for variant in variants if variant]
         found = merge_lines(case["variants"], case["nonvar"], reference, case["haploid"])
         assert found == merged(rows, case["nonvar"], reference, case["haploid"])
         if not rows:
@@ -381,10 +384,10 @@ def test_merge(variants, blocks, want):
         ("G", "1:12:12:5,6:0.5000:20,0,30", "1:12:12:5,6,0:0.5000,0.0000:20,0,30,990,990,990"),
     ],
 )
-def test_variant_row(alts, values, want):
-    found = variant(row(7, "GTA", alts, values))
+def test_record_of_a_gvcf(alts, values, want):
+    found = to_variant(parse_record(row(7, "GTA", alts, values)))
     assert (found.start, found.end) == (6, 9)
-    assert found.row.decode() == row(7, "GTA", f"{alts},<NON_REF>", want) + "\n"
+    assert found.line.decode() == row(7, "GTA", f"{alts},<NON_REF>", want) + "\n"
 
 
 @pytest.mark.parametrize("alt", [".", "A"])
@@ -407,7 +410,7 @@ def test_merge_reads_no_further_than_it_must():
             taken.append(start)
             yield f"{block(start, start + 9)}\n".encode()
 
-    lines = merge([row(35, "A")], pieces(), lambda pos: REFERENCE[pos])
+    lines = merge_blocks([parse_record(row(35, "A"))], pieces(), lambda pos: REFERENCE[pos])
     for count in range(1, 10):
         next(lines)
         assert len(taken) == count
@@ -429,7 +432,7 @@ def scenes(draw) -> tuple[list[str], list[str]]:
 @settings(max_examples=300)
 def test_merge_law(scene, haploid, cuts):
     rows, blocks = scene
-    written = [variant(line).row.decode().rstrip("\n") for line in rows]
+    written = [to_variant(parse_record(line)).line.decode().rstrip("\n") for line in rows]
     pieces = sorted(cut for cut in cuts if cut <= len(blocks))
     want = merged(written, blocks, REFERENCE, haploid)
     assert merge_lines(rows, blocks, REFERENCE, haploid, pieces) == want
@@ -480,7 +483,8 @@ def gvcf_of_contig(data: Path, run: dict, contig: str, length: int, rows: list[s
                 yield blocks.feed(start, fasta.fetch(contig, start, region.end).encode(), *found.gvcf_evidence())
             yield blocks.finish()
 
-        return b"".join(merge(rows, pieces(), letter_reader(fasta, contig))).decode().splitlines()
+        records = map(parse_record, rows)
+        return b"".join(merge_blocks(records, pieces(), letter_reader(fasta, contig))).decode().splitlines()
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -1,4 +1,4 @@
-"""VCF text, the user's filters, and the writer that leaves all or nothing."""
+"""VCF headers and records, and the writer that leaves all or nothing."""
 
 import gzip
 import resource
@@ -8,9 +8,18 @@ import subprocess
 import pysam
 import pytest
 
-from clair3.config import OutputFilter
 from clair3.errors import ClairError, ConfigError, InputError
-from clair3.io.vcf import VcfWriter, final_filter, header, row
+from clair3.io.vcf import (
+    VcfWriter,
+    format_record,
+    header,
+    iter_numbered_records,
+    iter_records,
+    join_header,
+    make_record,
+    parse_record,
+    union_header,
+)
 from clair3.records import Call
 
 CONTIGS = [("chr1", 1000), ("chr2", 500)]
@@ -46,8 +55,11 @@ REFERENCE_CALL = call(alts=(), qual=6.9, filter="RefCall", genotype="0/0", depth
         ),
     ],
 )
-def test_row(record, line):
-    assert row("chr1", record, "P") == line.replace(" ", "\t")
+def test_record_of_a_call(record, line):
+    made = make_record("chr1", record, "P")
+    assert format_record(made) == line.replace(" ", "\t") and parse_record(format_record(made)) == made
+    assert (made.pos, made.alts, made.genotype) == (record.pos, record.alts, record.genotype)
+    assert made.qual == record.qual and made.sample_values()["DP"] == str(record.depth)
 
 
 @pytest.mark.parametrize("name", ["merge_output.vcf.gz", "merge_output.gvcf.gz"])
@@ -71,48 +83,43 @@ def test_header_refuses_text_that_breaks_it(sample, command):
         header(sample, None, [], command)
 
 
-@pytest.mark.parametrize(
-    "record, limit, verdict",
-    [
-        (call(), 0, "PASS"),
-        (call(), 2, "PASS"),
-        (call(qual=2.0), 2, "LowQual"),  # C2
-        (call(qual=2.01), 2, "PASS"),
-        (call(), 30, "LowQual"),
-        (call(qual=1.5, filter="LowQual"), 1, "LowQual"),  # C1
-        (call(qual=1.5, filter="LowQual"), 0, "LowQual"),
-    ],
-)
-def test_quality_limit_of_the_user(record, limit, verdict):
-    assert final_filter(record, OutputFilter(qual=limit)).filter == verdict
+def test_columns_that_other_programs_lack_are_empty():
+    record = parse_record("chr1\t7\trs1\tAC\tA,<DEL>")
+    assert (record.pos, record.end, record.alts, record.genotype, record.samples) == (6, 8, ("A", "<DEL>"), "", [])
 
 
-def test_reference_calls_are_shown_on_demand():
-    assert final_filter(REFERENCE_CALL, OutputFilter()) is None
-    assert final_filter(REFERENCE_CALL, OutputFilter(print_ref_calls=True, qual=50)) == REFERENCE_CALL
+def test_several_samples():
+    record = parse_record("chr1\t7\t.\tA\tC\t.\t.\t.\tGT:PS\t0|1:5\t1/1")
+    assert record.genotype == "0|1" and record.samples == ["0|1:5", "1/1"]
+    assert record.sample_values() == {"GT": "0|1", "PS": "5"} and record.sample_values(1) == {"GT": "1/1"}
 
 
-@pytest.mark.parametrize(
-    "genotype, alts, precise, sensitive",
-    [
-        ("0/0", (), "0", "0"),
-        ("0/1", ("G",), None, "1"),
-        ("1/1", ("G",), "1", "1"),
-        ("1/2", ("G", "T"), None, None),
-    ],
-)
-def test_haploid_modes(genotype, alts, precise, sensitive):
-    record = call(genotype=genotype, alts=alts, likelihoods=(1, 2, 3))
-    for mode, want in (("precise", precise), ("sensitive", sensitive)):
-        got = final_filter(record, OutputFilter(print_ref_calls=True, haploid=mode))
-        assert (got and got.genotype) == want
-        assert got is None or got.likelihoods == (1, 2, 3)
+def test_numbered_records(tmp_path):
+    path = tmp_path / "x.vcf"
+    path.write_text("#CHROM\nchr1\t5\t.\tA\tC\n\nchr1\t6\t.\tA\tC\n")
+    assert [(number, record.pos) for number, record in iter_numbered_records(path)] == [(2, 4), (4, 5)]
+    with pytest.raises(InputError, match="x.vcf: row 2 is 'chr1.*, not a VCF record of 8 columns"):
+        list(iter_numbered_records(path, columns=8))
+    path.write_text("chr1\tx\t.\tA\tC\n")
+    with pytest.raises(InputError, match="row 1 is"):
+        list(iter_numbered_records(path))
 
 
-@pytest.mark.parametrize("rule", [{"qual": -1}, {"haploid": "both"}])
-def test_final_rule_is_checked(rule):
-    with pytest.raises(ConfigError):
-        OutputFilter(**rule)
+@pytest.mark.parametrize("line", ["chr1\t5\t.\tA\tC", "chr1\tx" + "\t." * 8, "chr1\t5" + "\t." * 9])
+def test_lines_that_are_no_record_of_one_sample(tmp_path, line):
+    (tmp_path / "x.vcf").write_text(f"#CHROM\n{line}\n")
+    with pytest.raises(InputError, match="x.vcf: .* is not a VCF record of 10 columns"):
+        list(iter_records(tmp_path / "x.vcf"))
+
+
+def test_union_of_headers(tmp_path):
+    columns = "#CHROM\tPOS"
+    (tmp_path / "a").write_text(f"##v\n##a\n##commandline=phase\n{columns}\n")
+    (tmp_path / "b").write_text(f"##v\n##b\n##c\n{columns}\n")
+    files = [tmp_path / "a", tmp_path / "b"]
+    assert union_header(files) == ["##v", "##a", "##b", "##c", columns]
+    assert union_header(files, "run") == ["##v", "##a", "##b", "##cmdline=run", "##c", columns]
+    assert union_header([]) == [] and join_header(["##v", columns]) == f"##v\n{columns}\n"
 
 
 def writer(path, contigs=CONTIGS) -> VcfWriter:
@@ -121,7 +128,7 @@ def writer(path, contigs=CONTIGS) -> VcfWriter:
 
 def write(vcf: VcfWriter, *sites) -> None:
     for contig, pos in sites:
-        vcf.write(contig, pos, row(contig, call(pos=pos), "P"))
+        vcf.write(make_record(contig, call(pos=pos), "P"))
 
 
 def text_of(path) -> str:
@@ -148,7 +155,7 @@ def test_writer_leaves_an_indexed_file(tmp_path):
     assert [(line.split("\t")[0], int(line.split("\t")[1]) - 1) for line in lines if line[0] != "#"] == SITES
 
 
-def test_file_without_rows(tmp_path):
+def test_file_without_records(tmp_path):
     with writer(tmp_path / "out.vcf.gz"):
         pass
     assert names(tmp_path) == ["out.vcf.gz", "out.vcf.gz.tbi"]
@@ -193,7 +200,7 @@ def test_an_exception_leaves_the_file_that_was_there(tmp_path):
         ([("chr9", 5)], "chr9 is not in the header"),
     ],
 )
-def test_rows_out_of_order(tmp_path, sites, message):
+def test_records_out_of_order(tmp_path, sites, message):
     with pytest.raises(ClairError, match=message), writer(tmp_path / "out.vcf.gz") as vcf:
         write(vcf, *sites)
     assert names(tmp_path) == []
@@ -254,9 +261,9 @@ def test_bcftools_reads_it_without_a_word(tmp_path, gvcf):
     block = "chr2\t10\t.\tA\t<NON_REF>\t0\t.\tEND=20\tGT:GQ:MIN_DP:PL\t0/0:50:20:0,60,200"
     with VcfWriter(path, header("me", "/ref.fa", CONTIGS, "run", gvcf=gvcf), CONTIGS) as vcf:
         for record in records:
-            vcf.write("chr1", record.pos, row("chr1", record, "F"))
+            vcf.write(make_record("chr1", record, "F"))
         if gvcf:
-            vcf.write("chr2", 9, block)
+            vcf.write(parse_record(block))
     for region in ([], ["chr1"]):
         done = subprocess.run(["bcftools", "view", str(path), *region], capture_output=True, text=True, check=True)
         assert done.stderr == ""

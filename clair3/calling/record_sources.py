@@ -1,0 +1,122 @@
+"""Records on their way to the final files, contig by contig: what the stages left, merged, phased, at known sites.
+
+A genome has too many records to hold them; a source reads them each time that it is asked.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from clair3.calling.merging import filter_record, merge_records
+from clair3.calling.tasks import Ledger
+from clair3.config import OutputFilter
+from clair3.io.known_sites import KnownSites
+from clair3.io.vcf import VcfRecord, iter_records, join_header, union_header
+from clair3.records import Task
+
+logger = logging.getLogger(__name__)
+
+NOWHERE = np.empty((0, 2), np.int64)
+
+
+class RecordSource:
+    """VCF records by contig; contigs are in output order."""
+
+    contigs: Sequence[str]
+
+    def iter_contig(self, contig: str) -> Iterator[VcfRecord]:
+        """Yield the records of one contig, ascending; none for a contig without."""
+        raise NotImplementedError
+
+    def iter_all(self) -> Iterator[VcfRecord]:
+        """Yield the records of all contigs, one contig after the other."""
+        return (record for contig in self.contigs for record in self.iter_contig(contig))
+
+    def is_empty(self) -> bool:
+        """Whether there is no record at all."""
+        return next(self.iter_all(), None) is None
+
+
+class StageRecords(RecordSource):
+    """What a stage left in its ledger, in the order of the plan; each result is checked when it is read.
+
+    ledger may be None when there are no tasks. Raises LedgerError when a result is not what was planned.
+    """
+
+    def __init__(self, ledger: Ledger | None = None, tasks: Sequence[Task] = ()):
+        self.ledger = ledger
+        self.tasks: dict[str, list[Task]] = {}
+        for task in tasks:
+            self.tasks.setdefault(task.contig, []).append(task)
+        self.contigs = list(self.tasks)
+
+    def iter_contig(self, contig: str) -> Iterator[VcfRecord]:
+        for task in self.tasks.get(contig, ()):
+            yield from self.ledger.read(task)
+
+
+class MergedRecords(RecordSource):
+    """Pileup records, full-alignment records in their place where there are any, through the final filters.
+
+    With short reads, within says per contig where full-alignment records take their place, see merge_records.
+    """
+
+    def __init__(
+        self,
+        pileup: RecordSource,
+        options: OutputFilter,
+        full_alignment: RecordSource | None = None,
+        within: dict[str, np.ndarray] | None = None,
+    ):
+        self.pileup, self.options, self.within = pileup, options, within
+        self.full_alignment = full_alignment or StageRecords()
+        self.contigs = pileup.contigs
+
+    def iter_contig(self, contig: str) -> Iterator[VcfRecord]:
+        within = None if self.within is None else self.within.get(contig, NOWHERE)
+        merged = merge_records(self.pileup.iter_contig(contig), self.full_alignment.iter_contig(contig), within)
+        return (kept for record in merged if (kept := filter_record(record, self.options)) is not None)
+
+
+class GenotypedRecords(RecordSource):
+    """One record at each known site: the called one, or one without genotype (spec/calling.md 10).
+
+    Called records at other positions are left out.
+    """
+
+    def __init__(self, called: RecordSource, sites: KnownSites):
+        self.called, self.sites, self.contigs = called, sites, list(sites)
+        self.called_count = 0
+
+    def iter_contig(self, contig: str) -> Iterator[VcfRecord]:
+        sites = self.sites[contig]
+        called = {pos: record for record in self.called.iter_contig(contig) if (pos := record.pos) in sites}
+        self.called_count += len(called)
+        return (called.get(pos, uncalled) for pos, uncalled in sites.items())
+
+    def iter_all(self) -> Iterator[VcfRecord]:
+        """Yield the records of all contigs, then tell in the log how many sites were called."""
+        self.called_count = 0
+        yield from super().iter_all()
+        total = sum(map(len, self.sites.values()))
+        logger.info(
+            "Total variants for genotyping: %d, total Clair3 variant output: %d, added %d variants into output VCF",
+            *(total, self.called_count, total - self.called_count),
+        )
+
+
+class FileRecords(RecordSource):
+    """The records of VCF files with one sample, one file per contig. Raises InputError when a file is damaged."""
+
+    def __init__(self, files: dict[str, Path]):
+        self.files = files
+        self.contigs = list(files)
+
+    def iter_contig(self, contig: str) -> Iterator[VcfRecord]:
+        return iter_records(self.files[contig], contig)
+
+    def header(self) -> str:
+        """Header lines of all files, each once; without the programs' command lines (9). Empty without files."""
+        return join_header(union_header(self.files.values()))
