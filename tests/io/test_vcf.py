@@ -155,7 +155,7 @@ def test_writer_leaves_an_indexed_file(tmp_path):
     assert [(line.split("\t")[0], int(line.split("\t")[1]) - 1) for line in lines if line[0] != "#"] == SITES
 
 
-def test_file_without_records(tmp_path):
+def test_file_without_rows(tmp_path):
     with writer(tmp_path / "out.vcf.gz"):
         pass
     assert names(tmp_path) == ["out.vcf.gz", "out.vcf.gz.tbi"]

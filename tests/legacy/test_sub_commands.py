@@ -431,7 +431,7 @@ def test_a_damaged_file_leaves_nothing(tmp_path, capsys):
     (tmp_path / "CONTIGS").write_text("chr1")
     options = (f"--input_dir={tmp_path / 'in'}", f"--contigs_fn={tmp_path / 'CONTIGS'}")
     code, message = refusal(capsys, "SortVcf", *options, f"--output_fn={tmp_path / 'x.vcf'}")
-    assert code == 1 and "a.vcf" in message and "not a VCF row" in message
+    assert code == 1 and "a.vcf" in message and "not a VCF record" in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["CONTIGS", "in"]
     (tmp_path / "CONTIGS").unlink()
     assert refusal(capsys, "SortVcf", *options, f"--output_fn={tmp_path / 'x.vcf'}")[0] == 1
