@@ -7,12 +7,11 @@ from types import SimpleNamespace
 import pytest
 from tiny_genome import write_fasta, write_reads
 
-from clair3.calling import pipeline
 from clair3.calling.banner import iter_banner
 from clair3.cli import arguments
 from clair3.cli import run as run_command
-from clair3.cli.run import CallingConfig, config_from
-from clair3.config import CandidateOptions, ReadFeatureOptions
+from clair3.cli.run import config_from
+from clair3.config import CallingConfig, CandidateOptions, ReadFeatureOptions
 from clair3.errors import ConfigError
 from clair3.util import log, process
 
@@ -497,7 +496,7 @@ def test_no_help_text_is_of_an_earlier_version():
 def test_a_refusal_is_in_the_log(paths):
     """From the moment the output folder exists."""
     with pytest.raises(SystemExit):
-        arguments.run(pipeline, "", [*words(paths, "--min_mq=256")])
+        arguments.run(run_command, "", [*words(paths, "--min_mq=256")])
     log.setup()
     lines = (paths["output"] / "run_clair3.log").read_text().splitlines()
     assert lines[-1] == "[ERROR] parameter --min_mq=256 (maximum:255) out of range"
