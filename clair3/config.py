@@ -50,8 +50,8 @@ class CandidateOptions:
     snp_only          the mismatch decides alone
     head_and_tail     also candidates whose 16-base flanks are not covered
     max_indel_length  longer insertions and deletions are counted but not reported
-    scripted          the rules for Illumina reads: those of v2.0.2's scripted pipeline (B.12)
-    known_sites       with scripted: every allowed position is a candidate, whatever the reads show (A.7)
+    short_read_rules  the rules for Illumina reads: those of v2.0.2's scripted pipeline (B.12)
+    known_sites       with short_read_rules: every allowed position is a candidate, whatever the reads show (A.7)
     Raises ConfigError when a value is out of range.
     """
 
@@ -62,7 +62,7 @@ class CandidateOptions:
     snp_only: bool = False
     head_and_tail: bool = False
     max_indel_length: int = 50
-    scripted: bool = False
+    short_read_rules: bool = False
     known_sites: bool = False
 
     def __post_init__(self):
@@ -76,7 +76,7 @@ class CandidateOptions:
     def for_platform(cls, platform: str) -> "CandidateOptions":
         """Return the defaults of a platform."""
         known = PLATFORMS[platform]
-        return cls(snp_min_af=known.snp_min_af, indel_min_af=known.indel_min_af, scripted=known.short_reads)
+        return cls(snp_min_af=known.snp_min_af, indel_min_af=known.indel_min_af, short_read_rules=known.short_reads)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def run_config(platform, request, tmp_path) -> CallingConfig:
         threads=2,
         platform=platform,
         output=tmp_path / "out",
-        candidates=CandidateOptions(scripted=short_reads),
+        candidates=CandidateOptions(short_read_rules=short_reads),
         selection=SelectionOptions(0.95, 0.95, 0.95),  # an untrained network is seldom sure of anything
         command_line="run_clair3.sh",
     )

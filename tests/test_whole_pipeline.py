@@ -157,7 +157,7 @@ def test_same_bytes_for_any_threads_and_chunks(config):
     assert call(config, resume=True) == whole
 
 
-SCRIPTED = CandidateOptions(scripted=True)
+SCRIPTED = CandidateOptions(short_read_rules=True)
 
 
 @pytest.mark.slow
@@ -323,7 +323,7 @@ def test_known_sites_are_all_there(config, tmp_path, early):
     known = tmp_path / "known.vcf"
     rows = [("chr20", 5), ("chr20", 2400), ("chr20", 2400), ("chr20", 20_000), ("chr21", 9), ("chrNone", 7)]
     known.write_text("".join(f"{contig}\t{pos}\tid{pos}\tAC\tA\t.\t.\t.\n" for contig, pos in rows))
-    rule = replace(config.candidates, snp_min_af=0.0, indel_min_af=0.0, known_sites=config.candidates.scripted)
+    rule = replace(config.candidates, snp_min_af=0.0, indel_min_af=0.0, known_sites=config.candidates.short_read_rules)
     rule = replace(rule, **({"min_mapq": 61} if early else {}))
     changes = {"sites": known, "candidates": rule, "gvcf": False, "print_ref_calls": True}
     config.output.mkdir()

@@ -193,9 +193,9 @@ def pileup_tensors(
 
 def pileup_caller(config: CallingConfig, inputs: RunInputs, model: Path, ledger: Ledger) -> Caller:
     """The pileup stage of a run. Raises InputError when the model file is none, see clair3.inference.checkpoint."""
-    if config.candidates.scripted:
+    if config.candidates.short_read_rules:
         warn_of_long_reads(inputs.alignments, inputs.reference)
-    targets = inputs.targets if config.candidates.scripted else None
+    targets = inputs.targets if config.candidates.short_read_rules else None
     targets = targets and {contig: target_intervals(rows) for contig, rows in targets.items()}
     counts_ledger = ledger if config.writes_gvcf else None
     tensors = partial(pileup_tensors, options=config.candidates, ledger=counts_ledger, targets=targets)

@@ -249,7 +249,7 @@ def make_candidate_options(
         snp_only=args.call_snp_only,
         head_and_tail=args.enable_variant_calling_at_sequence_head_and_tail,
         max_indel_length=LONG_INDEL_LENGTH if args.enable_long_indel else CandidateOptions.max_indel_length,
-        scripted=platform.short_reads,
+        short_read_rules=platform.short_reads,
         known_sites=platform.short_reads and bool(args.vcf_fn),
     )
 

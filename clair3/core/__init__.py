@@ -202,7 +202,7 @@ def pileup(
         places.targets, places.n_targets = ffi.from_buffer("int64_t[]", keep_alive[1]), len(targets)
     fields = ("min_mapq", "min_coverage", "max_indel_length", "snp_min_af", "indel_min_af")
     fields += ("snp_only", "head_and_tail", "known_sites")
-    run = lib.c3_short_read_pileup if rule.scripted else lib.c3_long_read_pileup
+    run = lib.c3_short_read_pileup if rule.short_read_rules else lib.c3_long_read_pileup
     out = ffi.new("c3_pileup **")
     code = run(
         source.opened(),

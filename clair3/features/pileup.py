@@ -32,7 +32,7 @@ def iter_pileup(
     keep_evidence is given the gVCF evidence of the chunk's positions, (2, n) int32: reads that show the reference, and
     all reads (spec/features.md B.8); the chunk must be one to be looked at whole.
     targets are the intervals of the contig that a BED or known sites ask for, (k, 2) int64 as
-    clair3.io.bed.target_intervals makes them, None without: scripted rules need them (A.6, B.12).
+    clair3.io.bed.target_intervals makes them, None without: the rules for short reads need them (A.6, B.12).
     Raises CoreError for unreadable alignments or reference, core.CancelledError when the flag was set.
     """
     waiting, count, evidence = [], 0, []

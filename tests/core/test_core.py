@@ -245,7 +245,7 @@ def test_no_reference_behind_the_contig(tmp_path):
     assert inside.candidates[-1] == 79
     found = core_pileup(tmp_path, ref, reads, 80, 130, **rule, min_mapq=5, min_coverage=2, max_indel_length=50)
     assert found.candidates == [] and found.has_column[:40].all()
-    rule |= {"min_mapq": 5, "min_coverage": 2, "scripted": True, "known_sites": True}
+    rule |= {"min_mapq": 5, "min_coverage": 2, "short_read_rules": True, "known_sites": True}
     bam, fasta = write_case(tmp_path, Case(ref, tuple(reads), 80, 130))
     with core.Source(bam, fasta) as source:
         sites = core.pileup(source, Region("chr1", 80, 130), CandidateOptions(**rule), EVERYWHERE)

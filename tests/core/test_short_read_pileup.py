@@ -36,14 +36,14 @@ from clair3.features.pileup import iter_pileup
 from clair3.io.bed import allowed_in_bed, clip, target_intervals
 from clair3.records import Region, TensorBatch
 
-SCRIPTED = CandidateOptions(indel_min_af=0.08, scripted=True)
+SCRIPTED = CandidateOptions(indel_min_af=0.08, short_read_rules=True)
 CHANNEL = {name: i for i, name in enumerate(CHANNELS)}
 
 
 @pytest.fixture(params=["reference", "core"])
 def pileup(request, tmp_path):
     """pileup(ref, reads, **options) by the slow reference and by the C core."""
-    core_engine = partial(core_pileup, tmp_path, scripted=True)
+    core_engine = partial(core_pileup, tmp_path, short_read_rules=True)
     return with_defaults(scripted_pileup if request.param == "reference" else core_engine)
 
 
@@ -177,7 +177,7 @@ def test_candidates_of_a_run(pileup, start, head, tail):  # B.12.8: no base is l
 
 def test_no_more_than_1000_pads_are_written(tmp_path):
     reads = [Read(0, "20M" + "268435455P" * 9 + "1I20M", "A" * 41)] * 3
-    found = core_pileup(tmp_path, "A" * 40, reads, 0, 40, scripted=True, **ANYTHING)
+    found = core_pileup(tmp_path, "A" * 40, reads, 0, 40, short_read_rules=True, **ANYTHING)
     assert found.alt_info[found.candidates.index(19)] == "3-IA" + "*" * 1000 + "A 3"
 
 
@@ -221,7 +221,7 @@ def test_known_sites_are_candidates_whatever_the_reads_show(pileup):  # A.7
 def test_gvcf_changes_no_candidate(tmp_path):
     ref, reads = covered(200, (10, 80), (90, 140))
     bam, fasta = write_case(tmp_path, Case(ref, tuple(reads), 0, 200))
-    rule = CandidateOptions(snp_min_af=0, indel_min_af=0, scripted=True)
+    rule = CandidateOptions(snp_min_af=0, indel_min_af=0, short_read_rules=True)
     with core.Source(bam, fasta) as source:
         plain, gvcf = (core.pileup(source, Region("chr1", 0, 200), rule, EVERYWHERE, gvcf) for gvcf in (False, True))
     assert plain.pos.tolist() == gvcf.pos.tolist() == [*range(26, 64), *range(106, 124)]
@@ -261,7 +261,7 @@ def test_chunks_do_not_matter(tmp_path):
         reads[-1] = replace(reads[-1], seq=read_letters(rng, ref, pos, reads[-1].cigar, 0.1, 0.01))
     bed = np.array([[30, 400], [500, 501], [800, length]])
     bam, fasta = write_case(tmp_path, Case(ref, tuple(sorted(reads, key=lambda read: read.pos)), 0, length))
-    rule = CandidateOptions(snp_min_af=0.2, indel_min_af=0.2, head_and_tail=True, scripted=True)
+    rule = CandidateOptions(snp_min_af=0.2, indel_min_af=0.2, head_and_tail=True, short_read_rules=True)
     with core.Source(bam, fasta) as source:
         for intervals in (None, bed):
             targets = None if intervals is None else target_intervals(intervals)
@@ -292,7 +292,7 @@ def assert_agrees(folder: Path, case: Case, rule: dict, **places):
     if case.start >= end:
         return
     region = case.ref, list(case.reads), case.start, end
-    engines = scripted_pileup, partial(core_pileup, folder, scripted=True)
+    engines = scripted_pileup, partial(core_pileup, folder, short_read_rules=True)
     slow, fast = (engine(*region, **rule, **places) for engine in engines)
     for name in ("columns", "n_ref", "n_total", "candidates", "tensors", "alt_info"):
         np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)

@@ -47,7 +47,7 @@ def core_pileup(
 ) -> ReferencePileup:
     """What `pileup_reference.reference_pileup` gives, by way of a BAM and a FASTA in a folder.
 
-    With scripted=True what `short_read_reference.scripted_pileup` gives.
+    With short_read_rules=True what `short_read_reference.scripted_pileup` gives.
     """
     bam, fasta = write_case(folder, Case(ref, tuple(reads), start0, end0))
     intervals = EVERYWHERE if allowed is None else np.array(allowed, np.int64).reshape(-1, 2)

@@ -24,7 +24,7 @@ def pile_up(folder, bam="reads.bam"):
 
 def pile_up_short_reads(folder):
     with core.Source(folder / "reads.bam", folder / "ref.fa") as source:
-        return core.pileup(source, Region("chr20", 0, 60_000), CandidateOptions(scripted=True), EVERYWHERE)
+        return core.pileup(source, Region("chr20", 0, 60_000), CandidateOptions(short_read_rules=True), EVERYWHERE)
 
 
 def tag(folder):

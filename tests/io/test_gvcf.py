@@ -471,7 +471,7 @@ def gvcf_of_contig(data: Path, run: dict, contig: str, length: int, rows: list[s
     """The gVCF of a golden run's contig from its reads and its final variants, read in stretches."""
     options = dict(option.lstrip("-").split("=") for option in run["options"] if "=" in option)
     rule = GvcfOptions(float(options.get("base_err", 0.001)), int(options.get("gq_bin_size", 5)))
-    candidates = CandidateOptions(scripted=PLATFORMS[run["platform"]].short_reads)
+    candidates = CandidateOptions(short_read_rules=PLATFORMS[run["platform"]].short_reads)
     bam, ref, nowhere = data / run["bam"], data / run["ref"], np.empty((0, 2), np.int64)
     blocks = Blocks(contig, length, cells_of_contig(length), rule)
     with core.Source(bam, ref) as source, pysam.FastaFile(str(ref)) as fasta:
