@@ -7,7 +7,7 @@ from clair3.util.process import limit_library_threads
 
 COMMANDS = {
     "run": ("clair3.cli.run", "Call variants with the options of run_clair3.sh."),
-    "pileup": ("clair3.cli.pileup", "Run the pileup stage alone: all pileup calls, before the final filters."),
+    "pileup": ("clair3.cli.run:Pileup", "Run the pileup stage alone: all pileup calls, before the final filters."),
     "convert_tf": ("clair3.cli.convert_tf", "Convert TensorFlow checkpoints of Clair3 v1, without TensorFlow."),
     "models": ("clair3.cli.models", "List, describe, check and fetch models."),
     "export": ("clair3.cli.export", "Export networks: TorchScript, ONNX, a model repository of Triton."),
@@ -80,7 +80,7 @@ COMMANDS = {
     "MergeBin": ("clair3.legacy.tensors:MergeBin", "Write the rows of training bins into one."),
     "subsample": ("clair3.cli.training_data:Subsample", "Write a fraction of the reads, chosen by their names."),
     "phase_truth": ("clair3.cli.training_data:PhaseTruth", "Phase the truth of a contig by the reads, and tag these."),
-    "assemble_model": ("clair3.cli.assemble_model", "Make a model folder of two trained networks."),
+    "assemble_model": ("clair3.cli.models:AssembleModel", "Make a model folder of two trained networks."),
     "train_multisample": (
         "clair3.cli.train_workflow:TrainMultisample",
         "Train a model from reads and truths, in one command.",
@@ -92,7 +92,7 @@ COMMANDS = {
     "evaluate": ("clair3.cli.evaluate", "Precision, recall and F1 of calls, against a truth."),
     "inspect": ("clair3.cli.training_data:InspectBins", "Show what training bins hold."),
     "simulate": ("clair3.cli.simulate", "Make genomes with known variants, and reads of them."),
-    "profile": ("clair3.cli.profile", "Learn an error profile from aligned reads."),
+    "profile": ("clair3.cli.simulate:LearnProfile", "Learn an error profile from aligned reads."),
 }
 """Name of each sub-command, its module or `module:class`, and what it does; CamelCase names are those of v2.0.2."""
 

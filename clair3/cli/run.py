@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from clair3.calling.output_folder import LOG_FILE
@@ -31,7 +32,7 @@ from clair3.config import (
     GvcfOptions,
     SelectionOptions,
 )
-from clair3.errors import ConfigError, InputError, check_range
+from clair3.errors import ConfigError, InputError, UsageError, check_range
 from clair3.io.bam_index import find_alignment_index
 from clair3.io.fasta import find_fai
 from clair3.models.choose import is_model_name, resolve_model
@@ -376,3 +377,17 @@ def check_later_stages(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> None:
     """Call variants as the options say. Raises ClairError, see clair3.cli.arguments.run."""
     call_variants(config_from(args))
+
+
+class Pileup:
+    """The pileup stage as a command of its own: `pileup.vcf.gz` with every call, before any final filter."""
+
+    add_arguments = staticmethod(add_arguments)
+
+    @staticmethod
+    def run(args: argparse.Namespace) -> None:
+        """Write the calls of the pileup stage. Raises ClairError, see clair3.cli.arguments.run."""
+        if args.qual != CallingConfig.qual or args.haploid_precise or args.haploid_sensitive:
+            raise UsageError("--qual and the haploid modes act after this stage; leave them out")
+        args.pileup_only = True
+        call_variants(replace(config_from(args), print_ref_calls=True), final=False)

@@ -10,9 +10,8 @@ from clair3.cli import main, simulate
 from clair3.cli.arguments import add_switch, required_text
 from clair3.errors import ConfigError
 from clair3.training.workflow.config import read_config
-from clair3.training.workflow.multisample import make_workflow, train_multisample
 from clair3.training.workflow.networks import CommandOptions, OptionChecks
-from clair3.training.workflow.plan import STAGES
+from clair3.training.workflow.plan import STAGES, make_workflow, train_multisample
 from clair3.training.workflow.simulated import make_simulation, read_recipe, train_simulated
 
 

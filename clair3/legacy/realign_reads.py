@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from clair3.core import Source
-from clair3.core.realignment import write_realigned
+from clair3.core.short_reads import write_realigned
 from clair3.errors import ConfigError, InputError, unwritable
 from clair3.io.atomic import unfinished_in_folder
 from clair3.io.bed import merge, read_bed

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from clair3.calling.merging import filter_record
+from clair3.calling.record_sources import filter_record
 from clair3.cli import arguments
 from clair3.cli.arguments import haploid_mode
 from clair3.config import OutputFilter

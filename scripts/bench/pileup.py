@@ -25,7 +25,7 @@ limit_library_threads()
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from clair3.calling.merging import filter_record  # noqa: E402
+from clair3.calling.record_sources import filter_record  # noqa: E402
 from clair3.calling.tasks import Ledger  # noqa: E402
 from clair3.config import (  # noqa: E402
     CandidateOptions,

@@ -8,7 +8,7 @@ from golden_runs import PARITY, PARITY_RUNS, read_records
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.calling.merging import filter_record, merge_records
+from clair3.calling.record_sources import filter_record, merge_records
 from clair3.calling.selection import QualCounts, cut_blocks, select, within
 from clair3.config import OutputFilter, SelectionOptions
 from clair3.errors import ConfigError

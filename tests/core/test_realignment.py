@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clair3.core import CancelFlag, CancelledError
-from clair3.core.realignment import compose_cigars, haplotypes, local_alignment, reference_shift
+from clair3.core.short_reads import compose_cigars, haplotypes, local_alignment, reference_shift
 from clair3.errors import CoreError
 
 GOOD = bytes([40])

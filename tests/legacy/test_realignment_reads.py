@@ -18,7 +18,7 @@ from random_short_reads import CONTIG, LENGTH, Sample, make_sample, write_bam
 
 from clair3 import core
 from clair3.cli.main import main
-from clair3.core.realignment import write_realigned
+from clair3.core.short_reads import write_realigned
 from clair3.errors import ClairError
 from clair3.io.fasta import read_reference
 from clair3.legacy.realign_reads import realign_reads, requested_region
@@ -234,7 +234,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from clair3 import core
-from clair3.core.realignment import write_realigned
+from clair3.core.short_reads import write_realigned
 from clair3.core.short_reads import iter_short_reads
 from clair3.config import ReadFeatureOptions
 from clair3.features.full_alignment import realignment_bins

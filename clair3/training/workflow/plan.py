@@ -1,16 +1,22 @@
 """From a configuration to the steps of its training workflow, in order (spec/training.md A.0)."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from clair3.calling.output_folder import alone_in
 from clair3.calling.tasks import digest_values, file_name
+from clair3.errors import UsageError
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
+from clair3.io.atomic import make_folder, write_lines
 from clair3.io.fasta import Contig
 from clair3.models.registry import CARD_FILE, NETWORK_FILES
 from clair3.training.trainer.checkpoints import BEST
 from clair3.training.workflow.config import Depth, Sample, WorkflowConfig
-from clair3.training.workflow.steps import Step
+from clair3.training.workflow.steps import Step, Workflow
+from clair3.util import log
+from clair3.util.process import usable_threads
 
 READS, PHASING, TRUTH, UNIFICATION, UNIFIED = "reads", "phasing", "truth", "unification", "unified_truth"
 CALLS, CANDIDATES, MODEL = "pileup_calls", "candidates", "model"
@@ -305,3 +311,48 @@ def bed_files(unit: Unit) -> tuple[str, ...]:
 def user_files(unit: Unit) -> tuple[Path, ...]:
     """Files of the user beside the reads that most steps look at."""
     return (unit.sample.reference, *([unit.sample.bed] if unit.sample.bed else []))
+
+
+logger = logging.getLogger(__name__)
+
+STEPS_FOLDER = "steps"
+"""Ledger of the workflow, in its output folder."""
+
+LOG_FILE = "road.log"
+"""Log of the workflow in its output folder, by the name that earlier versions gave it."""
+
+
+def make_workflow(config: WorkflowConfig, until: str | None = None) -> Workflow:
+    """Make the workflow of a configuration up to a stage; None: up to the model.
+
+    Raises UsageError when the workflow has no such stage, InputError when a file of the user cannot be read.
+    """
+    return Workflow(select_stages(plan(config), until), config.output / STEPS_FOLDER)
+
+
+def select_stages(steps: list[Step], until: str | None) -> list[Step]:
+    """Return the steps of the stages up to one. Raises UsageError when none of the steps is of that stage."""
+    if until is None:
+        return steps
+    if not any(step.stage == until for step in steps):
+        raise UsageError(f"--until={until}: this workflow has no such steps; see --dry_run")
+    last = STAGES.index(until)
+    return [step for step in steps if STAGES.index(step.stage) <= last]
+
+
+def train_multisample(config: WorkflowConfig, until: str | None = None) -> None:
+    """Run the steps that are not done, up to a stage. Raises ClairError; finished steps are not run again."""
+    workflow = make_workflow(config, until)
+    with alone_in(make_folder(config.output)):
+        log.append_to(config.output / LOG_FILE)
+        write_contigs(config)
+        done = workflow.run(usable_threads(config.threads))
+    logger.info("%d steps done, %d were done before or are not needed", done, len(workflow.steps) - done)
+    if workflow.steps[-1].stage == MODEL:
+        logger.info("The model: %s", config.output / MODEL)
+
+
+def write_contigs(config: WorkflowConfig) -> None:
+    """Write the names of all contigs for SortVcf, which takes those of them that are in its files."""
+    contigs = [contig.name for sample in config.samples for contig in (*sample.contigs, *sample.validation_contigs)]
+    write_lines(config.output / CONTIGS, dict.fromkeys(contigs))

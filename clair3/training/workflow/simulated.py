@@ -15,8 +15,8 @@ from clair3.io.atomic import make_folder, write_whole
 from clair3.platforms import PLATFORMS
 from clair3.simulate.genome_files import REFERENCE, REGIONS, TRUTH
 from clair3.training.workflow.config import KINDS, read_config, read_lowest, read_networks, read_sample
-from clair3.training.workflow.multisample import LOG_FILE, train_multisample
 from clair3.training.workflow.networks import CommandOptions, OptionChecks, prefix_errors, read_network
+from clair3.training.workflow.plan import LOG_FILE, train_multisample
 from clair3.training.workflow.sections import (
     Section,
     parse_file,
