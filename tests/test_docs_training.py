@@ -1,6 +1,7 @@
 """Every command of the training pages runs, on less data and for fewer epochs."""
 
 import os
+import random
 import re
 import shlex
 import subprocess
@@ -33,8 +34,15 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "docs" / f"{page}.md").read_text(), re.M | re.S)
 
 
+def use_one_processor() -> None:
+    """Let this process use one processor only, where the system can: others run tests beside it, and threads of torch
+    that wait for each other would use several times the processor time."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
+
+
 def run_page(page: str, folder: Path) -> list[str]:
-    """Run the commands of a page in a folder, block by block; what each said on stdout."""
+    """Run the commands of a page in a folder, block by block; return what each wrote to stdout."""
     binaries = folder / "bin"
     binaries.mkdir(exist_ok=True)
     for name, words in (("python", [sys.executable]), ("clair3", [sys.executable, "-m", "clair3"])):
@@ -46,8 +54,9 @@ def run_page(page: str, folder: Path) -> list[str]:
         for pattern, less in SMALLER:
             block = re.sub(pattern, less, block)
         done = subprocess.run(
-            ["bash", "-eu", "-c", block], cwd=folder, env=environment, text=True, capture_output=True, check=False
-        )
+            ["bash", "-eu", "-c", block],
+            cwd=folder, env=environment, text=True, capture_output=True, check=False, preexec_fn=use_one_processor,
+        )  # fmt: skip
         assert done.returncode == 0, f"{block}\n{done.stderr[-3000:]}"
         said.append(done.stdout)
     return said
@@ -66,7 +75,7 @@ def checkout(tmp_path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_road_and_fine_tuning(checkout):
+def test_the_workflow_and_fine_tuning(checkout):
     for kind in ("pileup", "full_alignment"):
         tf_writer.write_checkpoint(checkout / "v1_model" / kind, tf_writer.keras_variables(random_model(kind, 1)))
     said = run_page("training", checkout)
@@ -98,7 +107,7 @@ LOCAL = ("output", "reference", "contigs", "validation_contigs", "samples", "cov
 """Names whose values on the page are of nobody's machine."""
 
 
-def test_files_of_the_road_on_the_page(sample, tmp_path):
+def test_configuration_files_on_the_page(sample, tmp_path):
     """What the YAML on the page and the example say is taken, with the sample in the place of the files."""
     files = {"bam": "reads.bam", "truth": "truth.vcf.gz", "bed": "confident.bed", "reference": "ref.fa"}
     toy = {"output": str(tmp_path / "out"), "contigs": ["chr21"], "samples": [{"name": "toy"}]}

@@ -22,6 +22,7 @@ import pysam
 import pytest
 import small_sample
 import torch
+from golden_runs import PARITY
 
 from clair3.calling import phasing, pipeline, selection, stages
 from clair3.config import LONGPHASE, CallingConfig, CandidateOptions, SelectionOptions
@@ -184,14 +185,20 @@ def test_options_of_short_reads(config, changes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("platform", ["ont", "hifi", "ilmn"])
-@pytest.mark.parametrize("data, chunk_sizes", [("small", (50_000, 100_000)), ("deep", (2_501, 7_000))])
-def test_same_bytes_on_golden_reads(shared_data, config, data, chunk_sizes, platform):
+@pytest.mark.parametrize("data, chunk_sizes", [("parity", (5_000, 20_000)), ("deep", (2_501, 7_000))])
+def test_same_bytes_on_golden_reads(request, config, data, chunk_sizes, platform):
     """VCF and gVCF for 1, 2 and 4 workers, chunks that are whole contigs or cut them, and resumed."""
+    kind = "ont" if platform == "ont" else "hifi"
+    if data == "parity":
+        reads, model = PARITY / "reads", PARITY / "models" / kind
+    else:
+        shared_data = request.getfixturevalue("shared_data")
+        reads, model = shared_data / "sim" / data, shared_data / "models" / f"{kind}_sim"
     config = replace(
         config,
-        bam=shared_data / "sim" / data / f"{platform}.bam",
-        reference=shared_data / "sim" / data / "ref.fa",
-        model_dir=shared_data / "models" / f"{'ont' if platform == 'ont' else 'hifi'}_sim",
+        bam=reads / f"{platform}.bam",
+        reference=reads / "ref.fa",
+        model_dir=model,
         include_all_ctgs=True,
         print_ref_calls=True,
     )
