@@ -84,7 +84,7 @@ def evaluate(
     scores = {kind.lower(): tally.score("type", kind) for kind in report.KINDS}
     types = {kind: type_score(score) for kind, score in scores.items()}
     everything = type_score(scores["snp"] + scores["indel"])
-    return Evaluation(**types, all=everything, figures=report.as_json(report.Result(inputs, tally, skipped, cut)))
+    return Evaluation(**types, all=everything, figures=report.make_json(report.Result(inputs, tally, skipped, cut)))
 
 
 def type_score(score: Score) -> TypeScore:

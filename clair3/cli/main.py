@@ -80,7 +80,7 @@ COMMANDS = {
     "MergeBin": ("clair3.legacy.tensors:MergeBin", "Write the rows of training bins into one."),
     "subsample": ("clair3.cli.training_data:Subsample", "Write a fraction of the reads, chosen by their names."),
     "phase_truth": ("clair3.cli.training_data:PhaseTruth", "Phase the truth of a contig by the reads, and tag these."),
-    "assemble_model": ("clair3.cli.models:AssembleModel", "Make a model folder of two trained networks."),
+    "assemble_model": ("clair3.cli.train_workflow:AssembleModel", "Make a model folder of two trained networks."),
     "train_multisample": (
         "clair3.cli.train_workflow:TrainMultisample",
         "Train a model from reads and truths, in one command.",
