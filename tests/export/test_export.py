@@ -425,4 +425,4 @@ def test_the_commands_of_the_page(model, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     for number, example in enumerate(blocks("python")):
         (tmp_path / f"example{number}.py").write_text(example)
-        assert runpy.run_path(f"example{number}.py")["answer"].shape == (5, 24)
+        assert runpy.run_path(f"example{number}.py")["probabilities"].shape == (5, 24)
