@@ -14,6 +14,7 @@ import pytest
 import small_sample
 from test_install import copy_of_checkout
 
+from clair3 import platforms
 from clair3.models.registry import BUNDLED, ModelCard, write_card
 from scripts.make_sample import PLATFORMS, make_sample
 
@@ -105,7 +106,7 @@ def checkout(tmp_path_factory) -> Path:
     (site,) = (folder / ".venv").glob("lib/python*/site-packages")
     (site / "outer.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     for platform in PLATFORMS:
-        model = folder / BUNDLED.relative_to(ROOT) / PLATFORMS[platform].default_model
+        model = folder / BUNDLED.relative_to(ROOT) / platforms.PLATFORMS[platform].default_model
         if not model.exists():
             small_sample.make_model(model)
             write_card(model, ModelCard(model.name, platform, origin="a test"))
@@ -127,7 +128,7 @@ def check_results(folder: Path, platform: str) -> None:
         assert set(vcf.header.contigs) == {"chr20"} and all(len(record.samples) == 1 for record in vcf)
     kinds = json.loads((folder / "demo" / platform / "figures.json").read_text())["strata"]["type"]
     assert kinds["SNP"]["tp_truth"] + kinds["SNP"]["fn"] > 150
-    if (BUNDLED / PLATFORMS[platform].default_model).exists():
+    if (BUNDLED / platforms.PLATFORMS[platform].default_model).exists():
         assert kinds["SNP"]["f1"] > 0.95 and kinds["indel"]["f1"] > 0.75
 
 

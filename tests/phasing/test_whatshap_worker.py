@@ -62,7 +62,7 @@ def compare_with_command(folder: Path, seeds: range) -> tuple[int, int]:
         for contig in contigs:
             given, output = folder / "given.vcf", folder / "phased.vcf.gz"
             given.write_text(header + "".join(f"{row}\n" for row in rows[contig.name]))
-            answers.add(whatshap._ask("a test", contig=contig.name, vcf=given, output=output))
+            answers.add(whatshap._request("a test", contig=contig.name, vcf=given, output=output))
             found += records(output)
     assert answers == {whatshap_worker.DONE}
     for mine, row in zip(found, records(expected), strict=True):
