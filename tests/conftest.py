@@ -5,7 +5,7 @@ from pathlib import Path
 
 from clair3.util.process import limit_library_threads
 
-limit_library_threads()  # as the door does, before NumPy and torch are loaded
+limit_library_threads()  # as the command line does, before NumPy and torch are loaded
 
 import pytest  # noqa: E402
 import small_sample  # noqa: E402

@@ -523,7 +523,7 @@ def test_workers_end_with_the_run(config, how):
         while not workers and run.poll() is None:
             listed = subprocess.run(["ps", "-wweo", "pid=,ppid=,args="], capture_output=True, text=True).stdout
             rows = [line.split(None, 2) for line in listed.splitlines()]
-            workers = [int(pid) for pid, parent, args in rows if int(parent) == run.pid and "whatshap_solver" in args]
+            workers = [int(pid) for pid, parent, args in rows if int(parent) == run.pid and "whatshap_worker" in args]
         if workers:
             break
     assert workers
