@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clair3.errors import InputError
-from clair3.io.text import is_number, read_rows
-from clair3.io.vcf import header_contigs, read_header
+from clair3.io.text import is_number
+from clair3.io.vcf import COLUMNS, VcfRecord, header_contigs, iter_numbered_records, read_header, read_samples
 from clair3.training.data.truth import parse_allele_numbers
-
-COLUMNS = 9
-"""Columns of a VCF before the first sample."""
 
 BASES = set("ACGTN")
 
@@ -106,22 +103,17 @@ class VcfVariants:
     def __init__(self, path: Path, sample: str | None = None, all_records: bool = False):
         self.path, self.all_records = path, all_records
         self.skipped, self.seen, self.others = Counter(), set(), set()
-        self.column = self.find_column(sample)
+        self.sample = self.find_sample(sample)
         self.declared = header_contigs(read_header(path)).keys()
 
-    def find_column(self, sample: str | None) -> int:
-        """Find the column of a sample; None: the first one. Raises InputError."""
-        for _, line in read_rows(self.path):
-            if line.startswith("#CHROM"):
-                samples = line.split("\t")[COLUMNS:]
-                if not samples:
-                    raise InputError(f"{self.path}: no sample column; an evaluation needs genotypes")
-                if sample not in (None, *samples):
-                    raise InputError(f"{self.path}: no sample {sample}; it has {', '.join(samples[:5])}")
-                return COLUMNS + (samples.index(sample) if sample else 0)
-            if not line.startswith("#"):
-                break
-        raise InputError(f"{self.path}: no #CHROM line; expected a VCF")
+    def find_sample(self, name: str | None) -> int:
+        """Find the number of a sample, from 0; None: the first one. Raises InputError."""
+        names = read_samples(self.path)
+        if not names:
+            raise InputError(f"{self.path}: no sample column; an evaluation needs genotypes")
+        if name not in (None, *names):
+            raise InputError(f"{self.path}: no sample {name}; it has {', '.join(names[:5])}")
+        return names.index(name) if name else 0
 
     def iter(self, contigs: Container[str]) -> Iterator[tuple[str, Variant]]:
         """Yield contig and variant of each record on these contigs with a genotype other than the reference's, in file
@@ -129,38 +121,33 @@ class VcfVariants:
 
         Raises InputError naming a row that is none, or one without a genotype.
         """
-        for number, line in read_rows(self.path):
-            if not line or line.startswith("#"):
+        for number, record in iter_numbered_records(self.path, columns=COLUMNS + self.sample):
+            if record.contig not in contigs:
+                self.others.add(record.contig)
                 continue
-            fields = line.split("\t")
-            if len(fields) <= self.column or not is_number(fields[1]):
-                raise InputError(f"{self.path}: row {number} is {line[:60]!r}, not a VCF row with the sample's column")
-            if fields[0] not in contigs:
-                self.others.add(fields[0])
-                continue
-            self.seen.add(fields[0])
-            if fields[6] not in ("PASS", ".") and not self.all_records:
+            self.seen.add(record.contig)
+            if record.filter not in ("PASS", ".") and not self.all_records:
                 self.skipped["FILTER is not PASS"] += 1
                 continue
             try:
-                variant = self.variant(fields)
+                variant = self.variant(record)
             except (ValueError, IndexError):
-                place = f"{fields[0]}:{fields[1]}"
+                place = f"{record.contig}:{record.pos_text}"
                 raise InputError(f"{self.path}: row {number} ({place}) has no genotype or QUAL to read") from None
             if variant is not None:
-                yield fields[0], variant
+                yield record.contig, variant
 
-    def variant(self, fields: list[str]) -> Variant | None:
-        """Make the variant of a row; None when it is left out. Raises ValueError or IndexError."""
-        values = dict(zip(fields[8].split(":"), fields[self.column].split(":"), strict=False))
+    def variant(self, record: VcfRecord) -> Variant | None:
+        """Make the variant of a record; None when it is left out. Raises ValueError or IndexError."""
+        values = record.sample_values(self.sample)
         if "GT" not in values:
             raise ValueError("no GT")
         genotype = parse_genotype(values["GT"])
         if genotype is None:
             self.skipped["reference or missing genotype"] += 1
             return None
-        pos, ref = int(fields[1]) - 1, fields[3].upper()
-        alleles = [ref, *fields[4].upper().split(",")]
+        pos, ref = record.pos, record.ref.upper()
+        alleles = [ref, *record.alt_text.upper().split(",")]
         used = [alleles[number] for number in genotype]
         used = [ref if allele in ("*", "<*>", "<NON_REF>") else allele for allele in used]
         if not all(set(allele) <= BASES for allele in used):
@@ -170,6 +157,6 @@ class VcfVariants:
         if first is None and second is None:
             self.skipped["reference or missing genotype"] += 1
             return None
-        quality = None if fields[5] == "." else float(fields[5])
+        quality = None if record.qual_text == "." else record.qual
         depth = int(values["DP"]) if is_number(values.get("DP", "")) else None
-        return Variant(pos, ref, fields[4], values["GT"], (first, second), quality, depth)
+        return Variant(pos, ref, record.alt_text, values["GT"], (first, second), quality, depth)

@@ -207,6 +207,15 @@ def read_header(path: Path) -> list[str]:
     return lines
 
 
+def read_samples(path: Path) -> list[str]:
+    """Names of the samples of a VCF, in the order of its columns. Raises InputError as iter_records does, and when
+    there is no #CHROM line."""
+    header = read_header(path)
+    if not header or not header[-1].startswith("#CHROM"):
+        raise InputError(f"{path}: no #CHROM line; expected a VCF")
+    return header[-1].split("\t")[COLUMNS - 1 :]
+
+
 def union_header(paths: Iterable[Path], command_line: str | None = None) -> list[str]:
     """Header lines of all files, each once, without line ends; [] without files (spec/calling.md 9).
 
@@ -274,6 +283,17 @@ def iter_numbered_records(path: Path, columns: int = 5) -> Iterator[tuple[int, V
         record = parse_record(line)
         if not is_number(record.pos_text) or line.count("\t") < columns - 1:
             raise InputError(f"{path}: row {number} is {line[:80]!r}, not a VCF record of {columns} columns")
+        yield number, record
+
+
+def iter_genotyped_records(path: Path) -> Iterator[tuple[int, VcfRecord]]:
+    """(line number from 1, record) as iter_numbered_records gives them, all with at least one sample, GT first.
+
+    Raises InputError as iter_numbered_records does, and when a record has no genotype.
+    """
+    for number, record in iter_numbered_records(path):
+        if not record.sample or record.format.partition(":")[0] != "GT":
+            raise InputError(f"{path}: row {number} has no genotype; expected a sample column, GT first in it")
         yield number, record
 
 

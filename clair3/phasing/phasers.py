@@ -20,9 +20,10 @@ import numpy as np
 import pysam
 
 from clair3.config import LONGPHASE, WHATSHAP
-from clair3.errors import ClairError, ConfigError, InputError
+from clair3.errors import ClairError, ConfigError
 from clair3.io.atomic import unfinished_in_folder
-from clair3.io.text import is_number, read_rows
+from clair3.io.text import is_number
+from clair3.io.vcf import iter_numbered_records
 from clair3.phasing import whatshap_worker
 from clair3.phasing.worker_pool import WorkerDiedError, WorkerPool
 from clair3.platforms import PLATFORMS
@@ -251,19 +252,13 @@ def read_phased(path: Path, contig: str, heterozygous: bool = False) -> PhasedSn
     Raises InputError when the file is damaged, missing or no VCF with genotypes.
     """
     rows = []
-    for number, line in read_rows(path):
-        if line.startswith("#"):
+    for _, record in iter_numbered_records(path, columns=10):
+        genotype, phase_set = record.genotype, record.samples[0].rpartition(":")[2]
+        if record.contig != contig or "|" not in genotype or (heterozygous and genotype not in ("0|1", "1|0")):
             continue
-        columns = line.split("\t")[:10]
-        if len(columns) < 10 or not is_number(columns[1]):
-            raise InputError(f"{path}: row {number} is {line[:80]!r}, not a VCF row with a genotype")
-        name, pos, _, ref, alt, _, _, _, _, sample = columns
-        fields = sample.split(":")
-        genotype, phase_set = fields[0], fields[-1]
-        if heterozygous and genotype not in ("0|1", "1|0"):
-            continue
-        if name == contig and "|" in genotype and len(ref) == len(alt) == 1 and is_number(phase_set):
-            rows.append((int(pos) - 1, ord(ref), ord(alt), 1 if genotype == "0|1" else 2, int(phase_set)))
+        if len(record.ref) == len(record.alt_text) == 1 and is_number(phase_set):
+            haplotype = 1 if genotype == "0|1" else 2
+            rows.append((record.pos, ord(record.ref), ord(record.alt_text), haplotype, int(phase_set)))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 5).T
     types = (np.int64, np.uint8, np.uint8, np.int8, np.int64)
     return PhasedSnps(*(column.astype(kind) for column, kind in zip(columns, types, strict=True)))

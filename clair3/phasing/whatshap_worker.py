@@ -26,7 +26,7 @@ from clair3.core import Source
 from clair3.core.parent_watchdog import exit_with_parent
 from clair3.core.phasing import phase_alleles
 from clair3.errors import ClairError
-from clair3.io.text import read_rows
+from clair3.io.vcf import iter_numbered_records
 
 DONE = "done"
 """Answer when the output file is written."""
@@ -59,15 +59,13 @@ def read_snps(path: Path, contig: str) -> tuple[np.ndarray, np.ndarray]:
     without likelihoods.
     """
     pos, alts = [], []
-    for number, line in read_rows(path):
-        if line.startswith("#"):
-            continue
-        name, at, _, ref, alt, *_, keys, sample = line.split("\t")
+    for number, record in iter_numbered_records(path, columns=10):
+        ref, alt = record.ref, record.alt_text
         is_snp = len(ref) == len(alt) == 1 and ref != alt and alt in "ACGT"
-        is_plain = sample.split(":")[0] in ("0/1", "1/0") and not {"PL", "GL"} & {*keys.split(":")}
-        if name != contig or not is_snp or not is_plain:
+        is_plain = record.genotype in ("0/1", "1/0") and not {"PL", "GL"} & {*record.format.split(":")}
+        if record.contig != contig or not is_snp or not is_plain:
             raise UnsupportedVcfError(f"line {number} is not a plain heterozygous SNP of {contig}")
-        pos.append(int(at) - 1)
+        pos.append(record.pos)
         alts.append(ord(alt))
     pos = np.array(pos, np.int64)
     if (np.diff(pos) <= 0).any():

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from clair3.core.simulate import Haplotype
 from clair3.errors import InputError, unwritable
 from clair3.io.atomic import unfinished_in_folder
 from clair3.io.fasta import Contig
-from clair3.io.text import is_number, read_rows
+from clair3.io.vcf import VcfRecord, format_record, iter_genotyped_records
 from clair3.phasing.phasers import LONGEST_BAI
 from clair3.records import BASES
 from clair3.simulate.genome import N, encode
@@ -22,53 +22,38 @@ from clair3.version import VERSION
 
 logger = logging.getLogger(__name__)
 
-FIELDS = 10
-
-
-def iter_rows(path: Path) -> Iterator[list[str]]:
-    """Yield the fields of the rows of a VCF. Raises InputError when a row is none, or its first sample has no
-    genotype."""
-    for number, line in read_rows(path):
-        if not line or line.startswith("#"):
-            continue
-        fields = line.split("\t")
-        if len(fields) < FIELDS or not is_number(fields[1]) or fields[8].split(":")[0] != "GT":
-            raise InputError(f"{path}: row {number}, {line[:60]!r}, is not a VCF row with a genotype (GT first)")
-        yield fields
-
 
 def read_variants(path: Path, rng: np.random.Generator) -> dict[str, list[Variant]]:
     """Read the variants of a VCF's first sample by contig, sorted; genotypes without phase get one at random.
 
     Left out are calls of the reference or of nothing, records with other letters than bases, and repeated positions.
-    Raises InputError when a row is none, or has no genotype.
+    Raises InputError as iter_genotyped_records does.
     """
     by_contig: dict[str, dict[int, Variant]] = {}
-    for fields in iter_rows(path):
-        variant = parse_variant(fields, rng)
+    for _, record in iter_genotyped_records(path):
+        variant = choose_alleles(record, rng)
         if variant:
-            by_contig.setdefault(fields[0], {}).setdefault(variant.pos, variant)
+            by_contig.setdefault(record.contig, {}).setdefault(variant.pos, variant)
     return {contig: sorted(variants.values()) for contig, variants in by_contig.items()}
 
 
-def parse_variant(fields: Sequence[str], rng: np.random.Generator) -> Variant | None:
-    """Make the variant of a VCF row, with the alternative alleles of its genotype alone; None for a row to leave
-    out."""
-    text = fields[9].split(":")[0]
+def choose_alleles(record: VcfRecord, rng: np.random.Generator) -> Variant | None:
+    """Make the variant of a record, with the alternative alleles of its genotype alone; None for one to leave out."""
+    text = record.genotype
     words = text.replace("|", "/").split("/")
     words = words * 2 if len(words) == 1 else words
-    alts = fields[4].upper().split(",")
+    alts = record.alt_text.upper().split(",")
     if len(words) != 2 or not all(word.isdigit() and int(word) <= len(alts) for word in words):
         return None
     numbers = [int(word) for word in words]
     if "|" not in text and rng.random() < 0.5:
         numbers.reverse()
     named = sorted(set(numbers) - {0})
-    ref, chosen = fields[3].upper(), tuple(alts[number - 1] for number in named)
+    ref, chosen = record.ref.upper(), tuple(alts[number - 1] for number in named)
     if not named or not all(allele and set(allele) <= set(BASES) for allele in (ref, *chosen)):
         return None
     first, second = (named.index(number) + 1 if number else 0 for number in numbers)
-    return Variant(int(fields[1]) - 1, ref, chosen, (first, second))
+    return Variant(record.pos, ref, chosen, (first, second))
 
 
 def select_fitting(variants: Iterable[Variant], codes: np.ndarray, where: str) -> list[Variant]:
@@ -96,11 +81,12 @@ def check_ref(variant: Variant, codes: np.ndarray, where: str) -> None:
 def write_variants(path: Path, contigs: Iterable[Contig], variants: Iterable[tuple[str, Variant]]) -> None:
     """Write (contig, variant) in file order as a phased, bgzip-compressed and indexed VCF, MNPs as SNPs; complete or
     absent."""
-    write_rows(path, contigs, ((contig, part.row) for contig, variant in variants for part in variant.split_mnp()))
+    parts = ((contig, part) for contig, variant in variants for part in variant.split_mnp())
+    write_truth(path, contigs, (part.to_record(contig) for contig, part in parts))
 
 
-def write_rows(path: Path, contigs: Iterable[Contig], rows: Iterable[tuple[str, str]]) -> None:
-    """Write (contig, the other fields of a VCF row with GT alone) as write_variants does."""
+def write_truth(path: Path, contigs: Iterable[Contig], records: Iterable[VcfRecord]) -> None:
+    """Write records whose only FORMAT key is GT as write_variants does."""
     contigs = list(contigs)
     csi = max((contig.length for contig in contigs), default=0) > LONGEST_BAI
     header = ["##fileformat=VCFv4.2", f"##source=clair3-torch {VERSION} simulate"]
@@ -111,8 +97,8 @@ def write_rows(path: Path, contigs: Iterable[Contig], rows: Iterable[tuple[str, 
         with unfinished_in_folder(path) as made:
             with pysam.BGZFile(str(made), "wb") as file:
                 file.write(("\n".join(header) + "\n").encode())
-                for contig, row in rows:
-                    file.write(f"{contig}\t{row}\n".encode())
+                for record in records:
+                    file.write(f"{format_record(record)}\n".encode())
             pysam.tabix_index(str(made), preset="vcf", force=True, csi=csi)
             index = f"{path.name}.{'csi' if csi else 'tbi'}"
             made.with_name(index).replace(path.with_name(index))
@@ -175,37 +161,43 @@ def map_to_reference(copy: Haplotype, place: np.ndarray) -> np.ndarray:
 class KnownVariants:
     """The known variants of one contig.
 
-    rows      [(pos, end, text)] by position: records with the genotype and nothing else of the sample
+    records   by position, with the genotype of the first sample and nothing else of it
     snp_pos   (k,)   int64  0-based, ascending: heterozygous SNPs of the commonest phase set
     snp_base  (k, 2) uint8  their letters (ASCII) on the first and the second copy
     """
 
-    rows: list[tuple[int, int, str]] = field(default_factory=list)
+    records: list[VcfRecord] = field(default_factory=list)
     snp_pos: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     snp_base: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.uint8))
 
 
 def read_known(path: Path) -> dict[str, KnownVariants]:
-    """Read the variants of a VCF's first sample by contig. Raises InputError when a row is none, or has no genotype."""
-    rows, snps = defaultdict(list), defaultdict(list)
-    for fields in iter_rows(path):
-        values = dict(zip(fields[8].split(":"), fields[9].split(":"), strict=False))
-        pos = int(fields[1]) - 1
-        text = "\t".join((*fields[:5], ".", "PASS", ".", "GT", values["GT"]))  # the header knows no other words
-        rows[fields[0]].append((pos, pos + len(fields[3]), text))
-        alleles = [fields[3].upper(), *fields[4].upper().split(",")]
+    """Read the variants of a VCF's first sample by contig. Raises InputError as iter_genotyped_records does."""
+    records, snps = defaultdict(list), defaultdict(list)
+    for _, record in iter_genotyped_records(path):
+        values = record.sample_values()
+        plain = record._replace(qual_text=".", filter="PASS", info=".", format="GT", sample=values["GT"])
+        records[record.contig].append(plain)  # the header of the truth knows no other words
+        alleles = [record.ref.upper(), *record.alt_text.upper().split(",")]
         words = values["GT"].split("|")
         if len(words) == 2 and all(word.isdigit() and int(word) < len(alleles) for word in words):
             pair = [alleles[int(word)] for word in words]
-            if pair[0] != pair[1] and len(fields[3]) == 1 and all(base in BASES and len(base) == 1 for base in pair):
-                snps[fields[0]].append((pos, ord(pair[0]), ord(pair[1]), values.get("PS", ".")))
-    return {contig: group_known_variants(sorted(records), sorted(snps[contig])) for contig, records in rows.items()}
+            if pair[0] != pair[1] and len(record.ref) == 1 and all(base in BASES and len(base) == 1 for base in pair):
+                snps[record.contig].append((record.pos, ord(pair[0]), ord(pair[1]), values.get("PS", ".")))
+    return {
+        name: group_known_variants(sorted(known, key=by_place), sorted(snps[name])) for name, known in records.items()
+    }
 
 
-def group_known_variants(rows: list[tuple[int, int, str]], snps: list[tuple[int, int, int, str]]) -> KnownVariants:
+def by_place(record: VcfRecord) -> tuple[int, int, VcfRecord]:
+    """Sort key of records of one contig: position, end, then the text."""
+    return record.pos, record.end, record
+
+
+def group_known_variants(records: list[VcfRecord], snps: list[tuple[int, int, int, str]]) -> KnownVariants:
     """Group the known variants of a contig; SNPs of the commonest phase set alone, as phase sets are unrelated."""
     if not snps:
-        return KnownVariants(rows)
+        return KnownVariants(records)
     commonest = Counter(snp[3] for snp in snps).most_common(1)[0][0]
     table = np.array([snp[:3] for snp in snps if snp[3] == commonest], np.int64)
-    return KnownVariants(rows, table[:, 0], table[:, 1:].astype(np.uint8))
+    return KnownVariants(records, table[:, 0], table[:, 1:].astype(np.uint8))

@@ -23,11 +23,12 @@ from clair3.io.inputs import (
     open_alignments,
     read_alignments,
 )
+from clair3.io.vcf import VcfRecord
 from clair3.phasing.phasers import index_bam
 from clair3.simulate.error_counts import ErrorCounter, Runs, find_consensus, iter_batches, make_columns
 from clair3.simulate.genome import N, decode, mask_to_intervals, read_contigs
 from clair3.simulate.genome_files import REGIONS, TRUTH
-from clair3.simulate.haplotypes import KnownVariants, read_known, read_variants, select_fitting, write_rows
+from clair3.simulate.haplotypes import KnownVariants, read_known, read_variants, select_fitting, write_truth
 from clair3.simulate.read_edits import Change, ReadEdit, parse_change
 from clair3.simulate.variants import Variant, VariantOptions, VariantSampler
 
@@ -120,8 +121,8 @@ class ContigSpiker:
         self.text = decode(self.codes).encode()
         self.sure = self.codes != N  # the truth will hold there
         self.taken = ~self.sure
-        for pos, end, _ in self.known.rows:
-            self.taken[max(0, pos - self.options.gap) : end + self.options.gap] = True
+        for record in self.known.records:
+            self.taken[max(0, record.pos - self.options.gap) : record.end + self.options.gap] = True
 
     def mask_unknown(self, mask: np.ndarray) -> None:
         """Exclude positions, mask (n,) bool, where the reads agree on another base than the reference and no truth is
@@ -254,10 +255,10 @@ class ContigSpiker:
         self.tally.unwritten += len(changes) - done
         return edit.finish() if done else read
 
-    def truth(self) -> list[tuple[int, str]]:
-        """Return known and written variants as (pos, fields of a VCF row behind the contig's name), by position."""
-        rows = [(pos, text.partition("\t")[2]) for pos, _, text in self.known.rows]
-        return sorted(rows + [(part.pos, part.row) for site in self.sites for part in site.variant.split_mnp()])
+    def truth(self, contig: str) -> list[VcfRecord]:
+        """Return the known and the written variants of the contig of that name, by position."""
+        written = [part.to_record(contig) for site in self.sites for part in site.variant.split_mnp()]
+        return sorted(self.known.records + written, key=lambda record: (record.pos, record))
 
 
 def is_usable(read: pysam.AlignedSegment) -> bool:
@@ -383,7 +384,7 @@ def spike(
     job = SpikeJob.read(sample, wanted, options, seed)
     if contigs is None:
         job.warn_of_lost()
-    rows, regions, tally = [], [], SpikeTally()
+    truth, regions, tally = [], [], SpikeTally()
     try:
         with unfinished_in_folder(output / READS) as made:
             with pysam.AlignmentFile(str(made), "wb", header=job.header()) as target:
@@ -394,10 +395,10 @@ def spike(
                     for read in job.reads(contig.name):
                         if edited := spiker.edit_read(read):
                             target.write(edited)
-                    rows += [(contig.name, text) for _, text in spiker.truth()]
+                    truth += spiker.truth(contig.name)
                     regions += [f"{contig.name}\t{start}\t{end}" for start, end in spiker.confident().tolist()]
             index = index_bam(made, threads=1)
-            write_rows(output / TRUTH, job.genome.contigs, rows)
+            write_truth(output / TRUTH, job.genome.contigs, truth)
             write_lines(output / REGIONS, regions)
             index.replace(output / f"{READS}{index.suffix}")
             made.replace(output / READS)

@@ -7,6 +7,7 @@ import numpy as np
 
 from clair3.core.simulate import short_repeats
 from clair3.errors import ConfigError
+from clair3.io.vcf import VcfRecord
 from clair3.simulate.genome import N, decode, mask_to_intervals
 
 BLOCK = 1_000_000
@@ -47,11 +48,11 @@ class Variant:
                 first, second = (alts.index(one) + 1 if one != base else 0 for one in pair)
                 yield Variant(self.pos + offset, base, alts, (first, second))
 
-    @property
-    def row(self) -> str:
-        """Fields of the variant in a VCF, behind the contig."""
+    def to_record(self, contig: str) -> VcfRecord:
+        """Return the variant as a VCF record of a truth: FILTER PASS, and the phased genotype alone."""
         genotype = "{}|{}".format(*self.genotype)
-        return "\t".join((str(self.pos + 1), ".", self.ref, ",".join(self.alts), ".", "PASS", ".", "GT", genotype))
+        pos, alts = str(self.pos + 1), ",".join(self.alts)
+        return VcfRecord(contig, pos, ".", self.ref, alts, ".", "PASS", ".", "GT", genotype)
 
 
 @dataclass(frozen=True)

@@ -505,7 +505,7 @@ def test_the_commands_of_the_documentation(tmp_path, monkeypatch, capsys):
         (("--pileup", "--enable_dwell_time"), "leave it or --pileup out"),
         (("--pileup", "--phased_vcf_fn={made}/phased.vcf"), "leave these options or --pileup out"),
         (("--phased_vcf_fn={made}/none",), "--phased_vcf_fn={made}/none: no such file"),
-        (("--phased_vcf_fn={made}/bed",), "not a VCF row with a genotype"),
+        (("--phased_vcf_fn={made}/bed",), "not a VCF record of 10 columns"),
         (("--full_aln_regions={made}/var",), "var: row 1"),
         (("--enable_dwell_time",), "no valid 'mv' tag"),
         (("--bam_fn={reads}/ref.fa",), "ref.fa"),

@@ -68,12 +68,12 @@ def test_ranges_contigs_and_missing_variants(tmp_path):
 @pytest.mark.parametrize(
     "row, words",
     [
-        ("chr1\t5\t.\tA\tC\t.\t.\t.\n", "row 3 has no genotype; the truth needs a sample column with GT"),
+        ("chr1\t5\t.\tA\tC\t.\t.\t.\n", "row 3 has no genotype; expected a sample column, GT first in it"),
         ("chr1\t5\t.\tA\tC\t.\t.\t.\tDP\t3\n", "row 3 has no genotype"),
         ("chr1\t5\t.\tA\tC\t.\t.\t.\tGT\tx/1\n", "row 3 has the genotype 'x/1'"),
         ("chr1\t5\t.\tA\tC\t.\t.\t.\tGT\t0/1/1\n", "expected one or two allele numbers"),
         ("chr1\t5\t.\tA\tC\t.\t.\t.\tGT\t0/2\n", "row 3 has the genotype '0/2', but ALT is 'C'"),
-        ("chr1\tfive\t.\tA\tC\n", "not a VCF row"),
+        ("chr1\tfive\t.\tA\tC\n", "not a VCF record"),
         ("1\t5\t.\tA\tC\t.\t.\t.\tGT\t0/1\n", "has no contig chr1 but 1; rename it or use files of one assembly"),
     ],
 )

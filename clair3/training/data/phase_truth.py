@@ -11,8 +11,7 @@ from clair3.errors import InputError, unwritable
 from clair3.io.atomic import require_folder, unfinished, write_lines
 from clair3.io.bed import check_contig
 from clair3.io.fasta import find_contig, read_reference
-from clair3.io.text import read_rows
-from clair3.io.vcf import reference_header
+from clair3.io.vcf import iter_genotyped_records, reference_header
 from clair3.phasing.phasers import LONGEST_BAI, WhatsHap, find_whatshap, open_whatshap
 from clair3.training.data.truth import iter_records, simplify
 
@@ -82,20 +81,14 @@ def iter_phased_records(truth: Path, contig: str) -> Iterator[str]:
     Raises InputError as iter_unphased_records does, and when none of the heterozygous ones has a phase.
     """
     contigs, phased, without = set(), 0, 0
-    for number, line in read_rows(truth):
-        if line.startswith("#"):
+    for _, record in iter_genotyped_records(truth):
+        contigs.add(record.contig)
+        if record.contig != contig:
             continue
-        columns = line.split("\t")
-        contigs.add(columns[0])
-        if columns[0] != contig:
-            continue
-        if len(columns) < 10 or columns[8].split(":")[0] != "GT":
-            raise InputError(f"{truth}: row {number} has no genotype; the truth needs a sample column with GT")
-        genotype = columns[9].split(":")[0]
+        genotype = record.genotype
         if "|" in genotype:
             phased += len(set(genotype.split("|"))) > 1
-            name, pos, _, ref, alt = columns[:5]
-            yield f"{name}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\tGT:PS\t{genotype}:1"
+            yield f"{contig}\t{record.pos_text}\t.\t{record.ref}\t{record.alt_text}\t.\t.\t.\tGT:PS\t{genotype}:1"
         else:
             without += len(set(genotype.split("/"))) > 1
     check_contig(truth, contig, contigs)

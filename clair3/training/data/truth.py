@@ -13,6 +13,7 @@ from clair3.errors import InputError
 from clair3.io.atomic import unfinished
 from clair3.io.bed import check_contig, refuse_other_name
 from clair3.io.text import is_number, read_rows
+from clair3.io.vcf import iter_genotyped_records
 from clair3.records import BASES
 
 logger = logging.getLogger(__name__)
@@ -145,22 +146,15 @@ def iter_records(path: Path) -> Iterator[tuple[str, int, str, str, tuple[int, in
     The genotype is that of the last sample, smaller number first, see parse_allele_numbers. Raises InputError naming
     the row when there is no genotype, or more than two alleles in it.
     """
-    for number, line in read_rows(path):
-        if not line or line.startswith("#"):
-            continue
-        fields = line.split("\t")
-        if len(fields) < 5 or not is_number(fields[1]):
-            raise InputError(f"{path}: row {number} is {line[:80]!r}, not a VCF row")
-        if len(fields) < 10 or fields[8].split(":")[0] != "GT":
-            raise InputError(f"{path}: row {number} has no genotype; the truth needs a sample column with GT")
-        genotype = fields[-1].split(":")[0]
+    for number, record in iter_genotyped_records(path):
+        genotype = record.samples[-1].partition(":")[0]
         try:
             first, second = sorted(parse_allele_numbers(genotype))
         except ValueError as error:
             raise InputError(f"{path}: row {number} has {error}") from None
-        if second > len(fields[4].split(",")):
-            raise InputError(f"{path}: row {number} has the genotype {genotype!r}, but ALT is {fields[4][:80]!r}")
-        yield fields[0], int(fields[1]), fields[3], fields[4], (first, second)
+        if second > record.alt_text.count(",") + 1:
+            raise InputError(f"{path}: row {number} has the genotype {genotype!r}, but ALT is {record.alt_text[:80]!r}")
+        yield record.contig, record.pos + 1, record.ref, record.alt_text, (first, second)
 
 
 def simplify(contig: str, pos: int, ref: str, alt: str, genotype: tuple[int, int]) -> str | None:
