@@ -33,6 +33,7 @@ from clair3.io.gvcf import Blocks, Cell
 from clair3.io.inputs import RunInputs, check_inputs, check_moves
 from clair3.io.vcf import reference_header, write_calls
 from clair3.legacy import options
+from clair3.legacy.options import STDOUT
 from clair3.phasing.phasers import read_phased
 from clair3.platforms import PLATFORMS, Platform
 from clair3.records import Task
@@ -167,8 +168,6 @@ def bounds(contig: Contig, targets: dict | None, part: Part, sites: bool) -> tup
     start, end = min(start, contig.length), min(end, contig.length)
     return Cell(start, end), (0 if index == 0 else start, contig.length if last else end)
 
-
-STDOUT = "PIPE"
 
 SWITCHES = (
     "gvcf",

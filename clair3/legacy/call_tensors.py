@@ -32,9 +32,9 @@ FLAGS = ("pileup", "enable_dwell_time", "haploid_precise", "haploid_sensitive", 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of CallVariants."""
     options.add_platform(parser)
-    for name, what in (("chkpnt_fn", "the network"), ("call_fn", f"the VCF, or {call_chunk.STDOUT} for stdout")):
+    for name, what in (("chkpnt_fn", "the network"), ("call_fn", f"the VCF, or {options.STDOUT} for stdout")):
         parser.add_argument(f"--{name}", required=True, type=required_text, metavar="FILE", help=what)
-    parser.add_argument("--tensor_fn", default=call_chunk.STDOUT, metavar="FILE", help="default: stdin")
+    parser.add_argument("--tensor_fn", default=options.STDOUT, metavar="FILE", help="default: stdin")
     parser.add_argument("--ref_fn", metavar="FASTA", help="for the contigs of the header")
     options.add_sample(parser)
     options.add_number(parser, "qual", DecodeOptions.qual, "calls of less are LowQual")
@@ -77,7 +77,7 @@ def make_inference(args: argparse.Namespace, rows: BinFormat) -> LocalExecutor |
 
 def iter_tensors(args: argparse.Namespace, rows: BinFormat, stdin: Iterable[str]) -> Iterator[Candidates]:
     """Candidates of the file of tensors, or of stdin. Raises InputError when it is none."""
-    if args.tensor_fn != call_chunk.STDOUT:
+    if args.tensor_fn != options.STDOUT:
         return read_files(find_files(args.tensor_fn), rows.shape, rows.dtype)
     numbered = ((number, line.rstrip("\n")) for number, line in enumerate(stdin, 1))
     return read_tensors(numbered, "stdin", rows.shape, rows.dtype)
@@ -98,7 +98,7 @@ def call(
 def write(args: argparse.Namespace, records: Iterator[vcf.VcfRecord]) -> None:
     """Write the VCF; the result of an earlier call goes first."""
     header = header_without_files(args.ref_fn, args.sampleName, options.read_command_line(args.cmd_fn))
-    path = None if args.call_fn == call_chunk.STDOUT else Path(args.call_fn)
+    path = None if args.call_fn == options.STDOUT else Path(args.call_fn)
     if path:
         path.unlink(missing_ok=True)
     vcf.write_calls(path, header, records)

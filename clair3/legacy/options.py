@@ -15,6 +15,9 @@ from clair3.platforms import DEFAULT_PLATFORM, PLATFORMS
 
 HIDDEN = argparse.SUPPRESS
 
+STDOUT = "PIPE"
+"""The name of a file that stands for stdout, or for stdin where one is read (spec/cli.md 8)."""
+
 
 def add_texts(parser: argparse.ArgumentParser, *names: str) -> None:
     """Options that take a text or path; None when not given, or given as EMPTY."""

@@ -15,7 +15,7 @@ from clair3.io.atomic import write_lines
 from clair3.io.bins import CHUNK_ROWS, Bin, BinFormat, merge_bins
 from clair3.io.candidate_files import parse_part
 from clair3.legacy import options
-from clair3.legacy.call_chunk import STDOUT
+from clair3.legacy.options import STDOUT
 from clair3.legacy.tensor_text import find_files, iter_lines, read_files, read_tensors
 from clair3.platforms import PLATFORMS
 from clair3.training.data import make_bins

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,33 @@ def test_each_sub_command_of_v2_has_a_script():
     assert {path.stem for path in COMMAND_SCRIPTS} == {name for name in COMMANDS if name[0].isupper()}
 
 
+HELP_OF_EACH = """
+import contextlib, io, runpy, sys
+path = sys.path[1:]
+for script in sys.argv[1:]:
+    sys.path[:] = [script.rpartition("/")[0], *path]  # as `python SCRIPT` has it
+    sys.argv = [script, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, script
+    assert "--help" in said.getvalue(), script
+    print(script)
+"""
+"""Each script in the same process: most of the time of one alone goes into loading torch."""
+
+
 def test_each_script_prints_its_help():
     scripts = [*COMMAND_SCRIPTS, *(ROOT / "scripts" / name for name in PROGRAMS)]
-    with ThreadPoolExecutor(4) as pool:
-        results = zip(scripts, pool.map(lambda script: run(script, "--help"), scripts), strict=True)
-    failed = {path.name: done.stderr for path, done in results if done.returncode or "--help" not in done.stdout}
-    assert failed == {}
+    done = run("-c", HELP_OF_EACH, *scripts)
+    assert done.stdout.splitlines() == [*map(str, scripts)], done.stderr
+
+
+@pytest.mark.parametrize("script", ["preprocess/CheckEnvs.py", "scripts/clair3.py"])
+def test_a_script_alone_prints_its_help(script):
+    done = run(ROOT / script, "--help")
+    assert done.returncode == 0 and "--help" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("name, text", [("param_p", "[33 18]"), ("param_f", f"[{len(PLATFORMS)} 8]")])
@@ -65,3 +85,11 @@ def test_installed_under_the_names_of_v2(tmp_path, program, words):
     for file in (program, "clair3"):
         done = run(tmp_path / file, *words)
         assert done.returncode == 0 and "v2.0.2" in done.stdout, done.stderr
+
+
+def test_steps_without_a_network_load_no_torch():
+    """A training workflow starts some of them for each contig; torch takes longer to load than they work."""
+    modules = ("tensors", "truth", "select", "sort_vcf", "merge_vcf", "check_envs", "realign_reads")
+    code = f"import sys, {', '.join(f'clair3.legacy.{name}' for name in modules)}\nprint('torch' in sys.modules)"
+    done = run("-c", code)
+    assert done.stdout.strip() == "False", done.stderr

@@ -207,9 +207,8 @@ def test_other_costs_and_another_optimum_of_the_heuristic(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("odd", [False, True])
-@pytest.mark.parametrize("first", range(1000, 5000, 2000))
-def test_more_optima(monkeypatch, first, odd):
-    compare(monkeypatch, range(first, first + 2000), odd)
+def test_more_optima(monkeypatch, odd):
+    compare(monkeypatch, range(1000, 1500), odd)
 
 
 def test_a_discount_does_not_turn_reads(monkeypatch):
