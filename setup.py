@@ -28,4 +28,8 @@ class BuildPackage(build_py):
         return [module for module in modules if not (package == "clair3" and module[1][0].isupper())]
 
 
-setup(cffi_modules=["clair3/core/build.py:ffibuilder"], cmdclass={"build_ext": BuildCore, "build_py": BuildPackage})
+setup(
+    cffi_modules=["clair3/core/build.py:ffibuilder"],
+    cmdclass={"build_ext": BuildCore, "build_py": BuildPackage},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}},  # the extension uses the stable ABI
+)

@@ -1,7 +1,9 @@
-"""Errors that a user can act on. Rooms raise them; only `clair3.cli.arguments.run` prints one and exits."""
+"""Errors that a user can act on. Modules raise them; only `clair3.cli.arguments.run` prints one and exits."""
 
 import errno
+import sys
 from os import PathLike
+from pathlib import Path
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, None)
 """htslib does not tell the reason."""
@@ -33,6 +35,19 @@ class CoreError(ClairError):
 
 class DeviceError(ClairError):
     """A GPU failed, or its memory does not suffice."""
+
+
+def install_command(extra: str | None = None) -> str:
+    """Return the command that installs this program with what an extra of pyproject.toml needs, None: without extras.
+
+    It names this Python, and the checkout that the program runs from, if it does.
+    """
+    extras = f"[{extra}]" if extra else ""
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "pyproject.toml").is_file():
+        constraints = checkout / "env" / "constraints.txt"
+        return f"{sys.executable} -m pip install -c {constraints} -e '{checkout}{extras}'"
+    return f"{sys.executable} -m pip install 'clair3-torch{extras}'"
 
 
 def unwritable(path: str | PathLike, error: OSError) -> str:

@@ -8,8 +8,7 @@ cd "$(dirname "$0")/.."
 sample=tests/data/sample
 output=demo/$platform
 [ -f "$sample/$platform.bam" ] || { echo "[ERROR] $sample has no reads of '$platform'; give ont, hifi or ilmn" >&2; exit 2; }
-[ -x .venv/bin/python ] || "${PYTHON:-python3}" -m venv .venv
-.venv/bin/python -m pip install --quiet -c env/constraints.txt -e .
+bash scripts/install.sh
 ./run_clair3.sh --bam_fn="$sample/$platform.bam" --ref_fn="$sample/ref.fa" --platform="$platform" --threads=2 --output="$PWD/$output"
 .venv/bin/clair3 evaluate "$output/merge_output.vcf.gz" "$sample/truth.vcf.gz" "$sample/confident.bed" "$sample/ref.fa" \
     --json "$output/figures.json" > "$output/figures.txt"

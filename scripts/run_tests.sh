@@ -4,9 +4,7 @@
 # processor but no more than four, take the test files in turn; -n 0 runs them one after the other.
 set -eu
 cd "$(dirname "$0")/.."
-python=${PYTHON:-python3}
-[ -x .venv/bin/python ] || "$python" -m venv .venv
-.venv/bin/python -m pip install --quiet -c env/constraints.txt -e ".[dev,train,export,plots]"
+bash scripts/install.sh dev,train,export,plots
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/python -m pytest -q -rs -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"

@@ -30,7 +30,7 @@ from clair3.config import (
     Compute,
     parse_device,
 )
-from clair3.errors import ClairError, ConfigError
+from clair3.errors import ClairError, ConfigError, install_command
 from clair3.platforms import PLATFORMS
 from clair3.tensor_shapes import CONV_PADDINGS
 from clair3.util import log
@@ -94,8 +94,7 @@ def one_line_errors() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in log.OUR_LOGGERS:
             raise
-        install = f"{sys.executable} -m pip install -c env/constraints.txt -e ."
-        stop(f'{error.name} is not installed; run "{install}" in the folder of clair3-torch', ClairError.exit_code)
+        stop(f"{error.name} is not installed; run {install_command()}", ClairError.exit_code)
     except TerminatedError:
         stop("terminated", EXIT_TERMINATED)
     except KeyboardInterrupt:

@@ -5,15 +5,14 @@ import os
 import numpy as np
 import pysam.libchtslib  # noqa: F401  an extension built against pysam's htslib finds it loaded
 
-from clair3.errors import CoreError
+from clair3.errors import CoreError, install_command
 from clair3.records import Region, SupportBatch, TensorBatch
 
 try:
     from clair3.core._core import ffi, lib
 except ImportError as error:
     raise CoreError(
-        f"the C core is not built ({error}); run `pip install -c env/constraints.txt -e .` in the checkout "
-        "(it needs a C compiler: gcc or clang)"
+        f"the C core is not built ({error}); run {install_command()} (it needs a C compiler: gcc or clang)"
     ) from None
 
 FLANK = lib.C3_FLANK

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from clair3.errors import UsageError
+from clair3.errors import UsageError, install_command
 from clair3.evaluation.counting import Interval, Score, Tally, find_best_point
 from clair3.io.atomic import unfinished
 from clair3.version import VERSION
@@ -104,7 +104,7 @@ def thin_curve(curve):
 def check_plots() -> None:
     """Raises UsageError without matplotlib."""
     if find_spec("matplotlib") is None:
-        raise UsageError('--plot needs matplotlib, which pip install "clair3-torch[plots]" brings')
+        raise UsageError(f"--plot needs matplotlib; run {install_command('plots')}")
 
 
 def plot(result: Result, path: Path) -> None:

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from clair3 import tensor_shapes
-from clair3.errors import ConfigError, check_range
+from clair3.errors import ConfigError, check_range, install_command
 from clair3.model import HEAD_SIZES
 
 OPSET = 17
 """Version of the ONNX operators (2022): the newest that torch 2.2 writes; every ONNX Runtime since 1.12 reads it."""
 
-ONNX_HINT = 'ONNX needs the packages onnx and onnxruntime; run "pip install onnx onnxruntime"'
+ONNX_HINT = f"ONNX needs the packages onnx and onnxruntime; run {install_command('export')}"
 
 MODEL_NAMES = {"pileup": "pileup", "full_alignment": "alignment"}
 """Names of the models in Triton that the client of Clair3 v2 uses, by kind of network."""

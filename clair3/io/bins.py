@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from clair3 import tensor_shapes
-from clair3.errors import ConfigError, InputError
+from clair3.errors import ConfigError, InputError, install_command
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP, WIDTH
 from clair3.platforms import DEFAULT_PLATFORM, PLATFORMS
 from clair3.records import TrainingExamples
@@ -84,9 +84,7 @@ try:
     import h5py
     import hdf5plugin
 except ImportError as error:
-    raise ConfigError(
-        f'{error.name} is missing; run pip install -c env/constraints.txt -e ".[train]" in the checkout'
-    ) from None
+    raise ConfigError(f"{error.name} is missing; run {install_command('train')}") from None
 
 
 FORMAT_VERSION = 1

@@ -12,7 +12,7 @@ import pytest
 
 from clair3 import errors
 from clair3.cli import arguments
-from clair3.errors import ClairError, ConfigError, CoreError, InputError, UsageError
+from clair3.errors import ClairError, ConfigError, CoreError, InputError, UsageError, install_command
 from clair3.util import log, process
 
 
@@ -139,8 +139,7 @@ def test_a_library_that_is_not_installed(name, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, str(ROOT / "scripts" / "run_clair3.py"), "--help"]
     found = subprocess.run(command, capture_output=True, text=True, env=environment)
-    install = f"{sys.executable} -m pip install -c env/constraints.txt -e ."
-    expected = f'[ERROR] {name} is not installed; run "{install}" in the folder of clair3-torch\n'
+    expected = f"[ERROR] {name} is not installed; run {install_command()}\n"
     assert (found.returncode, found.stdout, found.stderr) == (1, "", expected)
 
 

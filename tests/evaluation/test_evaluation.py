@@ -482,7 +482,7 @@ def test_plot(files, tmp_path):
 
 def test_plot_without_matplotlib(files, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("clair3.evaluation.report.find_spec", lambda name: None)
-    assert "clair3-torch[plots]" in refusal(files, capsys, f"--plot={tmp_path / 'x.png'}")
+    assert "--plot needs matplotlib; run " in refusal(files, capsys, f"--plot={tmp_path / 'x.png'}")
 
 
 def test_no_calls_and_no_truth(files, capsys):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from clair3.cli import export
 from clair3.cli.main import main as clair3
+from clair3.errors import install_command
 from clair3.export.formats import (
     FORMATS,
     ExportedNetwork,
@@ -366,7 +367,7 @@ def test_without_the_packages_of_onnx(model, tmp_path, monkeypatch, capsys, miss
     options = ("--model_path", model, "--output", tmp_path, "-p", "ont", "--format=onnx")
     code, line = refusal(capsys, *options, "--verify")
     assert code == 1
-    assert 'run "pip install onnx onnxruntime"' in line
+    assert f"run {install_command('export')}" in line
     assert files(tmp_path) == set()
 
 

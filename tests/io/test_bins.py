@@ -20,7 +20,7 @@ pytest.importorskip("hdf5plugin", reason="bins need hdf5plugin: pip install -e .
 import h5py
 
 from clair3.cli.main import main as clair3
-from clair3.errors import ConfigError, InputError
+from clair3.errors import ConfigError, InputError, install_command
 from clair3.genotype import labels
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.io import bins
@@ -372,7 +372,9 @@ def test_a_full_disk_is_a_sentence(room, tmp_path):
 def test_a_library_that_is_not_there_is_a_sentence(name):
     start = f"import sys; sys.modules[{name!r}] = None; from clair3.cli.main import main; main(['inspect', 'x'])"
     found = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, cwd=ROOT)
-    assert found.returncode == 1 and found.stderr.startswith(f"[ERROR] {name} is missing; run pip install")
+    assert found.returncode == 1 and found.stderr.startswith(
+        f"[ERROR] {name} is missing; run {install_command('train')}"
+    )
     assert len(found.stderr.splitlines()) == 1
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from clair3.errors import install_command
 from clair3.genotype import classes
 from clair3.genotype.classes import GENOTYPE, GT21, LONGEST
 from clair3.genotype.decode import quality
@@ -38,7 +39,7 @@ def draw(folder: Path, epochs: Sequence[Mapping[str, Any]], predictions: Predict
     epochs: of the JSON log, in order.
     """
     if find_spec("matplotlib") is None:
-        logger.info('No plots: they need matplotlib, which pip install "clair3-torch[plots]" brings')
+        logger.info("No plots: they need matplotlib; run %s", install_command("plots"))
         return []
     from matplotlib.figure import Figure
 
