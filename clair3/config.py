@@ -186,6 +186,7 @@ class DecodeOptions:
     haploid             None, PRECISE or SENSITIVE
     enable_long_indel   insertions and deletions longer than 50 are called
     keep_iupac_bases    letters other than ACGTN stay
+    keep_ref_case       bases that are lower case in the FASTA are so in REF and ALT, too, as v2.0.2 writes them
     show_ref            reference calls are written
     qual                divides PASS from LowQual; None passes everything (3.5)
     """
@@ -194,6 +195,7 @@ class DecodeOptions:
     haploid: str | None = None
     enable_long_indel: bool = False
     keep_iupac_bases: bool = False
+    keep_ref_case: bool = False
     show_ref: bool = True
     qual: float | None = OutputFilter.qual
 
@@ -304,6 +306,7 @@ class CallingConfig:
     all_contigs_in_gvcf: bool = False
     haploid: str | None = None
     keep_iupac_bases: bool = False
+    keep_ref_case: bool = False
     enable_long_indel: bool = False
     remove_intermediate_dir: bool = False
     candidates: CandidateOptions | None = None
@@ -324,8 +327,11 @@ class CallingConfig:
         check_range("qual", self.qual, 0)
         check_filters(self.qual, self.haploid)
         check_range("chunk_size", self.chunk_size, 1)
-        if not self.sample_name or set(self.sample_name) & set("\t\r\n"):
-            raise ConfigError(f"--sample_name={self.sample_name!r}: expected a name without tabs and line breaks")
+        if not self.sample_name.strip() or not self.sample_name.isprintable():
+            raise ConfigError(
+                f"--sample_name={self.sample_name!r}: expected a name without tabs, line breaks and other characters "
+                "that cannot be printed, which no VCF can hold"
+            )
         if self.candidates is None:
             object.__setattr__(self, "candidates", CandidateOptions.for_platform(self.platform))
         if self.selection is None:
@@ -350,5 +356,8 @@ class CallingConfig:
     def decoding(self) -> DecodeOptions:
         """How candidates become calls; --qual and haploid modes act later, on what is written (spec/calling.md 3.5)."""
         return DecodeOptions(
-            gvcf=self.gvcf, enable_long_indel=self.enable_long_indel, keep_iupac_bases=self.keep_iupac_bases
+            gvcf=self.gvcf,
+            enable_long_indel=self.enable_long_indel,
+            keep_iupac_bases=self.keep_iupac_bases,
+            keep_ref_case=self.keep_ref_case,
         )

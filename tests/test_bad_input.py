@@ -320,12 +320,12 @@ def test_options_that_change_nothing(case):
     assert records(bed_fn=bed, chunk_num=-1) == records(bed_fn=bed) != plain
 
 
-@pytest.mark.parametrize("contig", ["chr20", "chrNone"])
-def test_intermediate_files_go_on_request(case, contig):
+@pytest.mark.parametrize("shortest", [0, 100_000])
+def test_intermediate_files_go_on_request(case, shortest):
     """Also when there was nothing to call (spec/cli.md 9.18)."""
-    case.succeeds(ctg_name=contig)
+    case.succeeds(min_contig_size=shortest)
     assert (case.folder / "out" / "tmp").is_dir()
-    case.succeeds(ctg_name=contig, remove_intermediate_dir="yes")
+    case.succeeds(min_contig_size=shortest, remove_intermediate_dir="yes")
     assert not (case.folder / "out" / "tmp").exists()
 
 

@@ -63,6 +63,7 @@ def switches(config: CallingConfig) -> dict[str, object]:
         "HAPLOTAGGING OF THE OUTPUT": config.haplotag,
         "DWELL TIME": config.dwell,
         "KEEPING IUPAC BASES": config.keep_iupac_bases,
+        "KEEPING CASE OF REFERENCE": config.keep_ref_case,
         "REMOVING INTERMEDIATE FILES": config.remove_intermediate_dir,
         "RESUMING AN EARLIER RUN": config.resume,
     }

@@ -58,7 +58,8 @@ MOVE_TABLE_NAMES = ("with_mv", "with_move")
 
 AS_GIVEN = (
     *("platform", "include_all_ctgs", "sample_name", "qual", "chunk_size", "pileup_model_prefix", "fa_model_prefix"),
-    *("pileup_only", "print_ref_calls", "gvcf", "keep_iupac_bases", "enable_long_indel", "remove_intermediate_dir"),
+    *("pileup_only", "print_ref_calls", "gvcf", "keep_iupac_bases", "keep_ref_case", "enable_long_indel"),
+    "remove_intermediate_dir",
     *("whatshap", "longphase", "allow_unphased_contigs", "resume", "command_line", "conv_padding"),
 )
 """Options that are fields of CallingConfig by the same name."""
@@ -144,6 +145,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     add_switch(group, "--haploid_precise", help="haploid: only 1/1 is a variant")
     add_switch(group, "--haploid_sensitive", help="haploid: 0/1 and 1/1 are variants")
     add_switch(group, "--keep_iupac_bases", help="do not turn letters other than ACGTN into N")
+    add_switch(group, "--keep_ref_case", help="leave bases lower case in REF and ALT that are so in the reference")
     add_switch(group, "--remove_intermediate_dir", help="delete the tmp folder of a complete run")
     add_switch(group, "--output_all_contigs_in_gvcf_header", help="keep uncalled contigs in the gVCF header")
     add_value(group, "base_err", GvcfOptions.base_err, "P", "gVCF error rate")

@@ -119,6 +119,8 @@ def _make_variant_call(
 ) -> Call | None:
     """Make a variant call; None when it is not written with these options (2.5, 3.5)."""
     ref, alts = alleles.ref, alleles.alts
+    if not options.keep_ref_case:
+        ref, alts = ref.upper(), tuple(alt.upper() for alt in alts)
     if not options.keep_iupac_bases:
         ref, alts = iupac_to_n(ref), tuple(map(iupac_to_n, alts))
     if (

@@ -79,9 +79,20 @@ def find_fai(fasta: Path) -> Path:
     if not fasta.is_file():
         raise InputError(f"Reference file {fasta} not found")
     index = find_index(fasta, [".fai"])
+    if index is None and is_gzip(fasta) and not is_bgzf(fasta):
+        raise gzipped(fasta)
     if index is None:
         raise InputError(f"Reference index fai file not found, please use 'samtools faidx {fasta}' first")
     return index
+
+
+def gzipped(fasta: Path) -> InputError:
+    """The error of a FASTA that can be read from its start only."""
+    plain = fasta.with_suffix("")
+    return InputError(
+        f"{fasta}: compressed with gzip, which has no way in but the start; make a plain file of it, "
+        f'"gzip -dc {fasta} > {plain}" and "samtools faidx {plain}", or use bgzip'
+    )
 
 
 def read_reference(fasta: Path) -> Reference:
@@ -96,7 +107,7 @@ def read_reference(fasta: Path) -> Reference:
     if is_bgzf(fasta):
         block_index = check_block_index(fasta, index, rows)
     elif is_gzip(fasta):
-        raise InputError(f"{fasta}: compressed with gzip, which has no way in but the start; use bgzip or plain text")
+        raise gzipped(fasta)
     else:
         check_rows(fasta, index, rows)
     return Reference(fasta, index, tuple(Contig(row.name, row.length) for row in rows), block_index)
@@ -118,8 +129,13 @@ def read_fai(index: Path) -> list[IndexRow]:
         if len(numbers) < 4 or not all(map(is_number, numbers[:4])):
             raise InputError(f"{index}: row {number} is {text[:80]!r}, not five columns of a FASTA index; {AGAIN}")
         row = IndexRow(name, *map(int, numbers[:4]))
-        if row.name in rows or (row.length and not 0 < row.line_bases <= row.line_bytes):
-            raise InputError(f"{index}: row {number}, {text[:80]!r}, repeats a name or has no line length; {AGAIN}")
+        if row.name in rows:
+            raise InputError(
+                f"{index}: row {number} has contig {name[:80]} again; rename or remove one of the two in the FASTA, "
+                f"and {AGAIN}"
+            )
+        if row.length and not 0 < row.line_bases <= row.line_bytes:
+            raise InputError(f"{index}: row {number}, {text[:80]!r}, has no line length; {AGAIN}")
         rows[name] = row
     if not rows:
         raise InputError(f"{index}: no contigs; {AGAIN}")

@@ -4,9 +4,11 @@ Everything that can be known without decoding the reads is looked at here, so th
 once with one sentence.
 """
 
+import difflib
 import gzip
 import logging
 import os
+import re
 import struct
 import zlib
 from collections import Counter
@@ -21,7 +23,7 @@ import pysam
 from clair3.errors import InputError
 from clair3.io.bam_index import MAKE_AGAIN, find_alignment_index, is_cram, read_alignment_index
 from clair3.io.bed import allowed_at_sites, allowed_in_bed, read_bed
-from clair3.io.fasta import MAJOR_CONTIGS, Contig, Reference, in_output_order, read_reference
+from clair3.io.fasta import MAJOR_CONTIGS, Contig, Reference, in_output_order, other_spelling, read_reference
 from clair3.io.known_sites import read_sites
 from clair3.io.text import BGZF_EOF, ends_with
 
@@ -85,6 +87,9 @@ def check_inputs(
     reference = read_reference(fasta)
     targets = read_bed(bed) if bed else read_sites(sites) if sites else None
     alignments = read_alignments(bam, reference)
+    if names is not None:
+        names = list(names)
+        check_asked(reference, names)
     explicit = explicit_contigs(names, targets, "--bed_fn" if bed else "--vcf_fn")
     if explicit is None:
         state = "enabled" if include_all else "not enabled, use chr{1..22,X,Y} and {1..22,X,Y} by default"
@@ -121,8 +126,9 @@ def read_alignments(path: Path, reference: Reference) -> Alignments:
     """
     stay_offline()
     pysam.set_verbosity(0)  # what htslib would print is in our errors
+    if path.is_file():
+        check_format(path)  # before its index is asked for, which SAM text cannot have
     index = find_alignment_index(path)
-    check_format(path)
     if index.stat().st_mtime < path.stat().st_mtime:
         logger.warning('%s is older than %s; if the reads changed since, run "samtools index"', index, path.name)
     if is_cram(path) and reference.index.name != f"{reference.path.name}.fai":
@@ -187,7 +193,10 @@ def check_format(path: Path) -> None:
         except (OSError, EOFError, zlib.error):
             magic = b""
         if magic != BAM_MAGIC:
-            raise InputError(f'{path}: not a BAM or CRAM file; "samtools sort" makes one from SAM text')
+            raise InputError(
+                f'{path}: not a BAM or CRAM file; of SAM text "samtools sort -o {path.stem}.bam {path}" makes one, and '
+                f'"samtools index {path.stem}.bam" its index'
+            )
         whole = ends_with(path, BGZF_EOF)
     if not whole:
         raise InputError(f"{path}: the end of the file is missing; it was cut, copy or write it again")
@@ -232,6 +241,31 @@ def explicit_contigs(names: Iterable[str] | None, targets: dict | None, option: 
     if names is not None:
         return set(names)
     return None if targets is None else set(targets)
+
+
+REGION = re.compile(r"(.+):[\d,]+(-[\d,]*)?")
+"""A region as samtools takes it, which --ctg_name does not."""
+
+
+def check_asked(reference: Reference, names: Sequence[str]) -> None:
+    """Raises InputError, with the nearest name, when no contig of --ctg_name is in the reference."""
+    known = {contig.name for contig in reference.contigs}
+    if known & set(names):
+        return
+    name = names[0]
+    by_lower = {contig.lower(): contig for contig in known}
+    nearest = difflib.get_close_matches(name.lower(), by_lower, 1)
+    region = REGION.fullmatch(name)
+    if region and region[1] in known:
+        advice = f"{region[1]} is one; for a part of it give its start, 0-based, and end in a BED file (--bed_fn)"
+    elif other_spelling(name) in known:
+        advice = f"did you mean {other_spelling(name)}?"
+    elif nearest:
+        advice = f"did you mean {by_lower[nearest[0]]}?"
+    else:
+        advice = f"it has {first_few([contig.name for contig in reference.contigs])}"
+    what = f"no contig {name}" if len(names) == 1 else f"none of the contigs {first_few(names)}"
+    raise InputError(f"{reference.path}: {what} (--ctg_name); {advice}")
 
 
 def select_contigs(
@@ -318,12 +352,26 @@ def check_header(alignments: Alignments, name: str) -> None:
         raise InputError(f"{alignments.path}: no contig {name} (--ctgName) in the header; it has {first} ...")
 
 
+NAME_IN_VCF = re.compile(r"(?![#*=])[!-~]+", re.ASCII)
+NOT_IN_VCF = frozenset(",<>\"'`\\()[]{}")
+"""What names of contigs may not hold: readers of VCF refuse the header or lose records (VCF 4.3, 1.4.7). A line that
+begins with # is no record."""
+
+
 def check_names(reference: Reference, contigs: list[Contig]) -> None:
-    """Raises InputError for a contig whose name no VCF can hold: a comma ends it in the header (VCF 4.2, 1.4.7)."""
+    """Raises InputError for a contig whose name no VCF can hold."""
     for contig in contigs:
-        if "," in contig.name:
+        held = sorted(NOT_IN_VCF & set(contig.name))
+        if held or not NAME_IN_VCF.fullmatch(contig.name):
+            what = (
+                f"which has {'a comma' if held == [','] else ' '.join(held)}"
+                if held
+                else (
+                    f"which begins with {contig.name[0]}" if contig.name[0] in "#*=" else "which is no plain ASCII text"
+                )
+            )
             raise InputError(
-                f"{reference.path}: a VCF cannot hold the contig name {contig.name!r}, which has a comma; rename it in "
+                f"{reference.path}: a VCF cannot hold the contig name {contig.name!r}, {what}; rename it in "
                 "the FASTA and the reads, or choose others with --ctg_name"
             )
 

@@ -172,6 +172,7 @@ def bounds(contig: Contig, targets: dict | None, part: Part, sites: bool) -> tup
 SWITCHES = (
     "gvcf",
     "keep_iupac_bases",
+    "keep_ref_case",
     "no_phasing_for_fa",
     "enable_dwell_time",
 )
@@ -308,8 +309,8 @@ def chunk_call(args: argparse.Namespace, show_ref: bool) -> ChunkCall:
         compute=take_devices(compute_options(args, threads)),
         command_line=options.read_command_line(args.cmd_fn),
     )
-    rules = {"enable_long_indel": args.enable_long_indel, "keep_iupac_bases": args.keep_iupac_bases}
-    decoding = DecodeOptions(gvcf=args.gvcf, haploid=haploid_mode(args), show_ref=show_ref, qual=args.qual, **rules)
+    rules = {name: getattr(args, name) for name in ("gvcf", "enable_long_indel", "keep_iupac_bases", "keep_ref_case")}
+    decoding = DecodeOptions(haploid=haploid_mode(args), show_ref=show_ref, qual=args.qual, **rules)
     return ChunkCall(config, decoding, find_checkpoint(checkpoint.parent, kind, checkpoint.name), output)
 
 

@@ -25,7 +25,7 @@ from clair3.legacy.tensors import bin_format_from
 from clair3.training.data.examples import Candidates
 from clair3.util.process import usable_threads
 
-SWITCHES = ("gvcf", "enable_long_indel", "keep_iupac_bases", "add_indel_length")
+SWITCHES = ("gvcf", "enable_long_indel", "keep_iupac_bases", "keep_ref_case", "add_indel_length")
 FLAGS = ("pileup", "enable_dwell_time", "haploid_precise", "haploid_sensitive", "showRef")
 
 
@@ -56,9 +56,8 @@ def run(args: argparse.Namespace) -> None:
     options.refuse(args)
     rows = bin_format_from(args, args.platform)
     haploid = haploid_mode(args)
-    decoding = DecodeOptions(
-        args.gvcf, haploid, args.enable_long_indel, args.keep_iupac_bases, show_ref=args.showRef, qual=args.qual
-    )
+    rules = {name: getattr(args, name) for name in ("gvcf", "enable_long_indel", "keep_iupac_bases", "keep_ref_case")}
+    decoding = DecodeOptions(haploid=haploid, show_ref=args.showRef, qual=args.qual, **rules)
     with closing(make_inference(args, rows)) as inference:
         write(args, call(iter_tensors(args, rows, sys.stdin), rows.kind, inference, decoding))
 

@@ -111,8 +111,7 @@ def test_every_option_is_declared_with_its_default():
     args = vars(arguments.make_parser(room, "").parse_args(["-bb", "-ff", "-mm", "-t3", "-phifi", "-oo"]))
     required = {"bam_fn": "b", "ref_fn": "f", "model_path": "m", "threads": 3, "platform": "hifi", "output": "o"}
     ours = {"resume": False, "precision": None, "amp": False, "torch_num_threads": 1, "conv_padding": "auto"}
-    ours |= {"allow_unphased_contigs": False}
-    ours["allow_unphased_contigs"] = False
+    ours |= {"allow_unphased_contigs": False, "keep_ref_case": False}
     assert args == DECLARED | required | ours
 
 
@@ -252,6 +251,7 @@ def test_options_without_effect_here_are_accepted(paths, word, caplog):
         ("--print_ref_calls", "print_ref_calls", True),
         ("--gvcf", "gvcf", True),
         ("--keep_iupac_bases", "keep_iupac_bases", True),
+        ("--keep_ref_case", "keep_ref_case", True),
         ("--remove_intermediate_dir", "remove_intermediate_dir", True),
         ("--pileup_model_prefix=p", "pileup_model_prefix", "p"),
         ("--fa_model_prefix=f", "fa_model_prefix", "f"),
@@ -336,6 +336,8 @@ def test_fast_mode_is_for_ont(paths, caplog):
         ("--chunk_num=-2", "parameter --chunk_num=-2 (minimum:-1) out of range"),
         ("--base_err=0", "--base_err is 0.0; expected an error rate above 0 and below 1"),
         ("--sample_name=a\tb", "--sample_name='a\\tb': expected a name without tabs"),
+        ("--sample_name=a\x07b", "--sample_name='a\\x07b': expected a name without tabs"),
+        ("--sample_name=a\udcffb", "--sample_name='a\\udcffb': expected a name without tabs"),
         ("--ctg_name=,", "--ctg_name=,: expected names of contigs"),
         ("--pileup_model_prefix=p_with_MV", "it needs --platform=ont and --enable_dwell_time"),
     ],

@@ -78,7 +78,7 @@ def called(ref, alt_info, output, **rule) -> str | None:
 
 # Zygosity heads of the examples: hom ref, hom alt, het.
 HOM, HET, HET_95 = (0.02, 0.95, 0.03), (0.05, 0.05, 0.9), (0.02, 0.03, 0.95)
-GVCF, LONG = {"gvcf": True}, {"enable_long_indel": True}
+GVCF, LONG, CASE = {"gvcf": True}, {"enable_long_indel": True}, {"keep_ref_case": True}
 INS_60, INS_56 = "ACGT" * 15, "ACGT" * 14  # 60 and 56 bases: within 10% of each other
 
 
@@ -121,7 +121,7 @@ INS_60, INS_56 = "ACGT" * 15, "ACGT" * 14  # 60 and 56 bases: within 10% of each
          "GACT G,GCT 19.66 PASS 1/2:19:30:4,12,14:0.4000,0.4667"),
         ("G", "30-DA 14 DACT 12 RG 4", heads(HET_95, {-3: 0.9}, {0: 0.95}, GDel=0.95), {},
          "GACT G 15.29 PASS 0/1:15:30:4,12:0.4000"),
-        ("T", "20-Dac 12 RT 8", heads(HET_95, TDel=0.95), {}, "Tac T 19.66 PASS 0/1:19:20:8,12:0.6000"),
+        ("T", "20-Dac 12 RT 8", heads(HET_95, TDel=0.95), CASE, "Tac T 19.66 PASS 0/1:19:20:8,12:0.6000"),
         # insertion and deletion
         ("G", "30-DAC 13 IGTT 11 RG 6", heads(HET_95, InsDel=0.95), GVCF,
          "GAC G,GTTAC 19.66 PASS 1/2:19:30:6,13,11:0.4333,0.3667:43,26,41,26,0,41"),
@@ -156,6 +156,7 @@ def test_golden_cases(shared_data):
         parts = [case[name] for name in ("gt21", "genotype", "len1", "len2") if case[name]]
         rule = DecodeOptions(
             haploid=None if case["haploid"] == "none" else case["haploid"],
+            keep_ref_case=True,
             **{name: case[name] for name in ("gvcf", "enable_long_indel", "keep_iupac_bases", "show_ref", "qual")},
         )
         calls = decode(
@@ -197,7 +198,7 @@ def test_rows_of_a_run_from_its_network_output(shared_data, tensors, run, kind):
         for line in lines:
             if line.startswith(contig + "\t"):
                 wanted[int(line.split("\t")[1])] = line.rstrip("\n")
-    calls = decode(*batch_of(data), DecodeOptions(gvcf="gvcf" in run), kind)
+    calls = decode(*batch_of(data), DecodeOptions(gvcf="gvcf" in run, keep_ref_case=True), kind)
     assert len(calls) == len(data["position"])
     records = [make_record(contig, call, INFO[kind]) for call in calls]
     assert list(map(format_record, records)) == [wanted[call.pos + 1] for call in calls]
@@ -254,6 +255,12 @@ def test_deeper_support_than_depth_is_a_fraction_of_one():
 def test_keep_iupac_bases():
     output = heads(HET_95, AG=0.95)
     assert called("R", "20-XG 12 RR 8", output, keep_iupac_bases=True).split()[:2] == ["R", "G"]
+
+
+@pytest.mark.parametrize("rule, ref", [({}, "TACG"), ({"keep_ref_case": True}, "Tacg")])
+def test_case_of_ref_and_alt(rule, ref):
+    found = called("T", "20-Dacg 12 RT 8", heads(HET, TDel=0.9), **GVCF, **rule).split()
+    assert found[:2] == [ref, "T"] and found[4].split(":")[5].count("990") == 0
 
 
 def test_insertion_keeps_the_anchor_of_its_reads():

@@ -49,6 +49,7 @@ def run_arguments(data: Path, run: dict, output: Path, threads: int = 2) -> list
         f"--platform={run['platform']}",
         f"--output={output}",
         f"--threads={threads}",
+        "--keep_ref_case",  # as v2.0.2 writes them
         *options,
     ]
 

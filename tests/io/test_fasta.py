@@ -54,7 +54,7 @@ def test_missing_files(tmp_path):
         ("", "no contigs"),
         ("chr1\t400\t16\t60\n", "row 1 is 'chr1\\t400\\t16\\t60', not five columns"),
         ("chr1\t400\t16\t60\t61\nchr2\tx\t1\t1\t1\n", "row 2 is"),
-        ("chr1\t400\t16\t60\t61\nchr1\t400\t16\t60\t61\n", "row 2, 'chr1"),
+        ("chr1\t400\t16\t60\t61\nchr1\t400\t16\t60\t61\n", "row 2 has contig chr1 again; rename or remove one"),
         ("chr1\t400\t16\t0\t61\n", "has no line length"),
         ("chr1\t400\t16\t60\t61\n", "goes on after the last contig"),
         ("chr1\t420\t16\t60\t61\n", "chr1 is not where the index says"),
@@ -95,7 +95,11 @@ def test_compressed_fasta(tmp_path):
 def test_plain_gzip_is_refused(tmp_path):
     (tmp_path / "ref.fa.gz").write_bytes(gzip.compress(b">a\nAC\n"))
     (tmp_path / "ref.fa.gz.fai").write_text("a\t2\t3\t2\t3\n")
-    refused(tmp_path / "ref.fa.gz", "use bgzip or plain text")
+    plain = tmp_path / "ref.fa"
+    advice = f'"gzip -dc {plain}.gz > {plain}" and "samtools faidx {plain}", or use bgzip'
+    refused(tmp_path / "ref.fa.gz", advice)
+    (tmp_path / "ref.fa.gz.fai").unlink()  # which samtools cannot make
+    refused(tmp_path / "ref.fa.gz", advice)
 
 
 def test_order_of_contigs():

@@ -54,7 +54,6 @@ def warnings(caplog):
         ({"names": ["chr2"]}, ["chr2"], None),
         ({"names": ["chr2"], "include_all": True}, ["chr2"], None),
         ({"names": ["chr2", "chrNOT"]}, ["chr2"], "Contig chrNOT given but not found in reference fai file"),
-        ({"names": ["chrNOT"]}, [], "No contig of --bed_fn|--vcf_fn|--ctg_name is in the reference"),
         ({"names": ["scaffold"]}, [], "No mapped reads support in BAM for provided contigs set scaffold"),
         (
             {"min_contig_size": 350},
@@ -117,12 +116,43 @@ def test_many_contigs_are_told_in_one_line(tmp_path, caplog):
     assert empty == f"19 contigs provided but no mapped reads in BAM, skip: {names} ..."
 
 
-def test_a_name_that_no_vcf_can_hold(tmp_path):
-    lengths = {"chr1": 400, "a,b": 400}
+@pytest.mark.parametrize(
+    "names, words",
+    [
+        (["20"], "no contig 20 (--ctg_name); it has chr1 chr2 scaffold"),
+        (["1"], "no contig 1 (--ctg_name); did you mean chr1?"),
+        (["CHR2"], "no contig CHR2 (--ctg_name); did you mean chr2?"),
+        (["scafold"], "no contig scafold (--ctg_name); did you mean scaffold?"),
+        (["chr1:5-9"], "no contig chr1:5-9 (--ctg_name); chr1 is one; for a part of it give its start, 0-based, and"),
+        (["chr1:5,000-"], "chr1 is one; for a part of it"),
+        (["7", "2"], "none of the contigs 7 2 (--ctg_name); it has chr1"),
+    ],
+)
+def test_contigs_that_do_not_exist(bam, fasta, names, words):
+    refused(words, bam, fasta, names=names)
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        *[("a,b", "a comma"), ('c"dq', '"'), ("c<x>", "< >"), ("c[1]", "[ ]"), ("c\\b", "\\"), ("c{", "{")],
+        *[("c'q", "'"), ("#a", "begins with #"), ("é", "which is no plain ASCII text")],
+    ],
+)
+def test_a_name_that_no_vcf_can_hold(tmp_path, name, words):
+    lengths = {"chr1": 400, name: 400}
     fasta = write_fasta(tmp_path / "ref.fa", lengths)
-    bam = write_reads(tmp_path / "x.bam", [("chr1", 9), ("a,b", 9)], lengths)
+    bam = write_reads(tmp_path / "x.bam", [("chr1", 9), (name, 9)], lengths)
     assert called(bam, fasta) == ["chr1"]
-    refused("ref.fa: a VCF cannot hold the contig name 'a,b', which has a comma", bam, fasta, include_all=True)
+    refused(f"ref.fa: a VCF cannot hold the contig name {name!r}, which", bam, fasta, include_all=True)
+    refused(words, bam, fasta, include_all=True)
+
+
+def test_a_name_of_an_allele_is_one(tmp_path):
+    lengths = {"HLA:A*01:02": 400, "scaffold_1.2|x": 400}
+    fasta = write_fasta(tmp_path / "ref.fa", lengths)
+    bam = write_reads(tmp_path / "x.bam", [(name, 9) for name in lengths], lengths)
+    assert called(bam, fasta, include_all=True) == [*lengths]
 
 
 def test_nothing_is_called_by_default_in_other_genomes(tmp_path, caplog):
@@ -254,12 +284,19 @@ def bgzf(data):
         (lambda whole: whole[:-28], "the end of the file is missing"),
         (lambda whole: whole[: len(whole) // 2] + whole[-28:], "the start of the file cannot be read; it is damaged"),
         (lambda whole: bgzf(b"BAM\x01" + bytes([255] * 20)), "the start of the file cannot be read; it is damaged"),
-        (lambda whole: b"CRAM" + bytes(100), "BAM index file not found"),
+        (lambda whole: b"CRAM" + bytes(100), "the end of the file is missing"),
     ],
 )
 def test_broken_reads(bam, fasta, content, message):
     bam.write_bytes(content(bam.read_bytes()))
     refused(message, bam, fasta)
+
+
+def test_sam_text_is_told_what_to_do(bam, fasta):
+    """Not to index it, which samtools refuses."""
+    sam = bam.with_name("x.sam")
+    sam.write_text("@SQ\tSN:chr1\tLN:400\n")
+    refused(f'"samtools sort -o x.bam {sam}" makes one, and "samtools index x.bam" its index', sam, fasta)
 
 
 def test_bam_without_contigs(tmp_path, fasta):
@@ -424,7 +461,6 @@ def test_contigs_of_the_golden_runs(shared_data):
         ("ont_vcf", {"sites": data / "known.vcf.gz"}),
         ("ont_min_contig", {"include_all": True, "min_contig_size": 20000}),
         ("ont_default", {"include_all": True}),
-        ("ont_empty_ctg", {"names": ["chrNone"]}),
     ):
         golden = shared_data / "golden/runs" / run / "stages/CONTIGS"
         expected = golden.read_text().split() if golden.exists() else None
