@@ -185,9 +185,14 @@ def test_haplotypes_agree_with_the_reference(assembly):
         ("4S10=3X5S", 2, "50=", "4S13M5S"),
         ("10=", 0, "6=4S", "6M4S"),
         ("30=", 0, "20=", "30M"),  # the haplotype's alignment ends first
-        ("10=5S", 0, "10=3D20=", None),  # a clipped base against a deletion
-        ("5=5I5=", 0, "5=20S", None),
-        ("10=2D3=", 0, "9=1X1=1X8=", "10M2D3M"),  # matches and mismatches are one
+        ("10=5S", 0, "10=3D20=", "10M3D5S"),  # a clip stands where a match may
+        ("10=4S", 0, "10=2I20=", "10M2I2S"),
+        ("5=5I5=", 0, "5=20S", "5M5I5S"),
+        ("5=3D5=", 0, "5=20S", "5M3D5S"),
+        ("10=2I5=", 0, "10=2D20=", None),
+        ("5=1X3=2D4=", 0, "5=4I20=", "5M4I3M2D1M"),  # the insertion uses up the mismatch alone
+        ("5=6D5=", 0, "5=2X3=2I20=", "5M6D3M2I"),  # and the deletion
+        ("10=2D3=", 0, "9=1X1=1X8=", "10M2D3M"),  # matches and mismatches are one in the result
     ],
 )
 def test_composed(read, place, haplotype, expected):

@@ -58,11 +58,12 @@ def reference_short_reads(
 
     ref is the whole contig; haplotypes are those of the HP tags, 0 without one.
     """
-    columns = token_columns(ref, reads, min_mapq)
     first, last = max(0, span_of_file[0] - 1000) + 16, span_of_file[1] + 1000 - 16
+    columns = token_columns(ref, reads, min_mapq)
+    columns = {pos: tokens for pos, tokens in columns.items() if first <= pos <= last}
     found = []
     for pos in sorted(columns):
-        if first <= pos <= last and is_candidate(columns[pos], ref[pos].upper(), min_coverage):
+        if is_candidate(columns[pos], ref[pos].upper(), min_coverage):
             found.append(make_candidate(ref, reads, haplotypes, columns, pos, rows))
     return found
 

@@ -155,23 +155,16 @@ def compose(read, place, haplotype):
     """CIGAR of the read on the reference, or None."""
     plain = {"=": "M", "X": "M"}
     a = [[length, plain.get(op, op)] for length, op in read]
-    bases = [
-        [1, plain.get(op, op)] if op != "D" else [length, op]
-        for length, op in haplotype
-        for _ in range(length if op != "D" else 1)
-    ]
+    b = [[length, plain.get(op, op)] for length, op in haplotype]  # a run of = and one of X beside it are two
     dropped = place
-    while dropped and bases:
-        if bases.pop(0)[1] != "D":
-            dropped -= 1
-    if place and bases and bases[0][1] == "D":
-        bases.pop(0)
-    b = []
-    for length, op in bases:  # neighbours of one operation again; two deletions with nothing between are two
-        if b and b[-1][1] == op != "D":
-            b[-1][0] += length
-        else:
-            b.append([length, op])
+    while dropped and b:
+        gone = 0 if b[0][1] == "D" else min(dropped, b[0][0])
+        dropped -= gone
+        b[0][0] -= gone
+        if not gone or not b[0][0]:
+            b.pop(0)
+    if place and b and b[0][1] == "D":
+        b.pop(0)
     unread = sum(length for length, op in read if op != "D")
     result = []
     if a[0][1] == "S":
@@ -186,21 +179,21 @@ def compose(read, place, haplotype):
             op, length = ("S" if "S" in (own, other) else "M"), min(x, y)
             a[0][0] -= length
             b[0][0] -= length
-        elif (own, other) == ("D", "M"):
+        elif own == "D" and other in "MS":
             op, length = "D", x
             a.pop(0)
             b[0][0] -= length
-        elif (own, other) == ("M", "D"):
+        elif own in "MS" and other == "D":
             op, length = "D", y
             b.pop(0)
         elif own == other and own in "DI":
             op, length = own, x + y
             a.pop(0)
             b.pop(0)
-        elif (own, other) == ("I", "M"):
+        elif own == "I" and other in "MS":
             op, length = "I", min(x, unread)
             a.pop(0)
-        elif (own, other) == ("M", "I"):
+        elif own in "MS" and other == "I":
             op, length = "I", min(y, unread)
             b.pop(0)
             a[0][0] -= length
@@ -332,7 +325,7 @@ def place_quickly(haplotype, reads, window_start, window_end, is_target):
     return sum(score for score, _ in placed.values()), placed
 
 
-def realign_window(reference, offset, w0, w1, assigned, around):
+def realign_window(reference, offset, w0, w1, assigned):
     """Put the assigned reads of a window; reference starts at `offset`."""
 
     def ref(a, b):
@@ -340,7 +333,7 @@ def realign_window(reference, offset, w0, w1, assigned, around):
 
     w0, w1 = max(w0, offset), min(w1, offset + len(reference))
     reads = assigned[:1000]
-    usable = [(r.letters, r.quality) for r in around if r.mapq >= 14 and r.start <= w1 and r.end >= w0]
+    usable = [(r.letters, r.quality) for r in assigned if r.mapq >= 14 and r.start <= w1 and r.end >= w0]
     found = assemble(ref(w0, w1), usable) if reads else []
     if not found or found == [ref(w0, w1)]:
         return
@@ -432,7 +425,7 @@ def realign_chunk(counts, waiting, reference, offset, cs):
                 groups[overlaps.index(max(overlaps))].append(read)
         for (w0, w1), group in zip(windows, groups, strict=True):
             if w1 - w0 <= 1000:
-                realign_window(reference, offset, w0, w1, group, waiting)
+                realign_window(reference, offset, w0, w1, group)
     return True
 
 

@@ -129,8 +129,8 @@ out:
 /* ---- the whole ------------------------------------------------------------------------------------------------ */
 
 /* *out is the caller's to free, whatever is returned. */
-static int start(const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
-                 c3_full **out)
+static int make_full(const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
+                     c3_full **out)
 {
     c3_full *full = *out = calloc(1, sizeof *full);
     c3_full_state *s = full ? full->state = calloc(1, sizeof *s) : NULL;
@@ -166,7 +166,7 @@ int c3_full_run(c3_source *source, const char *contig, const int64_t *candidates
                 const c3_phased_snps *snps, const volatile int32_t *cancel, c3_full **out)
 {
     c3_full *full;
-    int code = start(candidates, n, rule, &c3_long_read_rows, &full);
+    int code = make_full(candidates, n, rule, &c3_long_read_rows, &full);
     *out = NULL;
     if (code != C3_OK) goto out;
     if (n && (code = take_from_file(full->state, source, contig, snps, cancel)) != C3_OK) goto out;
@@ -180,13 +180,14 @@ out:
 }
 
 int c3_full_run_on_reads(c3_source *source, const char *contig, bam1_t *const *reads, int64_t n_reads,
-                         const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
-                         c3_full **out)
+                         const int64_t *candidates, int64_t n, int64_t start, int64_t end, const c3_full_rule *rule,
+                         const c3_row_engine *engine, c3_full **out)
 {
     c3_full *full;
-    int code = start(candidates, n, rule, engine, &full);
+    int code = make_full(candidates, n, rule, engine, &full);
     *out = NULL;
     if (code != C3_OK) goto out;
+    if (n) c3_full_leave_out(full->state, start, end);
     if (n && (code = take_from_memory(full->state, source, contig, reads, n_reads)) != C3_OK) goto out;
     if (n && (code = finish(full)) != C3_OK) goto out;
     *out = full;

@@ -46,9 +46,10 @@ void c3_full_free(c3_full *full);
 /* How reads become rows: reads/full_reads.h. */
 typedef struct c3_row_engine c3_row_engine;
 
-/* As c3_full_run, from n reads in memory that are all kept, sorted by start. */
+/* As c3_full_run, from n reads in memory that are all kept, sorted by start; columns out of [start, end) show nothing of
+ * them. */
 int c3_full_run_on_reads(c3_source *source, const char *contig, bam1_t *const *reads, int64_t n_reads,
-                         const int64_t *candidates, int64_t n, const c3_full_rule *rule, const c3_row_engine *engine,
-                         c3_full **out);
+                         const int64_t *candidates, int64_t n, int64_t start, int64_t end, const c3_full_rule *rule,
+                         const c3_row_engine *engine, c3_full **out);
 
 #endif

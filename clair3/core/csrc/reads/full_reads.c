@@ -33,6 +33,15 @@ int c3_full_watch(c3_full_state *s, const int64_t *candidates, int64_t n)
     return s->blank ? C3_OK : C3_NO_MEMORY;
 }
 
+void c3_full_leave_out(c3_full_state *s, int64_t start, int64_t end)
+{
+    for (const c3_watched *run = s->runs; run < s->runs + s->n_runs; run++) {
+        if (run->start >= start && run->end <= end) continue;
+        for (int64_t pos = run->start; pos < run->end; pos++)
+            if (pos < start || pos >= end) s->blank[run->base + pos - run->start] = 1;
+    }
+}
+
 /* The first run that ends behind pos. */
 static int64_t run_behind(const c3_full_state *s, int64_t pos)
 {

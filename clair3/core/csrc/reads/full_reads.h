@@ -106,6 +106,9 @@ void c3_fill_fraction(const c3_full_state *s, int where, int8_t fraction, int8_t
 
 /* Watch the windows of candidates (ascending, at least one). */
 int c3_full_watch(c3_full_state *s, const int64_t *candidates, int64_t n);
+
+/* Leave out the watched columns that do not lie in [start, end), for all reads; of an engine with blanks. */
+void c3_full_leave_out(c3_full_state *s, int64_t start, int64_t end);
 void c3_full_state_free(c3_full_state *s);
 
 /* What takes in reads; all that is not named is zero at first. `snps` (or NULL) give haplotypes. */

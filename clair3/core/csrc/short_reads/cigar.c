@@ -74,7 +74,8 @@ int64_t c3_cigar_shift(const c3_cigar *haplotype, int64_t place)
     return shift;
 }
 
-/* The rest of a CIGAR: the operation at its head, which is M for a run of =, X and M, and what is left of it. */
+/* The rest of a CIGAR: the operation at its head, = and X as M, and what is left of it. Runs of = and of X stay apart:
+ * a gap of the other CIGAR uses up the one at the head and nothing of the next. */
 typedef struct {
     const c3_cigar *cigar;
     int64_t next, left;
@@ -91,9 +92,10 @@ static void advance(rest *r)
 {
     const c3_cigar *cigar = r->cigar;
     r->left = 0;
-    r->op = r->next < cigar->n ? simplify(cigar->ops[r->next]) : -1;
-    while (r->next < cigar->n && simplify(cigar->ops[r->next]) == r->op)
-        r->left += bam_cigar_oplen(cigar->ops[r->next++]);
+    r->op = -1;
+    if (r->next >= cigar->n) return;
+    r->op = simplify(cigar->ops[r->next]);
+    r->left = bam_cigar_oplen(cigar->ops[r->next++]);
 }
 
 static rest begin(const c3_cigar *cigar)
@@ -160,12 +162,12 @@ static int join(rest *read, rest *haplotype, int64_t unread, int64_t *length)
         *length = take(read) + take(haplotype);
         return a;
     }
-    if (is_gap(a) && b == BAM_CMATCH) {
+    if (is_gap(a) && is_along(b)) {
         *length = take(read);
         if (a == BAM_CDEL) shorten(haplotype, *length);
         return a;
     }
-    if (a == BAM_CMATCH && is_gap(b)) {
+    if (is_along(a) && is_gap(b)) {
         *length = take(haplotype);
         if (b == BAM_CINS) shorten(read, *length < unread ? *length : unread);
         return b;

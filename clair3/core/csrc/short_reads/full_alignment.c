@@ -16,7 +16,8 @@ struct c3_realigned {
     char *contig;
     c3_full_rule rule;
     int64_t span;
-    int64_t first, end; /* where candidates may lie */
+    int64_t first, end;  /* where candidates may lie */
+    int64_t columns_end; /* columns before `first` and from here on show nothing (spec/features.md C.13.9) */
     bam1_t **reads;     /* those that may reach candidates at or behind `next` */
     int64_t n_reads, read_room;
     int64_t next;     /* candidates before are done */
@@ -101,9 +102,8 @@ int c3_realigned_next(c3_realigned *s, c3_full **out)
     int64_t end = s->next + s->span < s->complete ? s->next + s->span : s->complete; /* reads may reach far */
     int64_t from = s->next > s->first ? s->next : s->first, to = end < s->end ? end : s->end;
     if ((code = find(s, from, to, &candidates, &n)) != C3_OK) goto out;
-    code = c3_full_run_on_reads(s->source, s->contig, s->reads, s->n_reads, candidates, n, &s->rule,
-                                &c3_short_read_rows,
-                            out);
+    code = c3_full_run_on_reads(s->source, s->contig, s->reads, s->n_reads, candidates, n, s->first, s->columns_end,
+                                &s->rule, &c3_short_read_rows, out);
     if (code != C3_OK) goto out;
     if (end > s->next) s->next = end;
     forget(s);
@@ -127,7 +127,7 @@ int c3_realigned_start(c3_source *source, const char *contig, int64_t start, int
     s->rule = *rule;
     s->rule.haplotype_tags = rule->haplotype_tags || haplotypes;
     s->first = (start > C3_REALIGN_MARGIN ? start - C3_REALIGN_MARGIN : 0) + C3_FLANK;
-    s->end = end + C3_REALIGN_MARGIN - C3_FLANK + 1;
+    s->columns_end = s->end = end + C3_REALIGN_MARGIN - C3_FLANK + 1;
     if (length >= 0 && length < s->end) s->end = length; /* reads may hang over the contig's end, where no letter is */
     s->held.last = -1;
     s->contig = strdup(contig);

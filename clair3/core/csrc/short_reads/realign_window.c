@@ -32,14 +32,15 @@ static const char *letters_at(const c3_reference_span *reference, int64_t pos)
 
 /* ---- the haplotypes with the reference beside them --------------------------------------------------------------- */
 
-static int assemble(job *j, c3_short_read **around, int64_t n_around)
+/* Of all reads that belong to the window, also those that are too many to be realigned (spec/features.md D.4). */
+static int assemble(job *j, int64_t n_assigned)
 {
     c3_window_room *room = j->room;
     int64_t n = 0;
-    int code = c3_grow(&room->sequences, &room->sequence_room, n_around, sizeof *room->sequences);
+    int code = c3_grow(&room->sequences, &room->sequence_room, n_assigned, sizeof *room->sequences);
     if (code != C3_OK) return code;
-    for (int64_t i = 0; i < n_around; i++) {
-        const c3_short_read *read = around[i];
+    for (int64_t i = 0; i < n_assigned; i++) {
+        const c3_short_read *read = j->reads[i];
         if (read->core.qual >= ASSEMBLED_MAPQ && read->start <= j->window.end && read->end >= j->window.start)
             room->sequences[n++] = read->sequence;
     }
@@ -341,8 +342,7 @@ static int are_short_enough(const job *j)
 }
 
 int c3_window_realign(c3_window_room *room, c3_reference_window *reference, c3_interval window, c3_short_read **reads,
-                      int64_t n, c3_short_read **around, int64_t n_around, int64_t earliest,
-                      const volatile int32_t *cancel)
+                      int64_t n, int64_t earliest, const volatile int32_t *cancel)
 {
     job j = {.room = room, .window = window, .reads = reads, .n = n, .cancel = cancel};
     int32_t order[C3_HAPLOTYPES];
@@ -351,7 +351,7 @@ int c3_window_realign(c3_window_room *room, c3_reference_window *reference, c3_i
     if (j.window.end > reference->end) j.window.end = reference->end;
     if (j.n > C3_WINDOW_READS) j.n = C3_WINDOW_READS;
     if (!n || j.window.end <= j.window.start) return C3_OK;
-    if ((code = set_bounds(&j, reference)) != C3_OK || (code = assemble(&j, around, n_around)) != C3_OK) return code;
+    if ((code = set_bounds(&j, reference)) != C3_OK || (code = assemble(&j, n)) != C3_OK) return code;
     if (room->haplotypes.n < 2) return C3_OK; /* one alone is the reference */
     if ((code = spell_texts(&j)) != C3_OK || !are_short_enough(&j)) return code;
     if ((code = index_words(&j)) != C3_OK) return code;

@@ -48,10 +48,9 @@ typedef struct {
 
 void c3_window_free(c3_window_room *room);
 
-/* Realign up to C3_WINDOW_READS of the n reads that belong to a window; of all those around, n_around, the haplotypes
- * are made. No read is put before `earliest`. `cancel` (may be NULL) is looked at between reads. */
+/* Realign up to C3_WINDOW_READS of the n reads that belong to a window; of all n the haplotypes are made. No read is put
+ * before `earliest`. `cancel` (may be NULL) is looked at between reads. */
 int c3_window_realign(c3_window_room *room, c3_reference_window *reference, c3_interval window, c3_short_read **reads,
-                      int64_t n, c3_short_read **around, int64_t n_around, int64_t earliest,
-                      const volatile int32_t *cancel);
+                      int64_t n, int64_t earliest, const volatile int32_t *cancel);
 
 #endif

@@ -81,8 +81,8 @@ static int realign_split(c3_realigner *r)
         for (int64_t i = 0; i < r->waiting.n && code == C3_OK; i++)
             if (r->owner[i] == w) code = append(&r->assigned, r->waiting.items[i]);
         if (code == C3_OK)
-            code = c3_window_realign(&r->room, &r->reference, window, r->assigned.items, r->assigned.n,
-                                     r->waiting.items, r->waiting.n, r->settled, r->cancel);
+            code = c3_window_realign(&r->room, &r->reference, window, r->assigned.items, r->assigned.n, r->settled,
+                                     r->cancel);
     }
     return code;
 }
