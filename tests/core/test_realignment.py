@@ -218,12 +218,17 @@ def test_shift(haplotype, place, expected):
 
 
 def alignment(rng: random.Random) -> list[tuple[int, str]]:
-    """A local alignment: matches with single gaps between them, perhaps clipped."""
+    """A local alignment: short pieces of = and X with gaps between them that are often longer, perhaps clipped."""
     middle = []
     for _ in range(rng.randint(0, 4)):
-        middle += [(rng.randint(1, 9), rng.choice("=X")), (rng.randint(1, 6), rng.choice("ID"))]
-    ends = [[(3, "S")] if rng.random() < 0.3 else [] for _ in "<>"]
-    return [*ends[0], *middle, (rng.randint(1, 30), "="), *ends[1]]
+        middle += [*pieces(rng, rng.choice(["=X=", "X=X"])), (rng.randint(1, 12), rng.choice("ID"))]
+    ends = [[(rng.randint(1, 15), "S")] if rng.random() < 0.4 else [] for _ in "<>"]
+    return [*ends[0], *middle, *pieces(rng, "=X"), (rng.randint(1, 20), "="), *ends[1]]
+
+
+def pieces(rng: random.Random, ops: str) -> list[tuple[int, str]]:
+    """Runs of the last one or more of these operations."""
+    return [(rng.randint(1, 9) if op == "=" else rng.randint(1, 2), op) for op in ops[rng.randrange(len(ops)) :]]
 
 
 @settings(max_examples=500)

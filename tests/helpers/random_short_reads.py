@@ -1,7 +1,7 @@
 """Small random samples of short reads with variants, for the tests of realignment: reads as they are and as a BAM."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pysam
@@ -35,14 +35,101 @@ def make_sample(seed: int, folder: Path) -> Sample:
         for _ in range(rng.choice([20, 60, 90])):
             if (read := make_read(rng, rng.choice(forms))) is not None:
                 reads.append(read)
+    masked = reference[:500] + reference[500:1100].lower() + reference[1100:]
+    return write_sample(rng, folder, masked, reads)
+
+
+def make_repeat_sample(seed: int, folder: Path, depth: int = 25) -> Sample:
+    """Reads of 150 and 250 bases of 700 bases with short tandem repeats and places of variants 165 to 200 bases apart.
+
+    Windows of realignment lie beside each other, and many reads over two of them. Some haplotypes are rare, so some
+    alleles are shown by two or three reads, of which one may belong to the other window. Of more than 25 reads to a
+    base the others are copies.
+    """
+    rng = random.Random(seed)
+    reference = "".join(rng.choices("ACGT", k=LENGTH))
+    places = [rng.randint(200, 250)]
+    while places[-1] < 700:
+        unit = "".join(rng.choices("ACGT", k=rng.randint(1, 4)))
+        repeat = unit * rng.randint(1, 8 // len(unit) + 1)
+        reference = reference[: places[-1] + 1] + repeat + reference[places[-1] + 1 + len(repeat) :]
+        places.append(places[-1] + rng.randint(165, 200))
+    forms = [make_haplotype(rng, reference, 100, 800, 0)]
+    forms += [make_rare_haplotype(rng, reference, places) for _ in range(5)]
+    drawn = [
+        make_read(rng, rng.choices(forms, [9, 9, 1, 1, 1, 1])[0], (150, 250), errors=0.001, clips=0.1)
+        for _ in range(3 * min(depth, 25))
+    ]
+    reads = [read for read in drawn if read is not None]
+    reads += [replace(rng.choice(reads)) for _ in range(3 * (depth - 25))]
+    return write_sample(rng, folder, reference, reads)
+
+
+def make_rare_haplotype(rng: random.Random, reference: str, places: list[int]) -> list:
+    """Columns of [100, 800) with another insertion, deletion or SNP at some of the places."""
+    columns = [(reference[pos], pos) for pos in range(100, 800)]
+    for place in reversed(places):  # the last first: columns before stay where they are
+        at = place - 100
+        kind, length = rng.choice("=XIIDD"), rng.choice([1, 1, 2, 4, 12])
+        if kind == "X":
+            columns[at] = (rng.choice("ACGT"), columns[at][1])
+        elif kind == "I":
+            columns[at + 1 : at + 1] = [(letter, None) for letter in reference[place + 1 : place + 1 + length]]
+        elif kind == "D":
+            del columns[at + 1 : at + 1 + length]
+    return columns
+
+
+def make_rare_insertion_sample(seed: int, folder: Path, copies: int = 1) -> Sample:
+    """Reads over two windows of realignment beside each other, each with a SNP, and an insertion of few reads.
+
+    A read that ends just behind the insertion is clipped there, for no alignment by itself reaches those bases; it
+    shows the insertion only when enough others, all of which start later, bring it into the graph of the window. Some
+    of them lie in the next window for the larger part. Other reads come as often as `copies` says.
+    """
+    rng = random.Random(seed)
+    reference = "".join(rng.choices("ACGT", k=LENGTH))
+    here, at = 400, 400 + rng.randint(10, 25)
+    there = at + rng.randint(173, 180)
+    other = list(reference)
+    for pos in (here, there):
+        other[pos] = {"A": "C", "C": "G", "G": "T", "T": "A"}[reference[pos]]
+    reads = []
+
+    def plain(start: int, letters, end: int) -> Read:
+        return Read(start, [(end - start, "M")], "".join(letters[start:end]), [40] * (end - start))
+
+    for _ in range(10):
+        start = rng.randint(here - 140, here - 20)
+        end = start + 150 if copies == 1 else min(start + 150, at)
+        reads += [plain(start, rng.choice([reference, other]), end) for _ in range(copies)]
+    for letters in (reference, other) * 4:
+        start = rng.randint(there - 100, there - 10)
+        reads.append(plain(start, letters, start + 150))
+    inserted = "".join(rng.choices("ACGT", k=rng.randint(4, 8)))
+    start, rest = at - 120, rng.randint(2, 4)
+    letters = reference[start:at] + inserted + reference[at : at + rest]
+    reads += [plain(at + rng.randint(0, rest), letters, at + 150) for letters in (reference, other)]  # fit behind it
+    clip = len(inserted) + rest
+    reads.append(Read(start, [(120, "M"), (clip, "S")], letters, [40] * len(letters)))
+    for kind in rng.choice(["own", "own own", "own next", "next next"]).split():
+        start = at - rng.randint(20, 24)
+        end = at + (60 if kind == "own" else 225)
+        cigar = [(at - start, "M"), (len(inserted), "I"), (end - at, "M")]
+        letters = reference[start:at] + inserted + reference[at:end]
+        reads.append(Read(start, cigar, letters, [40] * len(letters)))
+    return write_sample(rng, folder, reference, reads)
+
+
+def write_sample(rng: random.Random, folder: Path, letters: str, reads: list[Read]) -> Sample:
+    """Write the files of a sample whose reads are in any order."""
     reads.sort(key=lambda read: read.start)
     folder.mkdir(exist_ok=True)
     fasta, bam = folder / "ref.fa", folder / "reads.bam"
-    masked = reference[:500] + reference[500:1100].lower() + reference[1100:]
-    fasta.write_text(f">{CONTIG}\n{masked}\n")
+    fasta.write_text(f">{CONTIG}\n{letters}\n")
     pysam.faidx(str(fasta))
     write_bam(rng, bam, reads)
-    return Sample(bam, fasta, reference, reads)
+    return Sample(bam, fasta, letters.upper(), reads)
 
 
 def make_reference(rng: random.Random) -> str:
@@ -73,17 +160,17 @@ def make_haplotype(rng: random.Random, reference: str, start: int, end: int, var
     return columns
 
 
-def make_read(rng: random.Random, columns: list) -> Read | None:
+def make_read(rng: random.Random, columns: list, lengths=(25, 32, 33, 60, 80), errors=0.01, clips=0.4) -> Read | None:
     """A read of a haplotype, aligned as it came about or clipped behind an indel."""
     at = rng.randrange(len(columns) - 20)
-    part = columns[at : at + rng.choice([25, 32, 33, 60, 80])]
+    part = columns[at : at + rng.choice(lengths)]
     while part and part[0][1] is None:
         part = part[1:]
     while part and part[-1][1] is None:
         part = part[:-1]
     if len(part) < 10:
         return None
-    letters = [rng.choice("ACGTN") if rng.random() < 0.01 else letter for letter, _ in part]
+    letters = [rng.choice("ACGTN") if rng.random() < errors else letter for letter, _ in part]
     letters = [letter if letter in "ACGTN" else "A" for letter in letters]
     start = last = part[0][1]
     cigar = [(1, "M")]
@@ -94,9 +181,9 @@ def make_read(rng: random.Random, columns: list) -> Read | None:
             cigar += [(pos - last - 1, "D"), (1, "M")]
             last = pos
     cigar = merged(cigar)
-    if rng.random() < 0.4:
+    if rng.random() < clips:
         cigar = clipped(rng, cigar)
-    elif rng.random() < 0.6:  # on the left
+    elif rng.random() < 1.5 * clips:  # on the left
         start += sum(length for length, op in cigar if op != "I")
         cigar = clipped(rng, cigar[::-1])[::-1]
         start -= cigar[-1][0]

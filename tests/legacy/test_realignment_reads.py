@@ -14,7 +14,14 @@ import realignment_reference as reference
 from golden_runs import PARITY
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_short_reads import CONTIG, LENGTH, Sample, make_sample, write_bam
+from random_short_reads import (
+    CONTIG,
+    LENGTH,
+    Sample,
+    make_repeat_sample,
+    make_sample,
+    write_bam,
+)
 
 from clair3 import core
 from clair3.cli.main import main
@@ -77,6 +84,32 @@ def test_agrees_with_the_reference(tmp_path_factory, seed):
     cuts = sorted(rng.sample(range(LENGTH), 6))
     intervals = np.array(cuts).reshape(-1, 2)
     agree(sample, Region(CONTIG, cuts[0], cuts[-1]), intervals)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_agrees_on_repeats(tmp_path, seed):
+    """Windows close to each other, reads over two of them, alleles of two or three reads (spec/features.md D.4)."""
+    agree(make_repeat_sample(seed, tmp_path), Region(CONTIG, 0, LENGTH))
+
+
+def test_agrees_on_more_reads_than_are_realigned(tmp_path):
+    """The graph of a window is made of all of its reads, also of those behind the first thousand (D.4, D.5)."""
+    agree(make_repeat_sample(3, tmp_path, depth=700), Region(CONTIG, 0, LENGTH))
+
+
+CROPS = ("01-graph-reads", "02-clip-beside-gap", "03-pieces-of-cigar", "04-first-columns", "05-pass-or-lowqual")
+CROPS += ("06-deletion-missed", "07-genotype-changes")
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_crops_of_new_genomes(shared_data, tmp_path, crop):
+    """Reads of v2.0.2, which a rule that was stated wrongly once put elsewhere (D.4, D.5.6)."""
+    folder = shared_data / "golden" / "diff" / crop
+    realign_reads(folder / "reads.bam", folder / "ref.fa", "chr20", tmp_path / "realigned.bam")
+    with pysam.AlignmentFile(str(tmp_path / "realigned.bam")) as reads:
+        found = sorted(read.to_string().split("\t")[:9] for read in reads)
+    lines = (folder / "expected" / "realigned.sam").read_text().splitlines()
+    assert found == sorted(line.split("\t")[:9] for line in lines if not line.startswith("@"))
 
 
 def test_the_random_samples_are_worth_it(tmp_path):
