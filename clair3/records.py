@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -58,6 +58,19 @@ class Region:
 
     def __str__(self):
         return f"{self.contig}:{self.start + 1}-{self.end}"
+
+
+class ReadTally(NamedTuple):
+    """How many reads came for some positions [start, end), whether they count for calls or not.
+
+    starting  begin there
+    entering  begin before start and overlap it
+    leaving   begin before end and overlap the position behind it
+    """
+
+    starting: int
+    entering: int
+    leaving: int
 
 
 class Task(Protocol):

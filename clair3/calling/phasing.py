@@ -3,6 +3,7 @@
 A contig that cannot be phased fails the run, or with --allow_unphased_contigs goes into `unphased`, with the reason.
 """
 
+import hashlib
 import logging
 import threading
 import time
@@ -15,7 +16,8 @@ from typing import TypeVar
 from clair3.calling.record_sources import FileRecords, RecordSource
 from clair3.calling.tasks import digest_values, file_identity, file_name
 from clair3.config import LONGPHASE, CallingConfig
-from clair3.io.atomic import write_whole
+from clair3.errors import InputError
+from clair3.io.atomic import sha256_of, sync, write_whole
 from clair3.io.vcf import write_records
 from clair3.phasing import whatshap_worker
 from clair3.phasing.phasers import (
@@ -107,22 +109,38 @@ def phase_snps(
     def phase_one(phaser: Phaser, contig: str) -> PhasedSnps:
         name, mark = f"{file_name(contig)}.vcf", marks[contig]
         given, phased = folder / name, folder / f"phased_{name}.gz"
-        digest, _, failure = (mark.read_text() if mark.exists() else "").partition("\n")
-        same = digest == digests[contig]
-        if same and failure and config.allow_unphased_contigs:
+        failure = read_mark(mark, digests[contig], phased)
+        if failure and config.allow_unphased_contigs:
             raise PhasingError(failure)
-        if not same or failure or not phased.exists():
+        if failure != "":
             mark.unlink(missing_ok=True)
             write_whole({given: "".join([header, *(f"{line}\n" for line in snps[contig])]).encode()})
             phaser.phase(contig, given, phased)
-            mark.write_text(digests[contig])  # last: what it vouches for is complete
+            sync(phased)
+            write_mark(mark, digests[contig], sha256_of(phased))  # last: what it vouches for is complete
         # WhatsHap tags short reads by heterozygous SNPs; v2.0.2 tags other reads by all (spec/features.md A.11): kept
         return read_phased(phased, contig, heterozygous=PLATFORMS[config.platform].short_reads)
 
     phased_snps = phase_contigs(config, config.phaser, list(snps), phase_one, unphased)
     for contig in snps.keys() - phased_snps.keys():
-        marks[contig].write_text(f"{digests[contig]}\n{unphased[contig]}")
+        reason = unphased[contig]
+        write_mark(marks[contig], digests[contig], hashlib.sha256(reason.encode()).hexdigest(), reason)
     return phased_snps
+
+
+def write_mark(mark: Path, digest: str, checksum: str, failure: str = "") -> None:
+    """Write the mark of a contig; the checksum is that of its phased file, or of the reason why there is none."""
+    write_whole({mark: f"{digest}\n{checksum}\n{failure}".encode()})
+
+
+def read_mark(mark: Path, digest: str, phased: Path) -> str | None:
+    """Why a contig could not be phased, "" when its phased file is as it was written; None when it is to be phased."""
+    try:
+        marked, checksum, failure = mark.read_bytes().decode(errors="replace").split("\n", 2)
+        found = hashlib.sha256(failure.encode()).hexdigest() if failure else sha256_of(phased)
+    except (OSError, ValueError, InputError):
+        return None
+    return failure if (marked, checksum) == (digest, found) else None
 
 
 def phase_records(

@@ -173,8 +173,11 @@ class CallingRun:
             stages = importlib.import_module("clair3.calling.stages")
         if not config.pileup_only:
             stages.load_full_alignment_network(config, self.models[FULL_ALIGNMENT])  # a wrong one is told now
+        index_checks = importlib.import_module("clair3.calling.index_checks")
+        promised = index_checks.check_index(self.inputs, chunks, config.workers)
         caller = stages.pileup_caller(config, self.inputs, self.models[PILEUP], ledger)
         stages.call_tasks(caller, chunks, config.workers, config.resume)
+        index_checks.check_read_counts(self.inputs, chunks, ledger, promised)
         return StageRecords(ledger, chunks)
 
     def select(self, pileup: StageRecords) -> dict[str, Selection]:

@@ -179,15 +179,16 @@ def pileup_tensors(
     chunk: Chunk,
     cancel: core.CancelFlag,
     options: CandidateOptions,
-    ledger: Ledger | None,
+    ledger: Ledger,
     targets: dict[str, np.ndarray] | None,
 ):
     """Batches of a chunk as the pileup network wants them: deep candidates scaled down.
 
-    ledger keeps the site counts of a gVCF, None: they are not wanted. targets of each contig as in iter_pileup.
+    ledger keeps the tally of reads, and site counts if it wants them. targets of each contig as in iter_pileup.
     """
-    keep_counts = partial(ledger.write_site_counts, chunk) if ledger else None
-    for batch in iter_pileup(source, chunk, options, cancel, keep_counts, targets and targets[chunk.contig]):
+    keep_counts = partial(ledger.write_site_counts, chunk) if ledger.site_counts else None
+    keep_tally, within = partial(ledger.keep_tally, chunk), targets and targets[chunk.contig]
+    for batch in iter_pileup(source, chunk, options, cancel, keep_counts, within, keep_tally):
         yield replace(batch, tensors=rescale_deep(batch.tensors, batch.support.depth))
 
 
@@ -197,8 +198,7 @@ def pileup_caller(config: CallingConfig, inputs: RunInputs, model: Path, ledger:
         warn_of_long_reads(inputs.alignments, inputs.reference)
     targets = inputs.targets if config.candidates.short_read_rules else None
     targets = targets and {contig: target_intervals(rows) for contig, rows in targets.items()}
-    counts_ledger = ledger if config.writes_gvcf else None
-    tensors = partial(pileup_tensors, options=config.candidates, ledger=counts_ledger, targets=targets)
+    tensors = partial(pileup_tensors, options=config.candidates, ledger=ledger, targets=targets)
     inference = make_inference(config.compute, load_model(model, PILEUP))
     return Caller(PILEUP, tensors, Sources(inputs), inference, config.decoding, ledger)
 

@@ -1,8 +1,8 @@
 """The run's ledger: one result file per planned task, so that nothing is lost in silence.
 
 The result of a task is the file `<folder>/<stage>_<task>.vcf`: one header line that says what it is, then VCF records
-without further header. It is written under a temporary name and renamed, so it is complete or absent; reading it
-checks digest, number of records and checksum.
+without further header. It is written under a temporary name, synced and renamed, so it is complete or absent; reading
+it checks digest, number of records, and the checksum of all the rest.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ import numpy as np
 from clair3.errors import ClairError, InputError
 from clair3.io.atomic import make_folder, write_whole
 from clair3.io.vcf import VcfRecord, format_record, parse_record
-from clair3.records import Task
+from clair3.records import ReadTally, Task
 
 MARK = "##clair3_ledger="
 
@@ -43,7 +43,8 @@ class TaskResult:
     inputs    fingerprint of what else the task depends on
     digest    that of the ledger
     records   number of record lines
-    checksum  SHA-256 of the record lines
+    reads     ReadTally of the reads that came, if they were counted
+    checksum  SHA-256 of the other fields and of the record lines
     """
 
     stage: str
@@ -51,7 +52,14 @@ class TaskResult:
     inputs: str
     digest: str
     records: int
-    checksum: str
+    reads: list[int] | None
+    checksum: str = ""
+
+    def head(self, body: bytes) -> bytes:
+        """The line, with the checksum of itself and of the record lines."""
+        fields = asdict(replace(self, checksum=""))
+        checksum = hashlib.sha256(json.dumps(fields).encode() + b"\n" + body).hexdigest()
+        return MARK.encode() + json.dumps(fields | {"checksum": checksum}).encode()
 
 
 def digest_values(values: dict) -> str:
@@ -82,10 +90,12 @@ class Ledger:
     digest       fingerprint of what all results depend on: inputs, model, options, version (digest_values); a result
                  with another one is stale
     site_counts  tasks leave the site counts of a gVCF too
+    tallies      of each task that was done or taken up, by its name, the reads that came; filled on the way
     """
 
     def __init__(self, folder: Path, stage: str, digest: str, site_counts: bool = False):
         self.folder, self.stage, self.digest, self.site_counts = folder, stage, digest, site_counts
+        self.tallies: dict[str, ReadTally] = {}
 
     def start(self, tasks: Sequence[Task], resume: bool) -> list[Task]:
         """Make the folder ready and return the tasks that are left to do.
@@ -113,12 +123,18 @@ class Ledger:
         return self.folder / f"{self.stage}_{file_name(task.name)}.vcf"
 
     def write(self, task: Task, records: Iterable[VcfRecord]) -> TaskResult:
-        """Write the result of a task. Raises LedgerError when the disk does not take it."""
+        """Write the result of a task, with its tally if there is one. Raises LedgerError when the disk does not take
+        it."""
         lines = [f"{format_record(record)}\n" for record in records]
         body = "".join(lines).encode()
-        result = self._make_result(task, len(lines), body)
-        self._write_file(self.path(task), f"{MARK}{json.dumps(asdict(result))}\n".encode() + body)
+        tally = self.tallies.get(task.name)
+        result = self._make_result(task, len(lines), tally and list(tally))
+        self._write_file(self.path(task), result.head(body) + b"\n" + body)
         return result
+
+    def keep_tally(self, task: Task, tally: ReadTally) -> None:
+        """Keep the tally of a task for its result, which is written later."""
+        self.tallies[task.name] = tally
 
     def read(self, task: Task) -> Iterator[VcfRecord]:
         """The records of a task. Raises LedgerError when its result is absent, stale or damaged."""
@@ -131,37 +147,51 @@ class Ledger:
         """
         kind = np.uint16 if counts.max(initial=0) < 2**16 else np.uint32
         data = zlib.compress(counts.astype(kind).tobytes(), level=1)
-        head = json.dumps([self.digest, str(task.region), np.dtype(kind).name, counts.shape[1], zlib.crc32(data)])
-        self._write_file(self.path(task).with_suffix(SITE_COUNTS), head.encode() + b"\n" + data)
+        content = self._site_counts_head(task, np.dtype(kind).name, counts.shape[1]) + b"\n" + data
+        self._write_file(self.path(task).with_suffix(SITE_COUNTS), b"%08x\n" % zlib.crc32(content) + content)
+
+    def _site_counts_head(self, task: Task, kind: str, n: int) -> bytes:
+        return json.dumps([self.digest, str(task.region), task.inputs, kind, n]).encode()
 
     def read_site_counts(self, task: Task) -> np.ndarray:
         """The site counts of a task, (2, n) int32. Raises LedgerError when they are absent, stale or damaged."""
         path = self.path(task).with_suffix(SITE_COUNTS)
-        try:
-            head, _, data = path.read_bytes().partition(b"\n")
-            digest, region, kind, n, checksum = json.loads(head)
-        except (OSError, ValueError, TypeError):
-            raise LedgerError(f"{path}: the site counts of {task.region} are missing; run again") from None
-        if (digest, region, checksum) != (self.digest, str(task.region), zlib.crc32(data)):
-            raise LedgerError(f"{path}: not the complete site counts of {task.region} of this run; run again")
-        return np.frombuffer(zlib.decompress(data), kind).reshape(2, n).astype(np.int32)
+        checksum, _, content = self._read_file(path, task).partition(b"\n")
+        head, _, data = content.partition(b"\n")
+        if checksum == b"%08x" % zlib.crc32(content):  # what the head says is ours then
+            *_, kind, n = json.loads(head)
+            if head == self._site_counts_head(task, kind, n):
+                return np.frombuffer(zlib.decompress(data), kind).reshape(2, n).astype(np.int32)
+        raise LedgerError(f"{path}: not the complete site counts of {task.region} of this run; run again")
 
     def _read_lines(self, task: Task) -> list[str]:
         """The record lines of a task, checked, without line ends. Raises LedgerError as read does."""
         path = self.path(task)
-        try:
-            head, _, body = path.read_bytes().partition(b"\n")
-        except FileNotFoundError:
-            raise LedgerError(f"{path}: the result of {task.region} is missing; run again") from None
+        head, _, body = self._read_file(path, task).partition(b"\n")
         lines = body.decode(errors="replace").splitlines()
-        expected = self._make_result(task, len(lines), body)
-        if head.decode(errors="replace") != MARK + json.dumps(asdict(expected)):
+        try:
+            tally = json.loads(head.removeprefix(MARK.encode()))["reads"]
+        except (ValueError, TypeError, LookupError, RecursionError):
+            tally = None
+        if head != self._make_result(task, len(lines), tally).head(body):
             raise LedgerError(f"{path}: not the complete result of {task.region} of this run; run again")
+        if tally is not None:
+            self.tallies[task.name] = ReadTally(*tally)
         return lines
 
-    def _make_result(self, task: Task, records: int, body: bytes) -> TaskResult:
-        checksum = hashlib.sha256(body).hexdigest()
-        return TaskResult(self.stage, str(task.region), task.inputs, self.digest, records, checksum)
+    def _read_file(self, path: Path, task: Task) -> bytes:
+        """The content of a file of a task. Raises LedgerError when it cannot be read."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise LedgerError(f"{path}: the result of {task.region} is missing; run again") from None
+        except OSError as error:
+            raise LedgerError(
+                f"{path}: the result of {task.region} cannot be read ({error.strerror}); run again"
+            ) from None
+
+    def _make_result(self, task: Task, records: int, tally: list[int] | None) -> TaskResult:
+        return TaskResult(self.stage, str(task.region), task.inputs, self.digest, records, tally)
 
     def _write_file(self, path: Path, content: bytes) -> None:
         """Write a file that is complete or absent."""

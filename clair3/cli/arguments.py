@@ -49,7 +49,7 @@ EXIT_BROKEN_PIPE = 141
 
 
 class TerminatedError(KeyboardInterrupt):
-    """SIGTERM, as batch systems send it: the run ends as it does after Ctrl-C."""
+    """SIGTERM, as batch systems send it, or SIGHUP, of a terminal that closes: the run ends as it does after Ctrl-C."""
 
 
 def run(command: ModuleType, description: str, argv: Sequence[str] | None = None, program: str | None = None) -> None:
@@ -69,8 +69,9 @@ def run(command: ModuleType, description: str, argv: Sequence[str] | None = None
     with one_line_errors():
         args = make_parser(command, description, program).parse_args(argv)
         args.command_line, args.arguments = f"{program} {shlex.join(argv)}", argv
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # started by nohup
+                signal.signal(number, interrupt)
         command.run(args)
 
 
@@ -104,9 +105,9 @@ def one_line_errors() -> Iterator[None]:
 def interrupt(number: int, frame: object) -> NoReturn:
     """End the run: the first signal lets it clean up, a second one does not wait. Nothing stands under a final name
     before it is complete, so leaving at once harms nothing."""
-    for later in (signal.SIGINT, signal.SIGTERM):
+    for later in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(later, lambda *_: os._exit(128 + number))
-    raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
+    raise KeyboardInterrupt if number == signal.SIGINT else TerminatedError
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -6,7 +6,7 @@ import numpy as np
 import pysam.libchtslib  # noqa: F401  an extension built against pysam's htslib finds it loaded
 
 from clair3.errors import CoreError, install_command
-from clair3.records import Region, SupportBatch, TensorBatch
+from clair3.records import ReadTally, Region, SupportBatch, TensorBatch
 
 try:
     from clair3.core._core import ffi, lib
@@ -137,6 +137,7 @@ class Pileup:
     """The counted columns of a region and its candidates (spec/features.md B).
 
     reads    reads that passed the filters
+    tally    ReadTally of all reads
     pos      (n,) int64   0-based positions of the candidates, ascending
     ref      (n,) uint8   their reference letters, upper case ASCII
     support  SupportBatch of n rows
@@ -145,6 +146,7 @@ class Pileup:
     def __init__(self, region: Region, handle):
         self.region, self.handle = region, handle
         self.reads = handle.reads
+        self.tally = ReadTally(handle.starting, handle.entering, handle.leaving)
         self.pos = _copy(handle.pos, handle.n, np.int64)
         self.ref = _copy(handle.ref, handle.n, np.uint8)
         self.support = _support(handle.support, _copy(handle.depth, handle.n, np.int32))
@@ -184,6 +186,7 @@ def pileup(
     gvcf: bool = False,
     cancel: CancelFlag | None = None,
     targets: np.ndarray | None = None,
+    owned: tuple[int, int] = (0, 0),
 ) -> Pileup:
     """Count the pileup columns of a region and find its candidates.
 
@@ -191,12 +194,14 @@ def pileup(
     allowed  (k, 2) int64  sorted, disjoint [start, end): where candidates may be; the region must reach 35 further
     gvcf     whether to count the reads for a gVCF, too
     targets  (m, 2) int64  sorted, disjoint [start, end) of a BED, which short reads need too; None without one
+    owned    [start, end) of the positions for which Pileup.tally counts reads
 
     Raises CoreError for unreadable data and CancelledError when the flag was set.
     """
     places = ffi.new("c3_places *")
     keep_alive = [None if rows is None else np.ascontiguousarray(rows, np.int64) for rows in (allowed, targets)]
     places.allowed, places.n = ffi.from_buffer("int64_t[]", keep_alive[0]), len(allowed)
+    places.owned_start, places.owned_end = owned
     if targets is not None:
         places.targets, places.n_targets = ffi.from_buffer("int64_t[]", keep_alive[1]), len(targets)
     fields = ("min_mapq", "min_coverage", "max_indel_length", "snp_min_af", "indel_min_af")

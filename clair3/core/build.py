@@ -19,8 +19,9 @@ CSRC = Path(__file__).resolve().parent / "csrc"
 FOLDERS = {
     "": ("codes", "arrays", "letters", "parent_watchdog"),
     "reads/": (
-        *("alignments", "reference_window", "alleles", "support", "columns", "pileup", "long_read_pileup", "haplotag"),
-        *("full_alignment", "full_reads", "shuffle", "long_read_rows", "gvcf", "phase_alleles", "haplotypes"),
+        *("alignments", "record_places", "reference_window", "alleles", "support", "columns", "pileup"),
+        *("long_read_pileup", "haplotag", "full_alignment", "full_reads", "shuffle", "long_read_rows", "gvcf"),
+        *("phase_alleles", "haplotypes"),
     ),
     "short_reads/": (
         *("mpileup", "pileup", "cigar", "local_alignment", "assembly", "realigned_read", "window_selector"),

@@ -8,7 +8,7 @@ from clair3 import core
 from clair3.config import CandidateOptions
 from clair3.features.chunks import Chunk
 from clair3.io.bed import clip
-from clair3.records import Region, TensorBatch
+from clair3.records import ReadTally, Region, TensorBatch
 
 REACH = 35
 """Columns needed on both sides of a candidate: window, right-hand rule and the run counter (spec/features.md B.5, B.9).
@@ -26,6 +26,7 @@ def iter_pileup(
     cancel: core.CancelFlag | None = None,
     keep_evidence: Callable[[np.ndarray], None] | None = None,
     targets: np.ndarray | None = None,
+    keep_tally: Callable[[ReadTally], None] | None = None,
 ) -> Iterator[TensorBatch]:
     """Candidates owned by a chunk, ascending, in batches with (n, 33, 18) int32 tensors and read support.
 
@@ -33,18 +34,22 @@ def iter_pileup(
     all reads (spec/features.md B.8); the chunk must be one to be looked at whole.
     targets are the intervals of the contig that a BED or known sites ask for, (k, 2) int64 as
     clair3.io.bed.target_intervals makes them, None without: the rules for short reads need them (A.6, B.12).
+    keep_tally is given the number of reads that came for the chunk, if it is read without gaps.
     Raises CoreError for unreadable alignments or reference, core.CancelledError when the flag was set.
     """
-    waiting, count, evidence = [], 0, []
+    waiting, count, evidence, tallies = [], 0, [], []
     for pileup, start, end in iter_parts(source, chunk, rule, cancel, keep_evidence is not None, targets):
         if keep_evidence is not None:
             evidence.append(pileup.gvcf_evidence()[:, start - pileup.region.start : end - pileup.region.start])
+        tallies.append(pileup.tally)
         for first in range(0, len(pileup), BATCH):
             waiting.append(pileup.batch(first, first + BATCH))
             count += len(waiting[-1])
             if count >= BATCH:
                 yield TensorBatch.concatenate(waiting)
                 waiting, count = [], 0
+    if keep_tally is not None and (chunk.intervals is None or chunk.whole):
+        keep_tally(ReadTally(sum(tally.starting for tally in tallies), tallies[0].entering, tallies[-1].leaving))
     if keep_evidence is not None:
         keep_evidence(np.concatenate(evidence, axis=1))
     if waiting:
@@ -69,7 +74,7 @@ def iter_parts(
         start, end, allowed = parts.pop()
         region = Region(chunk.contig, max(0, start - REACH), end + REACH)
         try:
-            yield core.pileup(source, region, rule, allowed, gvcf, cancel, targets), start, end
+            yield core.pileup(source, region, rule, allowed, gvcf, cancel, targets, (start, end)), start, end
         except core.RegionTooLargeError:
             middle = (start + end) // 2
             halves = [(start, middle, clip(allowed, start, middle)), (middle, end, clip(allowed, middle, end))]

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: written beside their place, and put there when they are complete; folders."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,11 +29,21 @@ def unfinished(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
+        sync(partial)
         partial.replace(path)
     except OSError as error:
         raise InputError(unwritable(path, error)) from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file on the disk before it gets its name: after a power cut the name would stand for an empty one.
+
+    Raises OSError when it is not there or the disk refuses.
+    """
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def require_folder(path: Path) -> None:

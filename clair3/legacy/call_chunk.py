@@ -105,7 +105,7 @@ class ChunkCall:
         """Run a stage over the tasks and write its records; blocks: contig, cell and folder of a gVCF."""
         with tempfile.TemporaryDirectory(prefix=".clair3_", dir=self.output and self.output.parent) as folder:
             stages = importlib.import_module("clair3.calling.stages")  # torch takes a second to load
-            ledger = Ledger(Path(folder), kind, "")
+            ledger = Ledger(Path(folder), kind, "", site_counts=self.config.writes_gvcf and kind == PILEUP)
             make = stages.pileup_caller if kind == PILEUP else partial(stages.full_alignment_caller, blocks=tasks)
             caller = make(self.config, environment, self.model, ledger, *snps)
             stages.call_tasks(replace(caller, decoding=self.decoding), tasks, self.config.workers)

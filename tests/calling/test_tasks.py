@@ -64,3 +64,17 @@ def test_a_refused_row_says_why(tmp_path, monkeypatch, number, ending):
     with pytest.raises(LedgerError) as error:
         ledger.write(CHUNKS[0], [])
     assert str(error.value) == f"{ledger.path(CHUNKS[0])}: cannot be written (no){ending}"
+
+
+@pytest.mark.parametrize("suffix", [".vcf", ".evidence"])
+def test_damaged_files_are_made_again(tmp_path, suffix):
+    """Each byte of head and body changed, cut or replaced: the task is to be done again, and nothing else is raised."""
+    ledger = filled(tmp_path / "rows")
+    path = ledger.path(CHUNKS[0]).with_suffix(suffix)
+    good = path.read_bytes()
+    flipped = [good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :] for at in range(len(good))]
+    for content in [*flipped, b"", good[:-1], good[: len(good) // 2], good + b"x", bytes(100), b"[" * 5000 + b"\n"]:
+        path.write_bytes(content)
+        assert ledger.start(CHUNKS, resume=True) == [CHUNKS[0]]
+    path.write_bytes(good)
+    assert ledger.start(CHUNKS, resume=True) == []

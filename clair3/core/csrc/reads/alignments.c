@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 
+#include <htslib/bgzf.h>
 #include <htslib/hts_log.h>
 
 int c3_source_open(const char *alignments, const char *index, const char *fasta, const char *fai, const char *gzi,
@@ -20,6 +21,7 @@ int c3_source_open(const char *alignments, const char *index, const char *fasta,
     if (hts_set_fai_filename(source->file, fasta) != 0) { code = C3_NO_FASTA; goto out; }
     source->header = sam_hdr_read(source->file);
     if (!source->header) { code = C3_BAD_HEADER; goto out; }
+    if (source->file->format.format == bam) source->first_record = bgzf_tell(source->file->fp.bgzf);
     if (hts_check_EOF(source->file) == 0) { code = C3_TRUNCATED; goto out; }
     source->index = index ? sam_index_load2(source->file, alignments, index) : sam_index_load(source->file, alignments);
     if (!source->index) { code = C3_NO_INDEX; goto out; }

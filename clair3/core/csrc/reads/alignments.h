@@ -27,6 +27,7 @@ struct c3_source {
     hts_idx_t *index;
     faidx_t *fasta;
     bam1_t *record; /* the one record buffer, reused */
+    uint64_t first_record; /* BAM: virtual offset behind the header; CRAM: 0 */
 };
 
 /* What is done with a read: C3_OK to go on, C3_STOP to leave the loop, or a negative code, which leaves it too. */

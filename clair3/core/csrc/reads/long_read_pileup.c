@@ -36,6 +36,7 @@ static int take_indel(c3_columns *columns, const bam1_t *read, uint32_t i, int64
 static int take_read(void *context, const bam1_t *read)
 {
     engine *e = context;
+    c3_scan_tally(&e->scan, read);
     return is_used(read, e->rule) ? c3_columns_add(&e->scan.columns, read, take_indel) : C3_OK;
 }
 

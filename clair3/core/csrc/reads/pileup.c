@@ -21,6 +21,16 @@ int c3_scan_start(c3_pileup_scan *scan, const c3_places *places, int64_t start, 
     return c3_columns_start(&scan->columns, start, end, longest, want_first);
 }
 
+void c3_scan_tally(c3_pileup_scan *scan, const bam1_t *read)
+{
+    const int64_t start = scan->places->owned_start, end = scan->places->owned_end, pos = read->core.pos;
+    if (pos >= end) return;
+    const int64_t read_end = bam_endpos(read);
+    if (pos >= start) scan->pileup->starting++;
+    else if (read_end > start) scan->pileup->entering++;
+    if (read_end > end) scan->pileup->leaving++;
+}
+
 int c3_scan_finish_reads(c3_pileup_scan *scan, c3_source *source, const char *contig)
 {
     const c3_columns *columns = &scan->columns;

@@ -32,6 +32,10 @@ typedef struct {
 typedef struct {
     int64_t reads; /* that count */
 
+    /* all reads, also those that do not count: those that begin in the owned positions; those that begin before them and
+     * overlap the first one; those that begin before their end and overlap the position behind it */
+    int64_t starting, entering, leaving;
+
     int64_t n; /* candidates */
     int64_t *pos;
     uint8_t *ref; /* upper case */
@@ -44,7 +48,9 @@ typedef struct {
     int32_t *n_ref, *n_total; /* site counts of each column of [start, end) for a gVCF, or NULL when not asked for */
 } c3_pileup;
 
-/* Where candidates may be: n sorted, disjoint intervals allowed[2k] <= pos < allowed[2k+1]. For short reads with a BED
+/* The region owns the positions [owned_start, owned_end).
+ *
+ * Where candidates may be: n sorted, disjoint intervals allowed[2k] <= pos < allowed[2k+1]. For short reads with a BED
  * (targets not NULL) there are only columns near its n_targets sorted, disjoint intervals, and a candidate must touch
  * one, its longest deletion included (B.12.11). */
 typedef struct {
@@ -52,6 +58,7 @@ typedef struct {
     int64_t n;
     const int64_t *targets;
     int64_t n_targets;
+    int64_t owned_start, owned_end;
 } c3_places;
 
 /* Copy the windows of candidates [from, to) into out, (to - from) x 33 x 18: a few at a time, so that memory stays flat
@@ -94,6 +101,9 @@ typedef struct {
 int c3_scan_start(c3_pileup_scan *scan, const c3_places *places, int64_t start, int64_t end, int32_t longest,
                   int want_first, int want_gvcf);
 void c3_scan_free(c3_pileup_scan *scan);
+
+/* Count a read, whether it is used or not, among those of the owned positions. */
+void c3_scan_tally(c3_pileup_scan *scan, const bam1_t *read);
 
 /* No more reads come: group the indels and fetch the reference letters. */
 int c3_scan_finish_reads(c3_pileup_scan *scan, c3_source *source, const char *contig);

@@ -68,6 +68,7 @@ static int take_indel(c3_columns *columns, const bam1_t *read, uint32_t i, int64
 static int take_read(void *context, const bam1_t *read)
 {
     engine *e = context;
+    c3_scan_tally(&e->scan, read);
     if (!is_used(read, e->rule)) return C3_OK;
     int taken = c3_mpileup_takes(&e->held, read);
     return taken > 0 ? c3_columns_add(&e->scan.columns, read, take_indel) : taken;
