@@ -48,6 +48,15 @@ def iupac_to_n(sequence: str) -> str:
     return _IUPAC.sub("N", sequence)
 
 
+def haploid_likelihoods(diploid: Sequence[int]) -> list[int]:
+    """Return PL of genotypes of one allele from those of two, in VCF order: of two equal alleles, the least made 0."""
+    homozygous, allele = [], 0
+    while (index := allele * (allele + 3) // 2) < len(diploid):
+        homozygous.append(diploid[index])
+        allele += 1
+    return [value - min(homozygous) for value in homozygous]
+
+
 @dataclass(frozen=True, order=True)
 class Region:
     """A stretch of a contig: [start, end), 0-based."""

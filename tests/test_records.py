@@ -3,10 +3,11 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clair3.records import Region, SupportBatch
+from clair3.records import Region, SupportBatch, haploid_likelihoods
 
 bases = st.text("ACGT", min_size=1, max_size=5)
 items = st.tuples(st.sampled_from("XDIR"), bases, st.integers(1, 99))
@@ -50,3 +51,17 @@ def test_text():
 
 def test_regions_read_as_samtools_writes_them():
     assert str(Region("HLA:A*01:02", 0, 10)) == "HLA:A*01:02:1-10"
+
+
+@pytest.mark.parametrize(
+    "diploid, want",
+    [
+        ([990], [0]),
+        ([0, 30, 299], [0, 299]),
+        ([20, 0, 5], [15, 0]),
+        ([9, 8, 7, 6, 5, 4], [5, 3, 0]),  # 0/0, 1/1 and 2/2 are the first, the third and the sixth
+        ([20, 0, 30, 990, 990, 990], [0, 10, 970]),
+    ],
+)
+def test_haploid_likelihoods(diploid, want):
+    assert haploid_likelihoods(diploid) == want

@@ -241,7 +241,7 @@ class CallingRun:
         if config.sites is None or config.pileup_only:
             return called
         sites = keep_contigs(read_known_sites(config.sites), reference.lengths, config.sites)
-        return GenotypedRecords(called, sites)
+        return GenotypedRecords(called, sites, haploid=config.haploid is not None)
 
     def write_nothing_called(self, pileup: StageRecords) -> Path:
         """Write header-only VCFs: an ordinary outcome, and v2.0.2 writes both then (spec/cli.md 6.1).

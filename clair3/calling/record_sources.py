@@ -11,7 +11,7 @@ from clair3.calling.tasks import Ledger
 from clair3.config import PRECISE, OutputFilter
 from clair3.io.known_sites import KnownSites
 from clair3.io.vcf import VcfRecord, iter_records, join_header, union_header
-from clair3.records import Task
+from clair3.records import Task, haploid_likelihoods
 
 
 def filter_record(record: VcfRecord, options: OutputFilter) -> VcfRecord | None:
@@ -26,14 +26,17 @@ def filter_record(record: VcfRecord, options: OutputFilter) -> VcfRecord | None:
         genotype = to_haploid(record, options.haploid)
         if genotype is None:
             return None
-        record = record._replace(sample=genotype + record.sample[len(record.genotype) :])
+        values = record.sample_values() | {"GT": genotype}
+        if "PL" in values:
+            values["PL"] = ",".join(map(str, haploid_likelihoods([int(value) for value in values["PL"].split(",")])))
+        record = record.with_sample_values(values)
     if is_variant and options.qual and record.filter != "LowQual" and record.qual <= options.qual:
         record = record._replace(filter="LowQual")
     return record
 
 
 def to_haploid(record: VcfRecord, mode: str) -> str | None:
-    """The one allele of a diploid genotype, None when the mode has no place for it. PL stays diploid (8.3)."""
+    """The one allele of a diploid genotype, None when the mode has no place for it (8.3)."""
     if mode == PRECISE:
         return {"1/1": "1", "0/0": "0"}.get(record.genotype)
     if len(record.alts) == 2:
@@ -145,18 +148,19 @@ class MergedRecords(RecordSource):
 class GenotypedRecords(RecordSource):
     """One record at each known site: the called one, or one without genotype (spec/calling.md 10).
 
-    Called records at other positions are left out.
+    Called records at other positions are left out. haploid: the missing genotype is of one allele, as the others are.
     """
 
-    def __init__(self, called: RecordSource, sites: KnownSites):
-        self.called, self.sites, self.contigs = called, sites, list(sites)
+    def __init__(self, called: RecordSource, sites: KnownSites, haploid: bool = False):
+        self.called, self.sites, self.contigs, self.haploid = called, sites, list(sites), haploid
         self.called_count = 0
 
     def iter_contig(self, contig: str) -> Iterator[VcfRecord]:
         sites = self.sites[contig]
         called = {pos: record for record in self.called.iter_contig(contig) if (pos := record.pos) in sites}
         self.called_count += len(called)
-        return (called.get(pos, uncalled) for pos, uncalled in sites.items())
+        for pos, uncalled in sites.items():
+            yield called.get(pos) or (uncalled._replace(sample=".") if self.haploid else uncalled)
 
     def iter_all(self) -> Iterator[VcfRecord]:
         """Yield the records of all contigs, then tell in the log how many sites were called."""

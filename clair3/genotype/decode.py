@@ -10,10 +10,10 @@ from clair3.genotype import hypotheses
 from clair3.genotype.alleles import LONGEST_KEY, AlleleCounts, Alleles, possible_events, to_alleles
 from clair3.genotype.classes import GENOTYPE, GT21, HET, HOM_ALT, PILEUP, WIDTH, allele_name, pair_index, zygosity
 from clair3.genotype.hypotheses import GenotypeHypothesis
-from clair3.records import IUPAC_TO_BASE, Call, SupportBatch, base_index, iupac_to_n
+from clair3.records import IUPAC_TO_BASE, Call, SupportBatch, base_index, haploid_likelihoods, iupac_to_n
 
 _NO_LIKELIHOOD = 990
-"""PL where there is no likelihood to compute it from."""
+"""PL of genotypes where the network tells no likelihood of one of them."""
 _PHRED = -10 * math.log10(math.e)
 
 
@@ -109,7 +109,7 @@ def _fractions(reads, depth) -> np.ndarray:
 def _make_reference_call(pos, letter, qual, depth, reads, fraction, options: DecodeOptions) -> Call:
     """Make a reference call. Its AF is the share of reference reads, and GQ has no cap of 99 (A11)."""
     genotype = "0" if options.haploid else "0/0"
-    likelihoods = (_NO_LIKELIHOOD,) if options.gvcf else None
+    likelihoods = (0,) if options.gvcf else None  # of the only genotype without ALT; v2.0.2 writes 990
     ref = IUPAC_TO_BASE[letter]
     return Call(pos, ref, (), qual, "RefCall", genotype, int(qual), depth, (reads,), (fraction,), likelihoods)
 
@@ -132,6 +132,8 @@ def _make_variant_call(
     # The zygosity is that of the event; v2.0.2 prints 1/1 if any event of equal probability is (A7, fixed).
     genotype = "1/2" if len(alts) == 2 else "1/1" if hypothesis.event.zygosity == HOM_ALT else "0/1"
     likelihoods = _likelihoods(heads, ref, alts, genotype) if options.gvcf else None
+    if likelihoods and options.haploid:
+        likelihoods = tuple(haploid_likelihoods(likelihoods))
     passed = options.qual is None or qual >= options.qual
     fractions = tuple(min(n / depth, 1.0) if depth > 0 else 0.0 for n in alleles.depths)
     return Call(

@@ -5,6 +5,7 @@ chunks: site counts come for intervals of any length, and the lines do not show 
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from clair3.config import GvcfOptions
 from clair3.core.gvcf import SITE, BlockLines
 from clair3.errors import ClairError
 from clair3.io.vcf import VcfRecord, format_record
+from clair3.records import haploid_likelihoods
 
 LN_10, LOG_2 = 2.3025, 0.3010
 """As v2.0.2 rounds them; the quality of every site depends on it (spec/calling.md 6.2)."""
@@ -271,7 +273,8 @@ def to_variant(record: VcfRecord) -> Variant | None:
     values["AD"] += ",0"
     values["AF"] += ",0.0000"
     if "PL" in values:
-        values["PL"] += f",{FAR}" * (alts.count(",") + 3)  # <NON_REF> with the reference, each ALT and itself
+        diploid = len(values["GT"]) > 1
+        values["PL"] += f",{FAR}" * (alts.count(",") + 3 if diploid else 1)  # with the reference, each ALT and itself
     changed = record._replace(alt_text=f"{alts},<NON_REF>", sample=":".join(values.values()))
     return Variant(record.pos, record.end, f"{format_record(changed)}\n".encode())
 
@@ -292,7 +295,7 @@ def merge_blocks(
     free = 0  # variants so far end here
     for text in filter(None, blocks):
         if haploid:
-            text = text.replace(b"\t0/0:", b"\t0:").replace(b"\t./.:", b"\t.:")
+            text = to_haploid(text)
         parts, at, last = [], seek(text, 0, line_end, free + 1), line_end(text, line_start(text, len(text) - 1))
         while waiting and waiting.start < last:
             behind = seek(text, at, line_pos, waiting.start + 1)
@@ -308,6 +311,18 @@ def merge_blocks(
     while waiting:
         yield waiting.line
         waiting = next(variants, None)
+
+
+BLOCK_PL = re.compile(rb":([\d,]+)$", re.MULTILINE)
+
+
+def to_haploid(lines: bytes) -> bytes:
+    """Block lines with genotypes of one allele, and the PL of those."""
+
+    def one_allele(found: re.Match) -> bytes:
+        return b":%d,%d" % tuple(haploid_likelihoods([int(value) for value in found[1].split(b",")]))
+
+    return BLOCK_PL.sub(one_allele, lines.replace(b"\t0/0:", b"\t0:").replace(b"\t./.:", b"\t.:"))
 
 
 def line_start(text: bytes, offset: int) -> int:

@@ -1,4 +1,5 @@
-"""gVCF blocks and their merge with variants as spec/calling.md 6.2, 6.3 and 6.5 tell them: site by site, base by base.
+"""gVCF blocks and their merge with variants as spec/calling.md 6.2, 6.3 and 6.5 tell them: site by site, base by base;
+positions without reads, runs of N and haploid PL as docs/differences.md.
 
 Slow and plain; the tests compare the program with it. Positions are 1-based here, as in the text.
 """
@@ -32,7 +33,7 @@ def block_lines(
     contig: str, length: int, sites: list[Site], base_err: float, gq_bin_size: int, bp_resolution: bool
 ) -> list[str]:
     """The lines of consecutive sites (6.3), with the end of the contig as G7 wants it."""
-    blocks, remembered, low, high = [], None, 0, 0
+    blocks, low, high = [], 0, 0
     for site in sites:
         letter, depth = site.letter.upper(), site.n_total
         gt, gq, pl = likelihoods(site.n_ref, depth, base_err)
@@ -40,19 +41,15 @@ def block_lines(
         ref = letter
         if letter not in "ACGT":
             ref, gq, binned, pl = "N", 1, 1, [0, 0, 0]
-        kind = (binned, gt)
-        like = bool(blocks) and kind == blocks[-1][0]["kind"]
-        like = like and not (letter != remembered and "N" in (letter, remembered))
-        joins = like
-        if joins and depth < low:
+        kind = "N" if ref == "N" else (binned, gt)
+        joins = bool(blocks) and kind == blocks[-1][0]["kind"]
+        if joins and kind != "N" and depth < low:
             joins, low = (False, low) if high > math.ceil(depth + depth * 0.3) else (True, depth)
-        elif joins and depth > high:
+        elif joins and kind != "N" and depth > high:
             joins, high = (True, depth) if depth <= math.ceil(low + 0.3 * low) else (False, high)
         if not joins:
             blocks.append([])
             low = high = depth
-        if not like:
-            remembered = letter
         blocks[-1].append({"pos": site.pos, "ref": ref, "gt": gt, "gq": gq, "pl": pl, "depth": depth, "kind": kind})
     rows = []
     for block in blocks:
@@ -60,13 +57,18 @@ def block_lines(
         if first["ref"] == "N":
             rows.append([first["pos"], "N", block[-1]["pos"], "./.", 1, min(s["depth"] for s in block), [0, 0, 0]])
         elif bp_resolution or first["gt"] == "./.":
-            rows += [[s["pos"], s["ref"], s["pos"], s["gt"], s["kind"][0], s["depth"], s["pl"]] for s in block]
+            rows += [[s["pos"], s["ref"], s["pos"], shown(s), s["kind"][0], s["depth"], s["pl"]] for s in block]
         else:
             gq, depth = (min(s[key] for s in block) for key in ("gq", "depth"))
-            rows.append([first["pos"], first["ref"], block[-1]["pos"], "0/0", gq, depth, first["pl"]])
+            rows.append([first["pos"], first["ref"], block[-1]["pos"], shown(first), gq, depth, first["pl"]])
     if rows and rows[-1][2] == length - 1:
         rows[-1][2] = length
     return [block_line(contig, *row) for row in rows]
+
+
+def shown(site: dict) -> str:
+    """The genotype that is written: none where no read is."""
+    return site["gt"] if site["depth"] else "./."
 
 
 def block_line(contig: str, pos: int, ref: str, end: int, gt: str, gq: int, depth: int, pl: list[int]) -> str:
@@ -87,7 +89,10 @@ def merged(variants: list[str], blocks: list[str], reference: str, haploid: bool
     for row in blocks:
         fields = row.split("\t")
         if haploid:
-            fields[9] = fields[9].replace("0/0", "0").replace("./.", ".")
+            genotype, gq, depth, pl = fields[9].split(":")
+            pl = [int(value) for value in pl.split(",")]
+            one = [pl[0] - min(pl[0], pl[2]), pl[2] - min(pl[0], pl[2])]
+            fields[9] = f"{genotype[0]}:{gq}:{depth}:{one[0]},{one[1]}"
         start, end = int(fields[1]), int(fields[7].removeprefix("END="))
         for pos in range(start, end + 1):
             if pos in covered:

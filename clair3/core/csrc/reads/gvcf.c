@@ -79,11 +79,18 @@ static int fits_depth(c3_gvcf_block *b, int32_t depth)
     return 1;
 }
 
-/* v2.0.2 compares letters with one that it does not refresh where the depth alone ends a block; as only N is told from
- * the others, and N never follows another letter within a block, that does not show. */
-static int is_alike(const c3_gvcf_block *b, const c3_gvcf_site *site, char letter)
+static int is_alike(const c3_gvcf_block *b, const c3_gvcf_site *site)
 {
-    return site->binned_gq == b->binned_gq && site->reference == b->reference && (letter == 'N') == b->unknown;
+    return site->binned_gq == b->binned_gq && site->reference == b->reference;
+}
+
+/* Does a site join the open block? Sites whose reference letter is no base are one block, whatever the reads say. */
+static int joins_block(c3_gvcf_block *b, const c3_gvcf_site *site, char letter, int32_t depth)
+{
+    if (is_base(letter) == b->unknown) return 0;
+    if (!b->unknown) return is_alike(b, site) && fits_depth(b, depth);
+    if (depth < b->min_depth) b->min_depth = depth;
+    return 1;
 }
 
 static void start_line(c3_gvcf_block *b, int64_t pos, const c3_gvcf_site *site, char letter, int32_t depth)
@@ -91,7 +98,7 @@ static void start_line(c3_gvcf_block *b, int64_t pos, const c3_gvcf_site *site, 
     b->first = b->last = pos;
     b->ref = is_base(letter) ? letter : 'N';
     b->depth = depth;
-    b->called = site->reference;
+    b->called = site->reference && depth > 0; /* no read is no evidence for the reference */
     b->gq = b->line_per_site ? site->binned_gq : site->gq;
     memcpy(b->likelihoods, site->likelihoods, sizeof b->likelihoods);
 }
@@ -102,7 +109,7 @@ static void start_block(c3_gvcf_block *b, int64_t pos, const c3_gvcf_site *site,
     b->open = 1;
     b->binned_gq = site->binned_gq;
     b->reference = site->reference;
-    b->unknown = letter == 'N';
+    b->unknown = !is_base(letter);
     b->min_depth = b->max_depth = depth;
     b->line_per_site = (bp_resolution || !site->reference) && is_base(letter);
     start_line(b, pos, site, letter, depth);
@@ -119,7 +126,7 @@ int64_t c3_gvcf_add(c3_gvcf_block *block, const char *contig, int bp_resolution,
         int64_t pos = start + i;
         char letter = c3_upper(letters[i]);
         c3_gvcf_site site = at_letter(sites[row[i]], letter);
-        int joins = block->open && is_alike(block, &site, letter) && fits_depth(block, depth[i]);
+        int joins = block->open && joins_block(block, &site, letter, depth[i]);
         if (block->open && (!joins || block->line_per_site)) at = put_line(block, contig, block->last + 1, at);
         if (!joins) {
             start_block(block, pos, &site, letter, depth[i], bp_resolution);

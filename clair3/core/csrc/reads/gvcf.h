@@ -21,7 +21,7 @@ typedef struct {
     /* what the next site is compared with; all zero: no block is open */
     int32_t open, min_depth, max_depth;
     uint8_t binned_gq, reference;
-    uint8_t unknown; /* the reference has N here */
+    uint8_t unknown; /* the reference has no base here */
     uint8_t line_per_site;
     /* the line that is not written yet: the block so far, or its last site */
     int64_t first, last; /* 0-based */
