@@ -122,6 +122,8 @@ class Caller:
     decoding: DecodeOptions
     ledger: Ledger
     cancel: core.CancelFlag = field(default_factory=core.CancelFlag)
+    shared_names: list[int] = field(default_factory=list)
+    """Of each full-alignment task, how many reads have the name of an earlier one."""
 
     def __call__(self, tasks: Sequence[Task]) -> list[int]:
         """Write the results of some tasks and return how many candidates each has."""
@@ -204,10 +206,16 @@ def pileup_caller(config: CallingConfig, inputs: RunInputs, model: Path, ledger:
 
 
 def full_alignment_tensors(
-    source: core.Source, block: Block, cancel: core.CancelFlag, options: ReadFeatureOptions, snps: dict[str, PhasedSnps]
+    source: core.Source,
+    block: Block,
+    cancel: core.CancelFlag,
+    options: ReadFeatureOptions,
+    snps: dict[str, PhasedSnps],
+    note_shared_names: Callable[[int], None],
 ):
     """Batches of a block; snps of each phased contig."""
-    return iter_full_alignment(source, block.contig, block.pos, options, snps.get(block.contig), cancel)
+    found = snps.get(block.contig)
+    return iter_full_alignment(source, block.contig, block.pos, options, found, cancel, note_shared_names)
 
 
 def realigned_tensors(
@@ -235,14 +243,16 @@ def full_alignment_caller(
 
     Raises InputError as pileup_caller does.
     """
+    shared_names: list[int] = []
     if PLATFORMS[config.platform].short_reads:
         if snps:
             warn_of_linked_reads(inputs.alignments, inputs.reference)
         tensors = partial(realigned_tensors, options=config.rows, haplotypes=ContigHaplotypes(snps, blocks))
     else:
-        tensors = partial(full_alignment_tensors, options=config.rows, snps=snps)
+        tensors = partial(full_alignment_tensors, options=config.rows, snps=snps, note_shared_names=shared_names.append)
     inference = make_inference(config.compute, load_full_alignment_network(config, model))
-    return Caller(FULL_ALIGNMENT, tensors, Sources(inputs), inference, config.decoding, ledger)
+    sources = Sources(inputs)
+    return Caller(FULL_ALIGNMENT, tensors, sources, inference, config.decoding, ledger, shared_names=shared_names)
 
 
 def load_full_alignment_network(config: CallingConfig, model: Path) -> torch.nn.Module:
@@ -296,6 +306,13 @@ def call_tasks(call: Caller, tasks: Sequence[Task], workers: int, resume: bool =
             bar.update(sizes[task.name])
             logger.debug("%s: %d candidates", task.region, count)
             per_contig[task.contig] += count
+    if repeated := sum(call.shared_names):
+        logger.warning(
+            "%s: %d reads have the name of another read; each counts as a read of its own in calling, but WhatsHap "
+            "takes two reads of one name for one and leaves out more than two: give the reads names of their own",
+            call.sources.alignments.path,
+            repeated,
+        )
     for contig, count in per_contig.items():
         logger.info("Total processed positions in %s : %d", contig, count)
     logger.info("Total time elapsed: %.2f s", time.monotonic() - began)

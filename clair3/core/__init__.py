@@ -230,6 +230,8 @@ class FullAlignment:
     ref         (n,) uint8      their reference letters, upper case ASCII
     support     SupportBatch of n rows
     haplotypes  (reads,) uint8  0, 1 or 2 of each read that was kept, in file order
+
+    shared_names  reads with the name of an earlier one; of realigned reads, whose names are new, 0
     """
 
     def __init__(self, contig: str, rule, handle):
@@ -238,6 +240,7 @@ class FullAlignment:
         self.shape = (rule.rows, WINDOW, 9 if rule.dwell else 8)
         self.ref = _copy(handle.ref, handle.n, np.uint8)
         self.support = _support(handle.support, _copy(handle.depth, handle.n, np.int32))
+        self.shared_names = handle.shared_names
         self.haplotypes = _copy(handle.haplotype, handle.reads, np.uint8)
 
     def __len__(self):

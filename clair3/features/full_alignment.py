@@ -1,7 +1,7 @@
 """Full-alignment tensors of a block of candidates: the reads around each of them, row by row."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +24,7 @@ def iter_full_alignment(
     rule: ReadFeatureOptions,
     snps: PhasedSnps | None,
     cancel: core.CancelFlag | None = None,
+    note_shared_names: Callable[[int], None] | None = None,
 ) -> Iterator[TensorBatch]:
     """Candidates of one block in batches with (n, rows, 33, 8 or 9) int8 tensors and read support.
 
@@ -31,9 +32,13 @@ def iter_full_alignment(
           result
     snps  the phased SNPs of the contig; None leaves all reads untagged
 
+    note_shared_names  is called with the number of reads around the block that have the name of an earlier one
+
     Raises CoreError for unreadable alignments or reference, core.CancelledError when the flag was set.
     """
     found = core.full_alignment(source, contig, pos, rule, snps, cancel)
+    if note_shared_names:
+        note_shared_names(found.shared_names)
     for start in range(0, len(found), BATCH):
         yield found.batch(start, start + BATCH)
 

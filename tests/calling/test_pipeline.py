@@ -65,6 +65,26 @@ def test_same_bytes_on_golden_reads(config, platform, head_and_tail):
         assert call(config, threads=threads, chunk_size=chunk_size) == whole, (threads, chunk_size)
 
 
+@pytest.mark.parametrize("platform", ["ont", "hifi"])
+def test_reads_that_share_a_name_count_each(run_config, tmp_path, caplog):
+    """Records are those of the same reads with unique names, and a warning tells how many share one."""
+    selection = replace(run_config.selection, var_pct_phasing=None)
+    config = replace(run_config, ctg_names=("chr21",), selection=selection)
+    unique = call(config, output=tmp_path / "unique")
+    assert "the name of another read" not in caplog.text
+    bam = tmp_path / "shared.bam"
+    with pysam.AlignmentFile(str(config.bam)) as file, pysam.AlignmentFile(str(bam), "wb", template=file) as out:
+        for i, read in enumerate(file.fetch("chr21")):
+            read.query_name = f"read{i // 2}"
+            out.write(read)
+    pysam.index(str(bam))
+    shared = call(config, output=tmp_path / "shared", bam=bam)
+    assert records(shared) == records(unique)
+    assert sum("\tF\t" in record for record in records(shared)) > 10
+    (warning,) = [record.getMessage() for record in caplog.records if "the name of another read" in record.getMessage()]
+    assert warning.startswith(f"{bam}: {(i + 1) // 2} reads have")
+
+
 def test_bed_and_sites_do_not_depend_on_chunks(config, sample, tmp_path):
     bed = tmp_path / "targets.bed"
     bed.write_text("chr20\t1000\t9000\nchr20\t8000\t8500\nchr20\t40000\t40000\nchr21\t0\t100000\n")

@@ -12,9 +12,12 @@ from core_full_alignment import core_full_alignment
 from full_alignment_reference import glibc_random, reference_full_alignment, shuffled
 from haplotag_reference import PhasedSnp
 from hypothesis import given, settings
-from pileup_reference import Read, parse_cigar
+from pileup_reference import REVERSE_FLAG, Read, parse_cigar
 from random_full_alignment import DEFAULTS, full_alignment_cases, many, matching, random_full_alignment_case
-from random_reads import draw, read_bam, write_bam
+from random_reads import Case, draw, read_bam, write_bam, write_case
+
+from clair3 import core
+from clair3.config import ReadFeatureOptions
 
 REF, ALT, STRAND, MAPQ, QUALITY, FRACTION, INSERTED, HAPLOTYPE = range(8)
 
@@ -68,18 +71,42 @@ def test_read_filter(align, flag, kept):  # A.2, K13
     assert align("A" * 60, [matching(0, 60, flag=flag, mapq=4)], [30]).kept == []
 
 
-def test_one_read_per_name(align):  # K6
+def test_reads_of_the_region(align):  # C.2, K6 is mended
     def kept(*reads, candidates=(50, 200)):
         return [read.pos for read in align("A" * 400, list(reads), list(candidates)).kept]
 
-    assert kept(matching(40, 60), matching(180, 210)) == [40]
-    assert kept(matching(40, 60), matching(180, 210, name="b")) == [40, 180]
-    assert kept(matching(40, 60, flag=0x8), matching(180, 210)) == [180]  # a filtered read has no say
-    assert kept(matching(40, 60, mapq=0), matching(180, 210)) == [180]
-    assert kept(matching(100, 150), matching(180, 210)) == []  # one in the region has, even if it shows no candidate
-    assert kept(matching(10, 34), matching(180, 210)) == [180]  # one before the region has not
-    assert kept(matching(10, 35), matching(180, 210)) == [10]
-    assert kept(matching(30, 40), matching(217, 250, name="b"), matching(216, 250, name="c")) == [30, 216]
+    assert kept(matching(40, 60), matching(180, 210)) == [40, 180]  # of one name
+    assert kept(matching(100, 150), matching(180, 210)) == [180]
+    assert kept(matching(10, 34), matching(10, 35)) == [10]
+    assert kept(matching(30, 40), matching(217, 250), matching(216, 250)) == [30, 216]
+
+
+@pytest.mark.parametrize("rows", [89, 55], ids=["ont", "hifi"])
+@pytest.mark.parametrize("seed", range(4))
+def test_reads_that_share_a_name_are_different_reads(tmp_path, seed, rows):
+    """Their number is known; depth, support, tensors and haplotypes are those of the same reads with unique names."""
+    case = random_full_alignment_case(seed)
+    ordered = [replace(read, flag=read.flag & REVERSE_FLAG, mapq=60) for read in case.reads]
+    found = {}
+    for names, distinct in (("unique", len(ordered)), ("shared", 5), ("same", 1)):
+        reads = tuple(replace(read, name=f"r{i % distinct}") for i, read in enumerate(ordered))
+        options = case.options | {"rows": rows}
+        folder = tmp_path / names
+        folder.mkdir()
+        found[names] = core_full_alignment(folder, case.ref, reads, list(case.candidates), **options)
+        result = found[names]
+        assert (result.depth, result.alt_info) == (found["unique"].depth, found["unique"].alt_info)
+        assert result.haplotypes == found["unique"].haplotypes
+        np.testing.assert_array_equal(result.tensors, found["unique"].tensors)
+
+
+def test_reads_that_share_a_name_are_counted(tmp_path):
+    """After the filters: a filtered read, and one that lies beside the region, has no say."""
+    reads = [matching(0, 60, flag=0x100), *(matching(start, start + 40) for start in (1, 2, 3)), *many(2)]
+    bam, fasta = write_case(tmp_path, Case("A" * 400, (*reads, matching(300, 340)), 0, 400))
+    with core.Source(bam, fasta) as source:
+        found = core.full_alignment(source, "chr1", np.array([30]), ReadFeatureOptions(rows=55))
+    assert (found.shared_names, len(found.haplotypes)) == (2, 5)
 
 
 def test_reads_beside_the_windows_are_dropped(align):  # C.2
@@ -313,7 +340,7 @@ def test_laws(case):
     n = len(case.candidates)
     assert result.tensors.shape == (n, case.options["rows"], 33, 9 if case.options["dwell"] else 8)
     assert len(result.depth) == len(result.alt_info) == n
-    assert len({read.name for read in result.kept}) == len(result.kept) == len(result.haplotypes)
+    assert len(result.kept) == len(result.haplotypes)
     assert [text.split("-")[0] for text in result.alt_info] == [str(depth) for depth in result.depth]
     for centre, tensor in zip(case.candidates, result.tensors, strict=True):
         near = sum(read.pos < centre + 17 and read.pos + reference.span(read) > centre - 16 for read in result.kept)

@@ -218,6 +218,16 @@ def short(reads: list[Read], ref: str, pos: int, **options) -> ShortReadCase:
     return ShortReadCase(ref, tuple(plain_reads), (0,) * len(reads), (pos,), **options)
 
 
+def test_columns_beside_the_candidates_are_zero(tmp_path):
+    """Windows reach columns before the 17th and behind the last where candidates may lie; those stay empty (C.13.9)."""
+    reads = [Read(start, "40M1960D60M", "C" * 100) for start in (4, 4, 12, 12)]
+    found = short(reads, "A" * 3000, 0).check(tmp_path)
+    first, last = found.pos[0], found.pos[-1]
+    assert (first, last) == (16, 2017)
+    assert found.tensors[0].any(axis=(0, 2)).tolist() == [False] * 16 + [True] * 17
+    assert found.tensors[-1].any(axis=(0, 2)).tolist() == [False] * 3 + [True] * 14 + [False] * 16
+
+
 def test_hundred_reads(tmp_path):  # the example of C.13.7, and 29 of 100 is 28 in double precision (C.13.6)
     ref, reads = hundred_reads()
     reads.insert(35, reads.pop(29))  # the letter N after the indels

@@ -18,6 +18,7 @@ from random_short_reads import (
     CONTIG,
     LENGTH,
     Sample,
+    make_rare_insertion_sample,
     make_repeat_sample,
     make_sample,
     write_bam,
@@ -25,8 +26,10 @@ from random_short_reads import (
 
 from clair3 import core
 from clair3.cli.main import main
+from clair3.config import ReadFeatureOptions
 from clair3.core.short_reads import write_realigned
 from clair3.errors import ClairError
+from clair3.features.full_alignment import iter_realigned
 from clair3.io.fasta import read_reference
 from clair3.legacy.realign_reads import realign_reads, requested_region
 from clair3.records import Region
@@ -87,14 +90,43 @@ def test_agrees_with_the_reference(tmp_path_factory, seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
+def test_reads_between_two_windows(tmp_path, seed):
+    """A read that belongs to the next window brings nothing into the graph of this one (D.4)."""
+    agree(make_rare_insertion_sample(seed, tmp_path / "sample"), Region(CONTIG, 0, LENGTH))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
 def test_agrees_on_repeats(tmp_path, seed):
     """Windows close to each other, reads over two of them, alleles of two or three reads (spec/features.md D.4)."""
     agree(make_repeat_sample(seed, tmp_path), Region(CONTIG, 0, LENGTH))
 
 
+@pytest.mark.slow
 def test_agrees_on_more_reads_than_are_realigned(tmp_path):
     """The graph of a window is made of all of its reads, also of those behind the first thousand (D.4, D.5)."""
     agree(make_repeat_sample(3, tmp_path, depth=700), Region(CONTIG, 0, LENGTH))
+
+
+def test_skips_and_pads_are_taken(tmp_path):
+    """Reads with N or P in their CIGAR are realigned with the others, and candidates are found in them."""
+    sample = make_rare_insertion_sample(0, tmp_path / "sample")
+    start = 330
+    letters = {end: sample.reference[start:430] + sample.reference[end : end + 50] for end in (430, 630)}
+    for cigar, end in (([(100, "M"), (2, "P"), (50, "M")], 430), ([(100, "M"), (200, "N"), (50, "M")], 630)):
+        sample.reads.append(reference.Read(start, cigar, letters[end], [40] * 150))
+    sample.reads.sort(key=lambda read: read.start)
+    write_bam(random.Random(0), sample.bam, sample.reads)
+    known = agree(sample, Region(CONTIG, 0, LENGTH))
+    assert {"100M2P50M", "100M200N50M"} <= {reference.text(read.cigar) for read in known}
+    with core.Source(sample.bam, sample.fasta) as source:
+        found = list(iter_realigned(source, CONTIG, np.array([400]), ReadFeatureOptions(55, 5, min_coverage=2)))
+    assert 400 in np.concatenate([batch.pos for batch in found])
+
+
+def test_windows_of_more_than_1000_reads(tmp_path):
+    sample = make_rare_insertion_sample(5, tmp_path / "sample", copies=120)
+    assert any(read.best is not None for read in agree(sample, Region(CONTIG, 0, LENGTH)))
 
 
 CROPS = ("01-graph-reads", "02-clip-beside-gap", "03-pieces-of-cigar", "04-first-columns", "05-pass-or-lowqual")

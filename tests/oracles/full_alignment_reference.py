@@ -145,15 +145,17 @@ def span(read: Read) -> int:
 
 
 def kept_reads(reads: list[Read], candidates: list[int], wanted: Collection[int], min_mapq: int) -> list[Read]:
-    """The reads used for these candidates, in file order (A.2 native full alignment, A.10, C.2)."""
+    """The reads used for these candidates, in file order (A.2 native full alignment, A.10, C.2).
+
+    Reads of one name are different reads, which they are not in v2.0.2 (E-K6).
+    """
     start, end = region_of(candidates)
-    names, kept = set(), []
+    kept = []
     for read in sorted(reads, key=lambda read: read.pos):  # stable: file order within a start position
         if read.pos >= end or read.pos + max(1, span(read)) <= start:  # htslib: no read is shorter than a base
             continue
-        if read.flag & DROPPED_FLAGS or read.mapq < min_mapq or read.name in names:
+        if read.flag & DROPPED_FLAGS or read.mapq < min_mapq:
             continue
-        names.add(read.name)  # K6: even if it is not kept in the end
         if any(pos in wanted for pos in range(read.pos, read.pos + span(read))):
             kept.append(read)
     return kept

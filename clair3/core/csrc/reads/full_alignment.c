@@ -65,44 +65,42 @@ void c3_full_tensors(const c3_full *full, int64_t from, int64_t to, const int32_
 typedef struct {
     c3_full_reader reader;
     khash_t(names) *names;
+    int64_t shared_names;
 } file_reads;
 
-/* Was a read of this name met before? One record per name counts (E-K6), even where the first covers no candidate. */
-static int is_new_name(khash_t(names) *names, const char *name, int *code)
+/* Remember the name of a read, or count the read if another one had it. */
+static int note_name(file_reads *f, const char *name)
 {
     int absent;
-    khint_t slot = kh_put(names, names, name, &absent);
-    if (absent < 0) {
-        *code = C3_NO_MEMORY;
-        return 0;
-    }
-    if (absent == 0) return 0;
+    khint_t slot = kh_put(names, f->names, name, &absent);
+    if (absent < 0) return C3_NO_MEMORY;
+    f->shared_names += absent == 0;
+    if (absent == 0) return C3_OK;
     char *own = strdup(name);
-    if (own) kh_key(names, slot) = own;
-    else {
-        kh_del(names, names, slot);
-        *code = C3_NO_MEMORY;
-    }
-    return own != NULL;
+    if (own) kh_key(f->names, slot) = own;
+    else kh_del(names, f->names, slot);
+    return own ? C3_OK : C3_NO_MEMORY;
 }
 
 static int take_read(void *context, const bam1_t *read)
 {
     file_reads *f = context;
-    int code = C3_OK;
     if (!c3_is_used(read, C3_FULL_READS, f->reader.state->rule.min_mapq)) return C3_OK;
-    return is_new_name(f->names, bam_get_qname(read), &code) ? c3_full_keep(&f->reader, read) : code;
+    int code = note_name(f, bam_get_qname(read));
+    return code == C3_OK ? c3_full_keep(&f->reader, read) : code;
 }
 
-static int take_from_file(c3_full_state *s, c3_source *source, const char *contig, const c3_phased_snps *snps,
+static int take_from_file(c3_full *full, c3_source *source, const char *contig, const c3_phased_snps *snps,
                           const volatile int32_t *cancel)
 {
-    file_reads f = {{.state = s, .source = source, .contig = contig, .snps = snps}, kh_init(names)};
+    c3_full_state *s = full->state;
+    file_reads f = {{.state = s, .source = source, .contig = contig, .snps = snps}, kh_init(names), 0};
     const int64_t start = s->runs[0].start, end = s->candidates[s->n_candidates - 1] + BEHIND;
     int code = C3_NO_MEMORY;
     if (!f.names) goto out;
     code = c3_for_each_read(source, contig, start, end, cancel, take_read, &f);
     if (code == C3_OK) code = c3_full_finish(&f.reader);
+    full->shared_names = f.shared_names;
 
 out:
     c3_full_reader_free(&f.reader);
@@ -169,7 +167,7 @@ int c3_full_run(c3_source *source, const char *contig, const int64_t *candidates
     int code = make_full(candidates, n, rule, &c3_long_read_rows, &full);
     *out = NULL;
     if (code != C3_OK) goto out;
-    if (n && (code = take_from_file(full->state, source, contig, snps, cancel)) != C3_OK) goto out;
+    if (n && (code = take_from_file(full, source, contig, snps, cancel)) != C3_OK) goto out;
     if (n && (code = finish(full)) != C3_OK) goto out;
     *out = full;
     full = NULL; /* the caller's */

@@ -19,7 +19,8 @@ typedef struct {
 typedef struct c3_full_state c3_full_state;
 
 typedef struct {
-    int64_t reads; /* kept */
+    int64_t reads;        /* kept */
+    int64_t shared_names; /* reads around the candidates that have the name of an earlier one */
     int64_t n;     /* candidates */
     int64_t *pos;
     uint8_t *ref; /* upper case */
