@@ -26,10 +26,11 @@ def filter_record(record: VcfRecord, options: OutputFilter) -> VcfRecord | None:
         genotype = to_haploid(record, options.haploid)
         if genotype is None:
             return None
-        values = record.sample_values() | {"GT": genotype}
+        record = record._replace(sample=genotype + record.sample[len(record.genotype) :])
+        values = record.sample_values()
         if "PL" in values:
             values["PL"] = ",".join(map(str, haploid_likelihoods([int(value) for value in values["PL"].split(",")])))
-        record = record.with_sample_values(values)
+            record = record.with_sample_values(values)
     if is_variant and options.qual and record.filter != "LowQual" and record.qual <= options.qual:
         record = record._replace(filter="LowQual")
     return record

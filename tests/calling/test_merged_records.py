@@ -18,7 +18,9 @@ from clair3.platforms import PLATFORMS
 
 def call(pos=1000, alt="G", qual="21.31", kind="PASS", genotype="0/1", info="P", likelihoods=""):
     """A record; pos is 1-based."""
-    return parse_record(f"c\t{pos}\t.\tA\t{alt}\t{qual}\t{kind}\t{info}\tGT:GQ\t{genotype}:21{likelihoods}")
+    return parse_record(
+        f"c\t{pos}\t.\tA\t{alt}\t{qual}\t{kind}\t{info}\tGT:GQ{likelihoods and ':PL'}\t{genotype}:21{likelihoods}"
+    )
 
 
 REFERENCE_CALL = call(alt=".", qual="6.90", kind="RefCall", genotype="0/0")
