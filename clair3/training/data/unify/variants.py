@@ -100,7 +100,11 @@ def find_phased_genotype(
         total = sum(map(len, (reads for _, reads in site.frequent)))
         return (1, 1) if homozygous and allele != REFERENCE and unknown / total > ILMN_HOMOZYGOUS else None
     counts = {allele: count_haplotypes(reads) for allele, reads in site.frequent}
-    totals = [sum(column) for column in zip(*counts.values(), strict=True)]
+    # every read of a haplotype is an observation, also one with a rare allele or a gap: the others are no consensus
+    totals = [0, 0, 0]
+    for reads in site.alleles.values():
+        for _, haplotype in reads:
+            totals[haplotype] += 1
     genotype: list[int | None] = [None, None]
     for allele, count in counts.items():
         if allele != REFERENCE and homozygous and sum(count) > (1 - options.gap / 2) * sum(totals):
