@@ -10,6 +10,7 @@ from clair3.cli.arguments import add_switch, required_text
 from clair3.genotype.classes import LABELS, LONGEST
 from clair3.genotype.labels import HEADS, labels_to_classes
 from clair3.io.bins import COLUMNS, Bin, position_contig
+from clair3.training.data.check_bins import check_counts, check_labels
 from clair3.training.data.phase_truth import phase_truth
 from clair3.training.data.subsample import subsample
 
@@ -84,9 +85,14 @@ class InspectBins:
 
 def describe_bin(one: Bin, check: bool = False) -> list[str]:
     """Describe the content of a training bin in lines of text. check: unpack every example. Raises InputError when
-    examples are damaged."""
+    examples are damaged, their labels not one-hot or their counts beyond the type."""
     contigs, histograms = Counter(), [np.zeros(head.stop - head.start, np.int64) for head in HEADS]
+    first = 0
     for piece in one.pieces(COLUMNS if check else ("label", "position")):
+        if check:
+            check_labels(one, first, piece["label"])
+            check_counts(one, first, piece["position_matrix"])
+        first += len(piece["label"])
         contigs.update(map(position_contig, piece["position"].tolist()))
         for histogram, classes in zip(histograms, labels_to_classes(piece["label"]).T, strict=True):
             histogram += np.bincount(classes, minlength=len(histogram))

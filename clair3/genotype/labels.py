@@ -61,6 +61,14 @@ def labels_to_classes(label: np.ndarray, heads: int = len(HEADS)) -> np.ndarray:
     return np.stack([label[:, head].argmax(axis=1) for head in HEADS[:heads]], axis=1)
 
 
+def find_bad_label(label: np.ndarray) -> int | None:
+    """Find the first of labels, (n, 90) of any integer type, that is not one-hot in each head; None without any."""
+    good = ((label == 0) | (label == 1)).all(axis=1)
+    for head in HEADS:
+        good &= label[:, head].sum(axis=1) == 1
+    return None if good.all() else int(good.argmin())
+
+
 def is_variant(label: np.ndarray) -> np.ndarray:
     """Return which labels, (n, 90), are those of variants: (n,) bool."""
     return label[:, GENOTYPE.start + HOM_REF] == 0

@@ -16,6 +16,7 @@ from training_bins import write_bin
 
 from clair3.cli import train as train_command
 from clair3.cli.arguments import TerminatedError, make_parser
+from clair3.cli.main import main as clair3
 from clair3.errors import ConfigError, InputError
 from clair3.genotype.decode import quality
 from clair3.genotype.labels import labels_to_classes
@@ -46,6 +47,12 @@ def few(tmp_path):
     write_bin(tmp_path / "bins" / "bin_s_1000_7", 60, seed=1)
     write_bin(tmp_path / "bins" / "bin_s_1000_8", 41, seed=2, contig="chr8")
     return tmp_path / "bins"
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A folder with a bin that validates."""
+    return write_bin(tmp_path / "held" / "a", 101, seed=3, contig="chr9").parent
 
 
 def weights(path):
@@ -165,10 +172,16 @@ def test_resume_refuses_another_pytorch(few, training_config, monkeypatch):
         session.train(training_config(epochs=1, resume=True))
 
 
-def test_a_plateau_lowers_the_rate(few, training_config, monkeypatch):
+def test_a_plateau_lowers_the_rate(few, training_config, held, monkeypatch):
     """After every third epoch without a better validation loss, also across an interruption."""
     config = training_config(
-        epochs=8, patience=9, min_delta=100.0, validation=few, schedule="plateau", learning_rate=1e-3, resume=True
+        epochs=8,
+        patience=9,
+        min_delta=100.0,
+        validation=held,
+        schedule="plateau",
+        learning_rate=1e-3,
+        resume=True,
     )
     train = loop.Trainer.train
 
@@ -190,15 +203,20 @@ def test_a_plateau_is_one_of_the_validation_loss(training_config):
         training_config(schedule="plateau")
 
 
-def test_early_end(few, training_config):
-    config = training_config(epochs=9, patience=2, min_delta=100.0, validation=few)
+def test_early_end(few, training_config, held):
+    config = training_config(
+        epochs=9,
+        patience=2,
+        min_delta=100.0,
+        validation=held,
+    )
     best = session.train(config)
     assert len(read_epochs(config.folder)) == 3
     assert same(weights(best), weights(config.folder / "small.01.pt"))
 
 
-def test_a_validation_may_be_smaller_than_a_batch(few, training_config):
-    config = training_config(epochs=1, batch=1000, validation=few)
+def test_a_validation_may_be_smaller_than_a_batch(few, training_config, held):
+    config = training_config(epochs=1, batch=1000, validation=held)
     session.train(config)
     (epoch,) = read_epochs(config.folder)
     assert epoch["validation"]["rows"] == 101 and epoch["validation"]["loss/total"] > 0
@@ -540,6 +558,64 @@ def test_hold_out(few, training_config, excluded, left):
     exclude = () if excluded == "none" else tuple(excluded.split(","))
     opened, _ = data.open_training_bins(training_config(exclude_contigs=exclude))
     assert len(opened) == left
+
+
+def test_rows_of_a_site_that_validates_do_not_train(tmp_path, training_config, caplog):
+    """Also when copies of a candidate lie anywhere in the bin, or in another one."""
+    for name in "abcd":  # bins of the same 900 sites
+        write_bin(tmp_path / "bins" / name, 900)
+    opened, _ = data.open_training_bins(training_config())
+    split = data.make_split(training_config(validation_mode="random"), opened, [])
+    sites = data.read_sites(opened)
+    trained, validated = (
+        {site for index, start, stop in part for site in sites[index][start:stop]}
+        for part in (split.train, split.validation)
+    )
+    assert trained and validated and not trained & validated
+    assert "training rows are left out: their sites validate" in caplog.text
+
+
+def test_common_sites_of_validation_are_told(tmp_path, training_config, caplog):
+    write_bin(tmp_path / "bins" / "a", 60, seed=1)
+    write_bin(tmp_path / "held" / "b", 20, seed=2)
+    config = training_config(validation=tmp_path / "held")
+    data.make_split(config, *data.open_training_bins(config))
+    assert "20 training rows lie on sites of --validation_fn" in caplog.text
+
+
+def test_a_bin_does_not_train_and_validate(tmp_path, training_config):
+    path = write_bin(tmp_path / "bins" / "a", 30)
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "b").write_bytes(path.read_bytes())
+    for folder in ("bins", "held"):
+        with pytest.raises(InputError, match="is the same as .*a, which trains"):
+            data.open_training_bins(training_config(validation=tmp_path / folder))
+
+
+@pytest.mark.parametrize(
+    "column, change, message",
+    [
+        ("label", lambda values: values[5].fill(0), "row 6: the label is not one-hot"),
+        ("label", lambda values: values[5].__setitem__(0, 2), "row 6: the label is not one-hot"),
+        (
+            "position_matrix",
+            lambda values: values[5].fill(40_000),
+            "row 6: values in the tensor beyond -32768",
+        ),
+    ],
+)
+@pytest.mark.parametrize("preload", ["ram", "no"])
+def test_rows_that_cannot_be_are_refused(tmp_path, training_config, capsys, column, change, message, preload):
+    path = write_bin(tmp_path / "bins" / "a", 30)
+    with h5py.File(path, "r+") as file:
+        values = file[column][:]
+        change(values)
+        file[column][:] = values
+    with pytest.raises(InputError, match=message):
+        session.train(training_config(epochs=1, preload=preload))
+    with pytest.raises(SystemExit):
+        clair3(["inspect", str(path), "--check"])
+    assert message in capsys.readouterr().err
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------------

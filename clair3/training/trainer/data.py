@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 from clair3.errors import ClairError, ConfigError, InputError
 from clair3.genotype.classes import PILEUP
 from clair3.genotype.labels import labels_to_classes
+from clair3.io.atomic import sha256_of
 from clair3.io.bins import Bin, BinFormat, find_bins
+from clair3.training.data.check_bins import check_counts, check_labels
 from clair3.training.trainer.config import UPSTREAM, TrainingConfig
 from clair3.training.trainer.losses import class_weights
 from clair3.training.trainer.plan import Span, Split, convert_upstream_split, split_examples, split_like_upstream
@@ -82,8 +84,13 @@ class Examples(Dataset):
         self.bins, self.heads, self.channels = list(bins), heads, channels
 
     def read(self, index: int, start: int, stop: int) -> Batch:
-        """Read the examples [start, stop) of one bin. Raises InputError when they are damaged."""
+        """Read the examples [start, stop) of one bin.
+
+        Raises InputError when they are damaged, a label is not one-hot, or a count beyond the type.
+        """
         rows = self.bins[index].rows(start, stop)
+        check_labels(self.bins[index], start, rows["label"])
+        check_counts(self.bins[index], start, rows["position_matrix"])
         tensors = np.ascontiguousarray(rows["position_matrix"][..., : self.channels])
         return torch.from_numpy(tensors), torch.from_numpy(labels_to_classes(rows["label"], self.heads))
 
@@ -108,8 +115,6 @@ class ExamplesInMemory(Examples):
         for start in range(0, len(one), PRELOAD_ROWS):
             stop = min(start + PRELOAD_ROWS, len(one))
             read, labels = self.read(index, start, stop)
-            if dtype == torch.int16 and read.abs().max() > torch.iinfo(dtype).max:
-                raise InputError(f"{one.path}: counts above {torch.iinfo(dtype).max}; use --preload no")
             tensors[start:stop], classes[start:stop] = read.to(device, dtype), labels.to(device)
         one.close()
         return tensors, classes
@@ -230,7 +235,58 @@ def open_training_bins(config: TrainingConfig) -> tuple[list[Bin], list[Bin]]:
         if config.validation
         else []
     )
+    refuse_common_files(bins, held_out)
     return bins, held_out
+
+
+def refuse_common_files(bins: list[Bin], held_out: list[Bin]) -> None:
+    """Raises InputError when a bin trains and validates: the same file, or a copy of it."""
+    for other in held_out:
+        for one in bins:
+            same = one.path.samefile(other.path)
+            if same or (
+                one.path.stat().st_size == other.path.stat().st_size and sha256_of(one.path) == sha256_of(other.path)
+            ):
+                raise InputError(
+                    f"{other.path}: --validation_fn is the same as {one.path}, which trains; take one away"
+                )
+
+
+def read_sites(bins: Sequence[Bin]) -> list[np.ndarray]:
+    """Read the site of each example, `contig:pos`, 1-based: one array of bytes per bin."""
+    sites = []
+    for one in bins:
+        texts = [text.rpartition(b":")[0] for piece in one.pieces(["position"]) for text in piece["position"].tolist()]
+        sites.append(np.array(texts, dtype=np.bytes_))
+    return sites
+
+
+def separate_sites(bins: Sequence[Bin], split: Split, drop: bool) -> Split:
+    """Hold training and validation apart by site: copies of a candidate (other depth, sample, no phase) share it.
+
+    bins   all of them, as the spans of split count them
+    drop   leave training examples out whose site validates; else only warn of them
+    """
+    sites = read_sites(bins)
+    validating = np.unique(np.concatenate([sites[index][start:stop] for index, start, stop in split.validation]))
+    kept: list[Span] = []
+    common = 0
+    for index, start, stop in split.train:
+        shared = np.isin(sites[index][start:stop], validating)
+        common += int(shared.sum())
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], shared, [True]]).astype(np.int8))) + start
+        kept += [(index, a, b) for a, b in edges.reshape(-1, 2).tolist()]
+    if not common:
+        return split
+    if drop:
+        logger.warning("%d training rows are left out: their sites validate", common)
+        return replace(split, train=kept)
+    logger.warning(
+        "%d training rows lie on sites of --validation_fn, so its figures are too good; hold contigs out by "
+        "--exclude_contigs",
+        common,
+    )
+    return split
 
 
 def make_split(config: TrainingConfig, bins: list[Bin], held_out: list[Bin]) -> Split:
@@ -247,6 +303,8 @@ def make_split(config: TrainingConfig, bins: list[Bin], held_out: list[Bin]) -> 
         split = split_examples(counts, config.chunk, config.validation_mode, config.seed)
     if held_out:
         split = replace(split, validation=[(len(bins) + i, 0, len(one)) for i, one in enumerate(held_out)])
+    if split.validation and config.split != UPSTREAM:
+        split = separate_sites([*bins, *held_out], split, drop=not held_out)
     if not split.train:
         raise InputError(f"{config.bins}: no row is left to train with; give more rows, or --split rows")
     if config.validation_mode and not split.validation:
