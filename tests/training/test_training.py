@@ -98,9 +98,9 @@ def test_same_seed_same_weights(few, training_config, tmp_path):
 
 
 @pytest.mark.parametrize("lookahead", [True, False])
-def test_resumed_run_equals_a_whole_one(few, training_config, tmp_path, monkeypatch, lookahead):
+def test_resumed_run_equals_a_whole_one(few, held, training_config, tmp_path, monkeypatch, lookahead):
     """Broken off in the third of four mini-epochs, in the middle of a step."""
-    values = {"epochs": 2, "mini_epochs": 2, "batch": 12, "lookahead": lookahead, "validation": few}
+    values = {"epochs": 2, "mini_epochs": 2, "batch": 12, "lookahead": lookahead, "validation": held}
     whole = training_config(**values, prefix=tmp_path / "whole" / "x")
     session.train(whole)
     broken = training_config(**values, prefix=tmp_path / "broken" / "x", resume=True)
@@ -170,6 +170,45 @@ def test_resume_refuses_another_pytorch(few, training_config, monkeypatch):
     monkeypatch.setattr(torch, "__version__", "1.0")
     with pytest.raises(InputError, match=r"torch=.*, now 1\.0"):
         session.train(training_config(epochs=1, resume=True))
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("batch_norm_momentum", 0.5), ("initialization", "pytorch"), ("conv_padding", "tf_same")],
+)
+def test_resume_refuses_another_network(few, training_config, name, value):
+    session.train(training_config(epochs=1))
+    with pytest.raises(InputError, match=f"{name}=.*, now {value}"):
+        session.train(training_config(epochs=1, resume=True, **{name: value}))
+
+
+def test_resume_refuses_other_bins_of_as_many_rows(few, training_config):
+    session.train(training_config(epochs=1))
+    write_bin(few / "bin_s_1000_7", 60, seed=9)
+    with pytest.raises(InputError, match="training bins=bin_s_1000_7 "):
+        session.train(training_config(epochs=1, resume=True))
+
+
+def test_a_finished_run_may_be_prolonged(few, training_config):
+    session.train(training_config(epochs=1))
+    session.train(training_config(epochs=2, resume=True))
+    assert [one["epoch"] for one in read_epochs(training_config().folder)] == [1, 2]
+
+
+def test_a_run_does_not_overwrite_another_one(few, training_config, tmp_path):
+    best = session.train(training_config(epochs=2))
+    before = best.read_bytes()
+    with pytest.raises(InputError, match=r"small\.state\.pt: another training run in this folder"):
+        session.train(training_config(epochs=1, prefix=tmp_path / "out" / "other"))
+    assert best.read_bytes() == before
+    session.train(training_config(epochs=1))  # anew: nothing of the longer run before stays
+    assert sorted(path.name for path in best.parent.glob("small.*")) == ["small.01.pt", "small.state.pt"]
+
+
+def test_a_network_that_finds_nothing_is_told(few, training_config, monkeypatch, caplog):
+    monkeypatch.setattr(session, "LEAST_RECALL", 1.1)
+    session.train(training_config(epochs=1))
+    assert "best_val_loss.pt finds next to no variant" in caplog.text
 
 
 def test_a_plateau_lowers_the_rate(few, training_config, held, monkeypatch):
@@ -562,8 +601,8 @@ def test_hold_out(few, training_config, excluded, left):
 
 def test_rows_of_a_site_that_validates_do_not_train(tmp_path, training_config, caplog):
     """Also when copies of a candidate lie anywhere in the bin, or in another one."""
-    for name in "abcd":  # bins of the same 900 sites
-        write_bin(tmp_path / "bins" / name, 900)
+    for count in (900, 1200, 1600):  # the same sites, of which each bin holds others back
+        write_bin(tmp_path / "bins" / f"bin_{count}", count)
     opened, _ = data.open_training_bins(training_config())
     split = data.make_split(training_config(validation_mode="random"), opened, [])
     sites = data.read_sites(opened)

@@ -38,6 +38,29 @@ def save_epoch(prefix: Path, epoch: int, network: nn.Module, state: Mapping[str,
         epoch_path(prefix, old).unlink(missing_ok=True)
 
 
+def refuse_another_run(prefix: Path) -> None:
+    """Raises InputError when the folder holds the training of another prefix, whose best network and logs it has."""
+    ours = state_path(prefix)
+    for path in sorted(prefix.parent.glob("*.state.pt")):
+        if path.name != ours.name:
+            raise InputError(
+                f"{path}: another training run in this folder, whose {BEST} and logs would be overwritten; give "
+                "--ochk_prefix in another folder"
+            )
+
+
+def remove_run(prefix: Path) -> None:
+    """Remove the checkpoints, the state and the TensorBoard events of an earlier run with this prefix."""
+    for path in prefix.parent.iterdir():
+        middle = path.name.removeprefix(f"{prefix.name}.").removesuffix(".pt")
+        if path.name == f"{prefix.name}.{middle}.pt" and middle.isdecimal():
+            path.unlink()
+    state_path(prefix).unlink(missing_ok=True)
+    prefix.with_name(BEST).unlink(missing_ok=True)
+    for path in (prefix.parent / "tensorboard").glob("*/events.out.tfevents.*"):
+        path.unlink()
+
+
 def read_state(prefix: Path, made_with: Mapping[str, Any]) -> dict[str, Any] | None:
     """Read the state that save_epoch left, on the CPU; None when there is none.
 
@@ -50,8 +73,15 @@ def read_state(prefix: Path, made_with: Mapping[str, Any]) -> dict[str, Any] | N
     state = load_content(path)
     if not isinstance(state, dict) or "epoch" not in state:
         raise InputError(f"{path}: not the state of a training run; leave --resume out")
+    recipe = state.get("made_with", {})
+    finished = state["epoch"] >= (recipe.get("epochs") or 0) * (recipe.get("mini_epochs") or 1)
     for name, value in made_with.items():
-        if (before := state.get("made_with", {}).get(name)) != value:
+        before = recipe.get(name)
+        if name == "epochs" and finished and before and value > before:
+            continue  # a finished run may be prolonged
+        if before != value:
+            if isinstance(value, dict):
+                before, value = (", ".join(f"{k} {v[:8]}" for k, v in (one or {}).items()) for one in (before, value))
             raise InputError(f"{path}: made with {name}={before}, now {value}; give the same or leave --resume out")
     return state
 

@@ -47,6 +47,10 @@ PLOT_ROWS, PLOT_BATCH = 20_000, 500
 """Examples that the plots are drawn of, and examples per batch."""
 
 
+LEAST_RECALL = 0.01
+"""Share of the true variants below which a trained network is taken for one that learned nothing."""
+
+
 def train(config: TrainingConfig, local_rank: int | None = None) -> Path:
     """Train a network and return the path of the best checkpoint.
 
@@ -115,8 +119,13 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
         log.append_to(config.folder / "train.log")
     bins, held_out = open_training_bins(config)
     split = make_split(config, bins, held_out)
-    recipe = make_recipe(config, split, ranks)
+    digests = {
+        name: {one.path.name: sha256_of(one.path) for one in some}
+        for name, some in (("training bins", bins), ("validation bins", held_out))
+    }
+    recipe = make_recipe(config, split, ranks, digests)
     state = checkpoints.read_state(config.prefix, recipe) if config.resume else None
+    checkpoints.refuse_another_run(config.prefix)
     if config.resume and not state:
         logger.info("%s: not there, so this run starts from the beginning", checkpoints.state_path(config.prefix))
     everything = [*bins, *held_out]
@@ -147,10 +156,12 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
             trainer.load_state(state)
             logger.info("Going on after epoch %d (step %d)", trainer.progress.epoch, trainer.progress.step)
         describe(config, everything, split, trainer, device)
+        if ranks.is_writer and not state:  # not earlier: the first weights may come from one of these files
+            checkpoints.remove_run(config.prefix)
         run_epochs(config, trainer, recipe, ranks)
     best = config.prefix.with_name(checkpoints.BEST)
     if ranks.is_writer:
-        write_results(config, trainer, rows, bins, held_out, best)
+        write_results(config, trainer, rows, digests, best)
     ranks.wait()
     return best
 
@@ -158,15 +169,25 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
 RECIPE = (
     *("kind", "heads", "platform", "dwell", "epochs", "mini_epochs", "batch", "learning_rate", "scale_lr", "optimizer"),
     *("lookahead", "schedule", "weight_decay", "class_weights", "clip_grad_norm", "precision", "seed", "split"),
+    *("start", "validation_mode", "initialization", "batch_norm_momentum", "conv_padding", "patience", "min_delta"),
+    *("deterministic", "tf32", "reuse_bin"),
 )
 """Options that must not change when a run goes on, besides its examples, its processes and PyTorch."""
 
 
-def make_recipe(config: TrainingConfig, split: Split, ranks: Ranks) -> dict[str, object]:
-    """Make the recipe of a run, which --resume compares: options, examples, processes and the version of PyTorch."""
+def make_recipe(
+    config: TrainingConfig, split: Split, ranks: Ranks, digests: dict[str, dict[str, str]]
+) -> dict[str, object]:
+    """Make the recipe of a run, which --resume compares: options, examples, processes and the version of PyTorch.
+
+    digests: SHA-256 of each bin by its name, of "training bins" and "validation bins".
+    """
     rows = {"training rows": count_examples(split.train), "validation rows": count_examples(split.validation)}
     others = {"processes": ranks.count, "torch": str(torch.__version__)}
-    return {name: getattr(config, name) for name in RECIPE} | rows | others
+    options = {name: getattr(config, name) for name in RECIPE}
+    if config.start:
+        options["start"] = sha256_of(config.start)
+    return options | rows | others | digests
 
 
 def describe(config: TrainingConfig, bins: list[Bin], split: Split, trainer: Trainer, device: torch.device) -> None:
@@ -229,9 +250,12 @@ def run_epochs(config: TrainingConfig, trainer: Trainer, recipe: dict[str, objec
 
 
 def write_results(
-    config: TrainingConfig, trainer: Trainer, rows: Examples, bins: list[Bin], held_out: list[Bin], best: Path
+    config: TrainingConfig, trainer: Trainer, rows: Examples, digests: dict[str, dict[str, str]], best: Path
 ) -> None:
-    """Write the model card and the plots. Raises InputError when there is no best network."""
+    """Write the model card and the plots; warn of a network that finds nothing.
+
+    digests: as in make_recipe. Raises InputError when there is no best network.
+    """
     if not trainer.progress.best_epoch:
         raise InputError(f"{config.folder}: the validation loss was never a number; lower --learning_rate")
     epochs = read_epochs(config.folder)
@@ -243,7 +267,7 @@ def write_results(
             platform=config.platform,
             dwell=config.dwell or None,
             origin=f"trained with clair3-torch {VERSION}",
-            training_data=", ".join(one.path.name for one in bins),
+            training_data=", ".join(digests["training bins"]),
             metrics={part: chosen[part] for part in ("train", "validation") if part in chosen},
             digest={best.name: sha256_of(best)},
             training={
@@ -254,14 +278,22 @@ def write_results(
                     key: value if isinstance(value, int | float | str | None) else str(value)
                     for key, value in asdict(config).items()
                 },
-                "bins": {one.path.name: sha256_of(one.path) for one in bins},
-                "validation_bins": {one.path.name: sha256_of(one.path) for one in held_out},
+                "bins": digests["training bins"],
+                "validation_bins": digests["validation bins"],
             },
         ),
     )
     if config.plots:
         plots.draw(config.folder, epochs, predict_examples(config, trainer, rows, best))
     logger.info("Best checkpoint: %s", best)
+    metrics = chosen.get("validation") or chosen.get("train") or {}
+    if (recall := metrics.get("recall/variant", 1.0)) < LEAST_RECALL:
+        logger.warning(
+            "%s finds next to no variant (recall %.4f): do not call with it; give more rows with variants, more epochs "
+            "or another --learning_rate",
+            best,
+            recall,
+        )
 
 
 def predict_examples(config: TrainingConfig, trainer: Trainer, rows: Examples, best: Path) -> plots.Predictions:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 DONE, CHANGED, BEGUN, TO_DO = "done", "changed", "begun", "to do"
 """States of a step: done; done with other options or inputs; begun with the present ones; none of these."""
 
-ERROR = "[ERROR] "
+ERROR, WARNING = "[ERROR] ", "[WARNING] "
 
 
 class StepError(ClairError):
@@ -162,6 +162,10 @@ class Workflow:
                 if not path.is_file():
                     raise StepError(f"step {step.name} failed: it made no {path}; see {self.log_path(step)}")
             self.write_entry(step, measure_outputs(step))
+            if step.resumable:  # a training: what it warns of matters to who uses the network
+                for line in self.log_path(step).read_text(errors="replace").splitlines():
+                    if line.startswith(WARNING):
+                        logger.warning("step %s: %s", step.name, line.removeprefix(WARNING))
         except OSError as error:
             raise StepError(f"step {step.name} failed: {unwritable(error.filename or self.folder, error)}") from None
         for path in step.spent:
