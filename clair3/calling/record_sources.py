@@ -28,7 +28,7 @@ def filter_record(record: VcfRecord, options: OutputFilter) -> VcfRecord | None:
             return None
         record = record._replace(sample=genotype + record.sample[len(record.genotype) :])
         values = record.sample_values()
-        if "PL" in values:
+        if values.get("PL", ".") != ".":
             values["PL"] = ",".join(map(str, haploid_likelihoods([int(value) for value in values["PL"].split(",")])))
             record = record.with_sample_values(values)
     if is_variant and options.qual and record.filter != "LowQual" and record.qual <= options.qual:

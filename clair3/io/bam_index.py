@@ -36,11 +36,28 @@ def is_cram(path: Path) -> bool:
         return file.read(4) == b"CRAM"
 
 
+def is_sam_text(path: Path) -> bool:
+    """Return whether a file begins as SAM text with a header does."""
+    with open(path, "rb") as file:
+        return file.read(1) == b"@"
+
+
+def no_alignments(path: Path) -> InputError:
+    """The error of a file that is no BAM or CRAM."""
+    made = f"{path.stem}.bam"
+    return InputError(
+        f'{path}: not a BAM or CRAM file; of SAM text "samtools sort -o {made} {path}" makes one, and '
+        f'"samtools index {made}" its index'
+    )
+
+
 def find_alignment_index(path: Path) -> Path:
     """The .bai, .csi or .crai of a BAM or CRAM. Raises InputError when file or index is missing (spec/cli.md 3.5)."""
     if not path.is_file():
         raise InputError(f"BAM file {path} not found")
     index = find_index(path, [".crai"] if is_cram(path) else [".csi", ".bai"])
+    if index is None and is_sam_text(path):
+        raise no_alignments(path)
     if index is None:
         raise InputError(f"BAM index file not found, please use 'samtools index {path}' first")
     return index

@@ -21,7 +21,7 @@ import numpy as np
 import pysam
 
 from clair3.errors import InputError
-from clair3.io.bam_index import MAKE_AGAIN, find_alignment_index, is_cram, read_alignment_index
+from clair3.io.bam_index import MAKE_AGAIN, find_alignment_index, is_cram, no_alignments, read_alignment_index
 from clair3.io.bed import allowed_at_sites, allowed_in_bed, read_bed
 from clair3.io.fasta import MAJOR_CONTIGS, Contig, Reference, in_output_order, other_spelling, read_reference
 from clair3.io.known_sites import read_sites
@@ -126,9 +126,8 @@ def read_alignments(path: Path, reference: Reference) -> Alignments:
     """
     stay_offline()
     pysam.set_verbosity(0)  # what htslib would print is in our errors
-    if path.is_file():
-        check_format(path)  # before its index is asked for, which SAM text cannot have
     index = find_alignment_index(path)
+    check_format(path)
     if index.stat().st_mtime < path.stat().st_mtime:
         logger.warning('%s is older than %s; if the reads changed since, run "samtools index"', index, path.name)
     if is_cram(path) and reference.index.name != f"{reference.path.name}.fai":
@@ -193,10 +192,7 @@ def check_format(path: Path) -> None:
         except (OSError, EOFError, zlib.error):
             magic = b""
         if magic != BAM_MAGIC:
-            raise InputError(
-                f'{path}: not a BAM or CRAM file; of SAM text "samtools sort -o {path.stem}.bam {path}" makes one, and '
-                f'"samtools index {path.stem}.bam" its index'
-            )
+            raise no_alignments(path)
         whole = ends_with(path, BGZF_EOF)
     if not whole:
         raise InputError(f"{path}: the end of the file is missing; it was cut, copy or write it again")
@@ -246,6 +242,9 @@ def explicit_contigs(names: Iterable[str] | None, targets: dict | None, option: 
 REGION = re.compile(r"(.+):[\d,]+(-[\d,]*)?")
 """A region as samtools takes it, which --ctg_name does not."""
 
+ALIKE = 0.75
+"""Least likeness of a name that is suggested: chr21 is none for chr9."""
+
 
 def check_asked(reference: Reference, names: Sequence[str]) -> None:
     """Raises InputError, with the nearest name, when no contig of --ctg_name is in the reference."""
@@ -254,7 +253,7 @@ def check_asked(reference: Reference, names: Sequence[str]) -> None:
         return
     name = names[0]
     by_lower = {contig.lower(): contig for contig in known}
-    nearest = difflib.get_close_matches(name.lower(), by_lower, 1)
+    nearest = difflib.get_close_matches(name.lower(), by_lower, 1, ALIKE)
     region = REGION.fullmatch(name)
     if region and region[1] in known:
         advice = f"{region[1]} is one; for a part of it give its start, 0-based, and end in a BED file (--bed_fn)"
@@ -265,7 +264,7 @@ def check_asked(reference: Reference, names: Sequence[str]) -> None:
     else:
         advice = f"it has {first_few([contig.name for contig in reference.contigs])}"
     what = f"no contig {name}" if len(names) == 1 else f"none of the contigs {first_few(names)}"
-    raise InputError(f"{reference.path}: {what} (--ctg_name); {advice}")
+    raise InputError(f"{reference.path}: {what}; {advice}")
 
 
 def select_contigs(

@@ -381,6 +381,8 @@ def test_missing_indices(paths, tmp_path, capsys):
     refused(paths, capsys, 1, "Reference index fai file not found, please use 'samtools faidx")
     (tmp_path / "x.bam.bai").unlink()
     refused(paths, capsys, 1, "BAM index file not found, please use 'samtools index")
+    (tmp_path / "x.bam").write_text("@HD\tVN:1.6\n")  # which samtools does not index
+    refused(paths, capsys, 1, "not a BAM or CRAM file; of SAM text")
     assert (tmp_path / "out/put").is_dir()  # made before the checks, as in v2.0.2
 
 

@@ -487,7 +487,7 @@ def test_the_commands_of_the_documentation(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "options, words",
     [
-        (("--ctgName=chr9", "--var_fn={folder}/empty"), "ref.fa: no contig chr9 (--ctgName); it has chr20"),
+        (("--ctgName=chr9", "--var_fn={folder}/empty"), "ref.fa: no contig chr9; it has chr20"),
         (("--ctgName=chr9",), "true variants of chr20 but none of chr9"),
         (("--var_fn={folder}/none",), "none: cannot be read"),
         (("--var_fn={folder}/other_truth",), "true variants of chr1 but none of chr20"),
