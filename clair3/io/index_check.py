@@ -83,7 +83,10 @@ class IndexChecker:
     def misfit(self, contig: str, what: str) -> InputError:
         """The error of an index that is wrong about a contig."""
         path, index = self.alignments.path, self.alignments.index
-        return InputError(f"{index}: does not fit {path.name}: on {contig} it {what}; {MAKE_AGAIN}")
+        return InputError(
+            f"{index}: does not fit {path.name}: on {contig} it {what}; {MAKE_AGAIN}; if that fails, {path.name} is "
+            "damaged"
+        )
 
 
 def overlaps(spans: np.ndarray, intervals: np.ndarray) -> np.ndarray:
