@@ -465,9 +465,9 @@ def test_targets_from_a_pipe(case, sample):
     assert gzip.decompress(vcf.read_bytes()).splitlines()[-10:] == expected
     case.run(vcf_fn=piped("sites", (sample / "truth.vcf.gz").read_bytes()), pileup_only="no", no_phasing_for_fa="yes")
     with pysam.VariantFile(str(case.folder / "out" / "merge_output.vcf.gz")) as calls:
-        called = {(call.contig, call.pos) for call in calls}
-    with pysam.VariantFile(str(sample / "truth.vcf.gz")) as truth:
-        assert called == {(call.contig, call.pos) for call in truth}
+        called, contigs = {(call.contig, call.pos) for call in calls}, calls.header.contigs
+    with pysam.VariantFile(str(sample / "truth.vcf.gz")) as truth:  # one genome of the two lacks the end of chr20
+        assert called == {(call.contig, call.pos) for call in truth if call.pos <= contigs[call.contig].length}
 
 
 def test_targets_from_nowhere(case):

@@ -327,7 +327,7 @@ def test_known_sites_are_all_there(config, tmp_path, early):
     every known site that reads cover, so these end early where there are no reads.)"""
     known = tmp_path / "known.vcf"
     rows = [("chr20", 5), ("chr20", 2400), ("chr20", 2400), ("chr20", 20_000), ("chr21", 9), ("chrNone", 7)]
-    known.write_text("".join(f"{contig}\t{pos}\tid{pos}\tAC\tA\t.\t.\t.\n" for contig, pos in rows))
+    known.write_text("".join(f"{contig}\t{pos}\tid{pos}\tN\tA\t.\t.\t.\n" for contig, pos in rows))
     rule = replace(config.candidates, snp_min_af=0.0, indel_min_af=0.0, known_sites=config.candidates.short_read_rules)
     rule = replace(rule, **({"min_mapq": 61} if early else {}))
     changes = {"sites": known, "candidates": rule, "gvcf": False, "print_ref_calls": True}
@@ -349,7 +349,7 @@ def test_gvcf_of_a_part(config, tmp_path, restriction):
     """
     bed, sites = tmp_path / "targets.bed", tmp_path / "known.vcf"
     bed.write_text("chr20\t1000\t9000\nchr20\t20000\t20500\n")
-    sites.write_text("chr20\t1000\t.\tA\tC\t.\t.\t.\nchr20\t20500\t.\tA\tC\t.\t.\t.\n")
+    sites.write_text("chr20\t1000\t.\tN\tC\t.\t.\t.\nchr20\t20500\t.\tN\tC\t.\t.\t.\n")
     changes = {restriction: bed if restriction == "bed" else sites}
     whole = call(config, **changes)
     assert call(config, chunk_size=7_000, **changes) == whole

@@ -47,7 +47,6 @@ from clair3.io import vcf
 from clair3.io.bed import pad, realignment_bins
 from clair3.io.gvcf import Blocks, Cell, cells_of_contig, cells_of_sites, letter_reader, merge_blocks
 from clair3.io.inputs import RunInputs, check_inputs, check_moves, warn_of_uncounted_reads
-from clair3.io.known_sites import keep_contigs, read_known_sites
 from clair3.io.vcf import VcfWriter
 from clair3.phasing.phasers import WhatsHap, find_whatshap
 from clair3.platforms import PLATFORMS
@@ -237,11 +236,10 @@ class CallingRun:
 
     def genotype_known_sites(self, called: RecordSource) -> RecordSource:
         """The records called, or with --vcf_fn one for each known site."""
-        config, reference = self.config, self.inputs.reference
-        if config.sites is None or config.pileup_only:
+        config, known = self.config, self.inputs.known
+        if known is None or config.pileup_only:
             return called
-        sites = keep_contigs(read_known_sites(config.sites), reference.lengths, config.sites)
-        return GenotypedRecords(called, sites, haploid=config.haploid is not None)
+        return GenotypedRecords(called, known, haploid=config.haploid is not None)
 
     def write_nothing_called(self, pileup: StageRecords) -> Path:
         """Write header-only VCFs: an ordinary outcome, and v2.0.2 writes both then (spec/cli.md 6.1).

@@ -44,7 +44,7 @@ def is_sam_text(path: Path) -> bool:
 
 def no_alignments(path: Path) -> InputError:
     """The error of a file that is no BAM or CRAM."""
-    made = f"{path.stem}.bam"
+    made = path.with_name(f"{path.stem}.sorted.bam")  # the SAM text may be named .bam
     return InputError(
         f'{path}: not a BAM or CRAM file; of SAM text "samtools sort -o {made} {path}" makes one, and '
         f'"samtools index {made}" its index'

@@ -1,7 +1,9 @@
 """The reference genome: contigs from the FASTA index, and whether that index fits the FASTA."""
 
+import difflib
+import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -66,6 +68,34 @@ class IndexRow:
 def other_spelling(name: str) -> str:
     """What assemblies of the other custom call a contig: 20 for chr20, chr20 for 20."""
     return name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
+
+
+REGION = re.compile(r"(.+):[\d,]+(-[\d,]*)?")
+"""A region as samtools takes it, which no option takes as a contig."""
+
+ALIKE = 0.75
+"""Least likeness of a name that is suggested: chr21 is none for chr9."""
+
+
+def suggest_contig(name: str, known: Collection[str]) -> str:
+    """Advice for an unknown contig: the known one that was probably meant, else the first of those that there are."""
+    by_lower = {contig.lower(): contig for contig in known}
+    nearest = difflib.get_close_matches(name.lower(), by_lower, 1, ALIKE)
+    region = REGION.fullmatch(name)
+    if region and region[1] in known:
+        return f"{region[1]} is one; for a part of it give its start, 0-based, and end in a BED file (--bed_fn)"
+    if other_spelling(name) in known:
+        return f"did you mean {other_spelling(name)}?"
+    return f"did you mean {by_lower[nearest[0]]}?" if nearest else f"it has {first_few(list(known))}"
+
+
+NAMES_SHOWN = 10
+"""Contigs that a message names one by one; an assembly may have thousands."""
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Names for a message: the first of them when they are many."""
+    return " ".join(names[:NAMES_SHOWN]) + (" ..." if len(names) > NAMES_SHOWN else "")
 
 
 def find_index(path: Path, suffixes: Iterable[str]) -> Path | None:

@@ -4,7 +4,6 @@ Everything that can be known without decoding the reads is looked at here, so th
 once with one sentence.
 """
 
-import difflib
 import gzip
 import logging
 import os
@@ -23,8 +22,17 @@ import pysam
 from clair3.errors import InputError
 from clair3.io.bam_index import MAKE_AGAIN, find_alignment_index, is_cram, no_alignments, read_alignment_index
 from clair3.io.bed import allowed_at_sites, allowed_in_bed, read_bed
-from clair3.io.fasta import MAJOR_CONTIGS, Contig, Reference, in_output_order, other_spelling, read_reference
-from clair3.io.known_sites import read_sites
+from clair3.io.fasta import (
+    MAJOR_CONTIGS,
+    NAMES_SHOWN,
+    Contig,
+    Reference,
+    first_few,
+    in_output_order,
+    read_reference,
+    suggest_contig,
+)
+from clair3.io.known_sites import KnownSites, read_sites, site_positions
 from clair3.io.text import BGZF_EOF, ends_with
 
 logger = logging.getLogger(__name__)
@@ -36,9 +44,6 @@ CRAM_EOF = b"\xff\xff\xff\xff\x0f\xe0EOF"
 """Start of the empty container that ends a complete CRAM file, 2.1 and later (CRAM specification 9)."""
 CRAM_EOF_REACH = 38
 """Bytes of that container, in its longer form."""
-
-NAMES_SHOWN = 10
-"""Contigs that a message names one by one; an assembly may have thousands."""
 
 SORT_CHECK_READS = 1000
 """Reads whose order is looked at when the header does not say that the file is sorted."""
@@ -59,6 +64,7 @@ class RunInputs:
     """What a run works on. contigs are those to call, in output order; none left is an ordinary outcome.
 
     targets  BED intervals (k, 2) or known sites (k,) of each contig as they were given, 0-based; None without
+    known    what stands in the output for known sites that are not called; None without
     allowed  None, or per contig the positions where a candidate may lie: (k, 2) int64, sorted and disjoint
     """
 
@@ -67,6 +73,7 @@ class RunInputs:
     contigs: tuple[Contig, ...]
     allowed: dict[str, np.ndarray] | None
     targets: dict[str, np.ndarray] | None = None
+    known: KnownSites | None = None
 
 
 def check_inputs(
@@ -85,7 +92,8 @@ def check_inputs(
     """
     logger.info("Check environment variables")
     reference = read_reference(fasta)
-    targets = read_bed(bed) if bed else read_sites(sites) if sites else None
+    known = read_sites(sites, reference) if sites else None
+    targets = read_bed(bed) if bed else None if known is None else site_positions(known)
     alignments = read_alignments(bam, reference)
     if names is not None:
         names = list(names)
@@ -100,10 +108,13 @@ def check_inputs(
     check_readable(alignments, reference, contigs)
     allowed = None
     if targets is not None:
-        warn_beyond_end(bed or sites, targets, contigs)
+        if not targets:
+            logger.warning("%s: no rows, nothing will be called", bed or sites)
+        if bed:
+            warn_beyond_end(bed, targets, contigs)
         allowed_in = allowed_in_bed if bed else allowed_at_sites
         allowed = {contig.name: allowed_in(targets[contig.name], contig.length) for contig in contigs}
-    return RunInputs(reference, alignments, tuple(contigs), allowed, targets)
+    return RunInputs(reference, alignments, tuple(contigs), allowed, targets, known)
 
 
 def stay_offline() -> None:
@@ -239,32 +250,13 @@ def explicit_contigs(names: Iterable[str] | None, targets: dict | None, option: 
     return None if targets is None else set(targets)
 
 
-REGION = re.compile(r"(.+):[\d,]+(-[\d,]*)?")
-"""A region as samtools takes it, which --ctg_name does not."""
-
-ALIKE = 0.75
-"""Least likeness of a name that is suggested: chr21 is none for chr9."""
-
-
 def check_asked(reference: Reference, names: Sequence[str]) -> None:
     """Raises InputError, with the nearest name, when no contig of --ctg_name is in the reference."""
     known = {contig.name for contig in reference.contigs}
     if known & set(names):
         return
-    name = names[0]
-    by_lower = {contig.lower(): contig for contig in known}
-    nearest = difflib.get_close_matches(name.lower(), by_lower, 1, ALIKE)
-    region = REGION.fullmatch(name)
-    if region and region[1] in known:
-        advice = f"{region[1]} is one; for a part of it give its start, 0-based, and end in a BED file (--bed_fn)"
-    elif other_spelling(name) in known:
-        advice = f"did you mean {other_spelling(name)}?"
-    elif nearest:
-        advice = f"did you mean {by_lower[nearest[0]]}?"
-    else:
-        advice = f"it has {first_few([contig.name for contig in reference.contigs])}"
-    what = f"no contig {name}" if len(names) == 1 else f"none of the contigs {first_few(names)}"
-    raise InputError(f"{reference.path}: {what}; {advice}")
+    what = f"no contig {names[0]}" if len(names) == 1 else f"none of the contigs {first_few(names)}"
+    raise InputError(f"{reference.path}: {what}; {suggest_contig(names[0], reference.lengths)}")
 
 
 def select_contigs(
@@ -318,11 +310,6 @@ def warn_of_none(without_reads: Sequence[str], is_explicit: bool) -> None:
         logger.warning("No contig of --bed_fn|--vcf_fn|--ctg_name is in the reference")
     else:
         logger.warning("No contig of the reference is called by default; use --ctg_name or --include_all_ctgs")
-
-
-def first_few(names: Sequence[str]) -> str:
-    """Names for a message: the first of them when they are many."""
-    return " ".join(names[:NAMES_SHOWN]) + (" ..." if len(names) > NAMES_SHOWN else "")
 
 
 def warn_of_each(names: Sequence[str], one: str, many: str) -> None:
@@ -426,19 +413,16 @@ def check_sorted(path: Path, file: pysam.AlignmentFile) -> None:
         raise InputError(f'{path}: not sorted by coordinate; run "samtools sort", then "samtools index"')
 
 
-def warn_beyond_end(path: Path, targets: dict[str, np.ndarray], contigs: list[Contig]) -> None:
-    """Warn about BED intervals or sites that reach beyond the end of their contig; they are cut there."""
+def warn_beyond_end(path: Path, intervals: dict[str, np.ndarray], contigs: list[Contig]) -> None:
+    """Warn about BED intervals that reach beyond the end of their contig; they are cut there."""
     for contig in contigs:
-        rows = targets[contig.name]
-        beyond = rows[rows[:, 1] > contig.length] if rows.ndim == 2 else rows[rows >= contig.length] + 1
+        rows = intervals[contig.name]
+        beyond = rows[rows[:, 1] > contig.length]
         if len(beyond):
-            first = "-".join(map(str, np.atleast_1d(beyond[0]).tolist()))
             logger.warning(
-                "%s: %d rows of %s reach beyond its end at %d and are cut there, the first is %s",
-                path, len(beyond), contig.name, contig.length, first,
+                "%s: %d rows of %s reach beyond its end at %d and are cut there, the first is %d-%d",
+                path, len(beyond), contig.name, contig.length, *beyond[0].tolist(),
             )  # fmt: skip
-    if not targets:
-        logger.warning("%s: no rows, nothing will be called", path)
 
 
 MOVE_CHECK_READS = 50

@@ -14,11 +14,10 @@ from clair3.calling.tasks import file_name
 from clair3.cli import arguments
 from clair3.cli.arguments import haploid_mode
 from clair3.config import OutputFilter
-from clair3.errors import InputError
 from clair3.io.atomic import write_lines
 from clair3.io.candidate_files import read_block_rows
 from clair3.io.gvcf import letter_reader, merge_blocks
-from clair3.io.known_sites import keep_contigs, read_known_sites
+from clair3.io.known_sites import read_known_sites
 from clair3.io.vcf import VcfRecord, VcfWriter, format_record, header_contigs, iter_records, join_header, read_header
 from clair3.legacy import options
 from clair3.legacy.sort_vcf import compressed_name
@@ -83,15 +82,13 @@ def add_back(known: Path, merged: Path, output: Path, switch_genotype: bool) -> 
     """Write the records of the merged VCF at the known sites, and the known record where there is none.
 
     switch_genotype makes `./.` of a known record; without it the record is copied as it is. The output is bgzipped,
-    with an index, complete or absent. Raises InputError when a file is missing or damaged, or a site's contig is
-    unknown.
+    with an index, complete or absent. Raises InputError when a file is missing or damaged, or no site is on a contig of
+    the merged VCF.
     """
     header = read_header(merged)
     contigs = header_contigs(header)
-    sites = read_known_sites(known, keep_records=not switch_genotype)
-    if unknown := sorted(sites.keys() - contigs.keys()):
-        raise InputError(f"{known}: contig {unknown[0]} is not in the header of {merged}")
-    records = GenotypedRecords(FileRecords(dict.fromkeys(contigs, merged)), keep_contigs(sites, contigs, known))
+    sites = read_known_sites(known, contigs, keep_records=not switch_genotype)
+    records = GenotypedRecords(FileRecords(dict.fromkeys(contigs, merged)), sites)
     with VcfWriter(compressed_name(output), join_header(header), contigs.items()) as writer:
         for record in records.iter_all():
             writer.write(record)

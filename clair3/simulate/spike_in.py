@@ -13,12 +13,11 @@ import pysam
 from clair3.errors import ConfigError, InputError, check_range, unwritable
 from clair3.io.atomic import unfinished_in_folder, write_lines
 from clair3.io.bed import NO_INTERVALS, intersection, merge, read_bed, refuse_other_name
-from clair3.io.fasta import Contig, Reference, read_reference
+from clair3.io.fasta import Contig, Reference, first_few, read_reference
 from clair3.io.inputs import (
     Alignments,
     check_common,
     check_lengths,
-    first_few,
     iter_alignments,
     open_alignments,
     read_alignments,

@@ -10,7 +10,7 @@ import pytest
 from tiny_genome import write_fasta, write_reads
 
 from clair3.errors import InputError
-from clair3.io.bam_index import read_alignment_index
+from clair3.io.bam_index import find_alignment_index, read_alignment_index
 from clair3.io.inputs import check_inputs, stay_offline
 from clair3.io.text import BGZF_EOF
 
@@ -82,8 +82,10 @@ def test_selection_by_sites(bam, fasta, tmp_path, caplog):
     (tmp_path / "x.vcf").write_text("#CHROM\tPOS\nchr1\t20\nchr1\t45\nchr1\t46\nchr1\t9000\n")
     environment = check_inputs(bam, fasta, sites=tmp_path / "x.vcf", names=["chr1"])
     assert environment.allowed["chr1"].tolist() == [[19, 20], [44, 46]]
-    assert warnings(caplog)[0] == "both --ctg_name and --vcf_fn provided, will only proceed contigs in intersection"
-    assert "1 rows of chr1 reach beyond its end at 400 and are cut there, the first is 9000" in warnings(caplog)[1]
+    assert warnings(caplog)[-1] == "both --ctg_name and --vcf_fn provided, will only proceed contigs in intersection"
+    assert warnings(caplog)[0].startswith(
+        f"{tmp_path / 'x.vcf'}: 1 sites lie beyond the end of their contig and are left out"
+    )
 
 
 @pytest.mark.parametrize(
@@ -293,10 +295,15 @@ def test_broken_reads(bam, fasta, content, message):
 
 
 def test_sam_text_is_told_what_to_do(bam, fasta):
-    """Not to index it, which samtools refuses."""
+    """Not to index it, which samtools refuses; also where the command line looks for the index."""
     sam = bam.with_name("x.sam")
     sam.write_text("@SQ\tSN:chr1\tLN:400\n")
-    refused(f'"samtools sort -o x.bam {sam}" makes one, and "samtools index x.bam" its index', sam, fasta)
+    made = bam.with_name("x.sorted.bam")
+    advice = f'"samtools sort -o {made} {sam}" makes one, and "samtools index {made}" its index'
+    refused(advice, sam, fasta)
+    with pytest.raises(InputError) as error:
+        find_alignment_index(sam)
+    assert advice in str(error.value)
 
 
 def test_bam_without_contigs(tmp_path, fasta):

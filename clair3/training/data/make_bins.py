@@ -18,9 +18,9 @@ from clair3.genotype.classes import PILEUP
 from clair3.io.bed import check_contig, clip, intersection, is_within, merge, read_extended, read_intervals
 from clair3.io.bins import BinFormat, write_bin
 from clair3.io.candidate_files import Part, read_candidates
-from clair3.io.fasta import Contig, find_contig
+from clair3.io.fasta import Contig, Reference, find_contig
 from clair3.io.inputs import check_header, check_inputs, check_moves
-from clair3.io.known_sites import read_sites
+from clair3.io.known_sites import read_sites, site_positions
 from clair3.phasing.phasers import read_phased
 from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps, TrainingExamples
@@ -113,7 +113,7 @@ def iter_candidates(job: TensorJob) -> Iterator[Candidates]:
     check_header(inputs.alignments, job.contig)
     if job.dwell:
         check_moves(inputs.alignments, inputs.reference)
-    allowed = find_allowed_positions(job, contig)
+    allowed = find_allowed_positions(job, inputs.reference, contig)
     if contig not in inputs.contigs:  # no reads; check_inputs has warned
         return
     alignments, reference = inputs.alignments, inputs.reference
@@ -163,7 +163,7 @@ def read_phased_snps(job: TensorJob) -> PhasedSnps | None:
     return snps
 
 
-def find_allowed_positions(job: TensorJob, contig: Contig) -> np.ndarray:
+def find_allowed_positions(job: TensorJob, reference: Reference, contig: Contig) -> np.ndarray:
     """Find where candidates of the job may lie: (k, 2) int64, 0-based [start, end), sorted and disjoint.
 
     Raises InputError when a BED or VCF cannot be read or calls the contig differently.
@@ -176,7 +176,7 @@ def find_allowed_positions(job: TensorJob, contig: Contig) -> np.ndarray:
     if job.extended_bed:
         allowed = intersection(allowed, read_extended(job.extended_bed, contig.name))
     if job.sites:
-        known = read_sites(job.sites)
+        known = site_positions(read_sites(job.sites, reference))
         check_contig(job.sites, contig.name, known)
         sites = known.get(contig.name, np.empty(0, np.int64))
         allowed = intersection(allowed, merge(np.stack([sites, sites + 1], axis=1)))
