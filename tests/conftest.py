@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -114,3 +115,17 @@ def checked():
     """The installed WhatsHap is one that the solver is used with."""
     if (found := version("whatshap")) not in CHECKED:
         pytest.skip(f"WhatsHap {found} is installed; the solver was compared with {', '.join(CHECKED)}")
+
+
+@pytest.fixture
+def program(tmp_path):
+    """An executable Python script with this text; its arguments are the list `args`."""
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!{sys.executable}\nimport os, sys, time\nargs = sys.argv[1:]\n{text}")
+        path.chmod(0o755)
+        return path
+
+    return write

@@ -492,7 +492,9 @@ def test_a_wrong_whatshap_is_told_at_once(config):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    "how, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
+)
 def test_stopped_while_phasing(config, tmp_path, how, code):
     """What a wrapper of WhatsHap has started ends with the run."""
     wrapper, noted = tmp_path / "whatshap", tmp_path / "pid"

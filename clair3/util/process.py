@@ -5,8 +5,10 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 from clair3.errors import ConfigError
@@ -39,11 +41,11 @@ def limit_library_threads() -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold back SIGINT and SIGTERM while modules are loaded; they arrive at the end of the block.
+    """Hold back SIGINT, SIGTERM and SIGHUP while modules are loaded; they arrive at the end of the block.
 
     An exception in the middle of an import can be swallowed there, or end the process inside a library.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:
@@ -85,6 +87,17 @@ def usable_threads(requested: int) -> int:
     return threads
 
 
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+
+
+def open_pipe(stack: ExitStack) -> tuple[int, int]:
+    """Open a pipe and return its ends, to read and to write; the stack closes them."""
+    ends = os.pipe()
+    for end in ends:
+        stack.callback(os.close, end)
+    return ends
+
+
 def run_program(
     argv: Sequence[str | os.PathLike], cancelled: Callable[[], bool] = lambda: False, log: IO | None = None
 ) -> tuple[int, str]:
@@ -92,25 +105,33 @@ def run_program(
 
     Its stdin is empty, and its stdout is discarded. Returns the exit code (-n: ended by signal n) and the text that it
     wrote to stderr; with log, an open file, the text goes there at once and is not returned. The program is killed,
-    with all processes that it started, when cancelled() is true and when the waiting thread gets an exception; a
-    terminal's Ctrl-C does not reach it otherwise. Raises OSError when it cannot be started.
+    with all processes that it started, when cancelled() is true, when the waiting thread gets an exception, and when
+    this process ends, however it does (util/supervisor.py); a terminal's Ctrl-C does not reach it otherwise. Raises
+    OSError when it cannot be started.
     """
     errors = ""
-    with subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=log or subprocess.PIPE,
-        encoding="utf-8",
-        errors="backslashreplace",
-        start_new_session=True,
-    ) as process:
-        try:
-            while process.returncode is None and not cancelled():
-                with suppress(subprocess.TimeoutExpired):
-                    _, errors = process.communicate(timeout=POLL_SECONDS)
-        finally:
-            if process.returncode is None:  # nobody waited for it, so no other process has its id
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
+    with ExitStack() as stack:
+        (watched, _), (failure, report) = open_pipe(stack), open_pipe(stack)
+        with subprocess.Popen(
+            [sys.executable, "-I", "-S", SUPERVISOR, str(watched), str(report), *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log or subprocess.PIPE,
+            encoding="utf-8",
+            errors="backslashreplace",
+            pass_fds=(watched, report),
+            start_new_session=True,
+        ) as process:
+            try:
+                while process.returncode is None and not cancelled():
+                    with suppress(subprocess.TimeoutExpired):
+                        _, errors = process.communicate(timeout=POLL_SECONDS)
+            finally:
+                if process.returncode is None:  # nobody waited for it, so no other process has its id
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.killpg(process.pid, signal.SIGKILL)
+        os.set_blocking(failure, False)
+        with suppress(BlockingIOError):  # there is nothing to read
+            number = int(os.read(failure, 16))
+            raise OSError(number, os.strerror(number), os.fspath(argv[0]))
     return process.returncode, errors or ""

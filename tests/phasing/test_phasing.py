@@ -4,10 +4,8 @@ import gzip
 import importlib.util
 import json
 import logging
-import os
 import shutil
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,11 +13,9 @@ import numpy as np
 import pysam
 import pytest
 from golden_runs import PARITY
-from program import is_running
 
 from clair3.errors import ConfigError, InputError
 from clair3.phasing.phasers import LongPhase, PhasingError, WhatsHap, find_longphase, find_whatshap, read_phased
-from clair3.util.process import run_program
 
 ORACLE = "2.8"
 """WhatsHap of the golden runs; another version may phase otherwise."""
@@ -187,20 +183,6 @@ def test_a_folder_in_the_way_is_not_the_program(whatshap, snps, tmp_path, monkey
 # --- stand-ins ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def program(tmp_path):
-    """An executable Python script with this text; its arguments are the list `args`."""
-
-    def write(name: str, text: str) -> Path:
-        path = tmp_path / "bin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!{sys.executable}\nimport os, sys, time\nargs = sys.argv[1:]\n{text}")
-        path.chmod(0o755)
-        return path
-
-    return write
-
-
 PHASED = HEADER + COLUMNS + "chr20\t5\t.\tA\tG\t9\tPASS\tP\tGT:PS\t0|1:5\n"
 LONGPHASE = f"""
 open(os.environ["SEEN"], "w").write("\\n".join(args))
@@ -264,53 +246,6 @@ def test_an_earlier_result_stays_when_a_new_one_fails(program, tmp_path):
     with pytest.raises(PhasingError):
         tool.phase("chr20", Path("/d/chr20.vcf"), output)
     assert output.read_text() == "earlier"
-
-
-def test_cancelling_ends_the_program(program):
-    slow, polls = program("slow", "time.sleep(60)"), []
-
-    def cancelled():
-        polls.append(time.monotonic())
-        return len(polls) > 2
-
-    began = time.monotonic()
-    code, _ = run_program([slow], cancelled)
-    assert code == -9 and time.monotonic() - began < 10
-
-
-def test_an_exception_ends_the_program(program, tmp_path):
-    slow = program("slow", f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)")
-
-    def interrupted():
-        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
-            raise KeyboardInterrupt
-        return False
-
-    with pytest.raises(KeyboardInterrupt):
-        run_program([slow], interrupted)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
-
-
-def test_what_a_program_started_ends_too(program, tmp_path):
-    """A wrapper script leaves nothing running behind it."""
-    wrapper = tmp_path / "wrapper"
-    wrapper.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/pid\nwait\n")
-    wrapper.chmod(0o755)
-    pid = tmp_path / "pid"
-    code, _ = run_program([wrapper], lambda: pid.exists() and pid.read_text().endswith("\n"))
-    assert code == -9
-    end = time.monotonic() + 10
-    while is_running(int(pid.read_text())):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def test_what_a_program_says(program):
-    loud = program("loud", "sys.stderr.buffer.write(b'x' * 1_000_000 + bytes([255]))\nprint('y' * 1_000_000)")
-    assert run_program([loud]) == (0, "x" * 1_000_000 + "\\xff")
-    quiet = program("quiet", "sys.exit(len(sys.stdin.read()) + 7)")
-    assert run_program([quiet]) == (7, "")
 
 
 # --- which program -----------------------------------------------------------------------------------------------
