@@ -9,11 +9,10 @@ import pysam
 from clair3 import core
 from clair3.calling.stages import Sources
 from clair3.calling.tasks import Ledger
-from clair3.errors import InputError
 from clair3.features.chunks import Chunk
-from clair3.io.bam_index import MAKE_AGAIN, BinnedIndex, is_cram
+from clair3.io.bam_index import BinnedIndex, is_cram, misfit
 from clair3.io.cram_index import check_cram_index
-from clair3.io.index_check import IndexChecker
+from clair3.io.index_checker import IndexChecker
 from clair3.io.inputs import RunInputs
 from clair3.util.parallel import ordered_map
 
@@ -46,27 +45,20 @@ def check_read_counts(
     Reads over the border of two chunks come for both; the reads that begin in the chunks of a contig are, if the chunks
     cover it, as many as the index promises. Raises InputError.
     """
+    alignments = inputs.alignments
     for contig, parts in group_by_contig(chunks).items():
         tallies = [ledger.tallies.get(chunk.name) for chunk in parts]
         for (before, tally), (after, next_tally) in pairwise(zip(parts, tallies, strict=True)):
             if tally and next_tally and before.end == after.start and tally.leaving != next_tally.entering:
-                raise make_error(
-                    inputs,
-                    contig,
-                    f"{tally.leaving} reads reach beyond {before.region}, but "
-                    f"{next_tally.entering} come for {after.region}",
-                )
+                came = f"{next_tally.entering} come for {after.region}"
+                what = f"{tally.leaving} reads reach beyond {before.region}, but {came}"
+                raise misfit(alignments.path, alignments.index, what)
         if promised[contig] is None or not covers(parts, inputs, contig) or None in tallies:
             continue
         came = sum(tally.starting for tally in tallies)
         if came != promised[contig] and came != promised[contig] - count_without_position(inputs, contig):
-            raise make_error(inputs, contig, f"{promised[contig]} reads are in the index, but {came} come")
-
-
-def make_error(inputs: RunInputs, contig: str, what: str) -> InputError:
-    """The error of an index by which other reads come than are there."""
-    alignments = inputs.alignments
-    return InputError(f"{alignments.index}: does not fit {alignments.path.name}: on {contig} {what}; {MAKE_AGAIN}")
+            what = f"on {contig} {promised[contig]} reads are in the index, but {came} come"
+            raise misfit(alignments.path, alignments.index, what)
 
 
 def group_by_contig(chunks: Sequence[Chunk]) -> dict[str, list[Chunk]]:

@@ -51,6 +51,13 @@ def no_alignments(path: Path) -> InputError:
     )
 
 
+def misfit(path: Path, index: Path, what: str) -> InputError:
+    """The error of an index by which other reads are found than the alignments at path hold."""
+    return InputError(
+        f"{index}: does not fit {path.name}: {what}; {MAKE_AGAIN}; if that does not help, {path.name} is damaged"
+    )
+
+
 def find_alignment_index(path: Path) -> Path:
     """The .bai, .csi or .crai of a BAM or CRAM. Raises InputError when file or index is missing (spec/cli.md 3.5)."""
     if not path.is_file():
@@ -110,26 +117,7 @@ def _walk(data: bytes) -> tuple[list[int], set[int], list[int]]:
     starts, found, blocks = [], set(), []
     for contig in range(contigs):
         starts.append(at)
-        furthest = -1
-        (bins,) = struct.unpack_from("<I", data, at)
-        at += 4
-        mapped, counted = bins > 0, None
-        for _ in range(bins):
-            number, *_, chunks = bin_layout.unpack_from(data, at)
-            at += bin_layout.size
-            if number > count_bin:
-                raise ValueError("no such bin")
-            if number == count_bin and chunks != COUNTS_CHUNKS:
-                raise ValueError("not the counts of a contig")
-            if number == count_bin:
-                mapped, unmapped = struct.unpack_from("<16x2Q", data, at)
-                counted = mapped + unmapped
-            elif chunks:
-                start, _ = struct.unpack_from("<2Q", data, at + 16 * (chunks - 1))  # the last of the bin
-                furthest = max(furthest, start >> 16)
-            at += 16 * chunks
-        if furthest >= 0 and bins and counted == 0:
-            raise ValueError("records, but no reads")
+        at, mapped, furthest = _walk_bins(data, at, bin_layout, count_bin)
         if mapped:
             found.add(contig)
         if furthest >= 0:
@@ -139,6 +127,29 @@ def _walk(data: bytes) -> tuple[list[int], set[int], list[int]]:
     if len(data) - at not in (0, 8):  # the count of unplaced reads may follow
         raise ValueError("cut, or something follows")
     return starts, found, blocks
+
+
+def _walk_bins(data: bytes, at: int, layout: struct.Struct, count_bin: int) -> tuple[int, bool, int]:
+    """Where the bins of a contig end that begin at an offset, whether it has mapped reads, and its furthest block; -1
+    without any. Raises as _walk does."""
+    (bins,) = struct.unpack_from("<I", data, at)
+    at += 4
+    mapped, counted, furthest = bins > 0, None, -1
+    for _ in range(bins):
+        number, *_, chunks = layout.unpack_from(data, at)
+        at += layout.size
+        if number > count_bin or (number == count_bin and chunks != COUNTS_CHUNKS):
+            raise ValueError("no such bin")
+        if number == count_bin:
+            mapped, unmapped = struct.unpack_from("<16x2Q", data, at)
+            counted = mapped + unmapped
+        elif chunks:
+            start, _ = struct.unpack_from("<2Q", data, at + 16 * (chunks - 1))  # the last of the bin
+            furthest = max(furthest, start >> 16)
+        at += 16 * chunks
+    if furthest >= 0 and counted == 0:
+        raise ValueError("records, but no reads")
+    return at, bool(mapped), furthest
 
 
 @dataclass(frozen=True, eq=False)

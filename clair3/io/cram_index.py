@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clair3.errors import InputError
-from clair3.io.bam_index import MAKE_AGAIN
+from clair3.io.bam_index import misfit
 from clair3.io.text import read_rows
 
 FILE_HEADER = 26
@@ -54,28 +54,24 @@ def check_cram_index(path: Path, index: Path, names: Sequence[str], contigs: Seq
     for offset, found in rows.items():
         container = containers.get(offset)
         if container is None or any(row[3] not in container.slices for row in found):
-            raise misfit(path, index, "points to what is no slice of reads")
+            raise misfit(path, index, "it points to what is no slice of reads")
         if container.contig == SEVERAL:
             promised |= {numbers[row[0]]: None for row in found if row[0] in numbers}
     for offset, container in containers.items():
         found = rows[offset]
         if container.contig == SEVERAL and container.slices - {row[3] for row in found}:
-            raise misfit(path, index, "leaves out reads")
+            raise misfit(path, index, "it leaves out reads")
         if container.contig not in numbers:
             continue
         name = numbers[container.contig]
         found = [row for row in found if row[0] == container.contig]
         if container.slices - {row[3] for row in found}:
-            raise misfit(path, index, f"leaves out reads of {name}")
+            raise misfit(path, index, f"it leaves out reads of {name}")
         if min(row[1] for row in found) > container.start or max(row[2] for row in found) < container.end:
-            raise misfit(path, index, f"has reads of {name} where they are not")
+            raise misfit(path, index, f"it has reads of {name} where they are not")
         if promised[name] is not None:
             promised[name] += container.records
     return promised
-
-
-def misfit(path: Path, index: Path, what: str) -> InputError:
-    return InputError(f"{index}: does not fit {path.name}: it {what}; {MAKE_AGAIN}")
 
 
 def iter_containers(path: Path) -> Iterator[tuple[int, Container]]:

@@ -338,26 +338,28 @@ def check_header(alignments: Alignments, name: str) -> None:
         raise InputError(f"{alignments.path}: no contig {name} (--ctgName) in the header; it has {first} ...")
 
 
-NAME_IN_VCF = re.compile(r"(?![#*=])[!-~]+", re.ASCII)
+PLAIN = re.compile("[!-~]+")
+NOT_FIRST = "#*="
+"""What names of contigs may not begin with in a VCF; a line that begins with # is no record."""
 NOT_IN_VCF = frozenset(",<>\"'`\\()[]{}")
-"""What names of contigs may not hold: readers of VCF refuse the header or lose records (VCF 4.3, 1.4.7). A line that
-begins with # is no record."""
+"""What they may not hold: readers of VCF refuse the header or lose records (VCF 4.3, 1.4.7)."""
+
+
+def find_fault(name: str) -> str | None:
+    """What is wrong with the name of a contig for a VCF; None for a name that it can hold."""
+    if held := sorted(NOT_IN_VCF & set(name)):
+        return "has a comma" if held == [","] else f"has {' '.join(held)}"
+    if name[0] in NOT_FIRST:
+        return f"begins with {name[0]}"
+    return None if PLAIN.fullmatch(name) else "is no plain ASCII text"
 
 
 def check_names(reference: Reference, contigs: list[Contig]) -> None:
     """Raises InputError for a contig whose name no VCF can hold."""
     for contig in contigs:
-        held = sorted(NOT_IN_VCF & set(contig.name))
-        if held or not NAME_IN_VCF.fullmatch(contig.name):
-            what = (
-                f"which has {'a comma' if held == [','] else ' '.join(held)}"
-                if held
-                else (
-                    f"which begins with {contig.name[0]}" if contig.name[0] in "#*=" else "which is no plain ASCII text"
-                )
-            )
+        if fault := find_fault(contig.name):
             raise InputError(
-                f"{reference.path}: a VCF cannot hold the contig name {contig.name!r}, {what}; rename it in "
+                f"{reference.path}: a VCF cannot hold the contig name {contig.name!r}, which {fault}; rename it in "
                 "the FASTA and the reads, or choose others with --ctg_name"
             )
 

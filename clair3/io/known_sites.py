@@ -51,15 +51,15 @@ def iter_known_sites(path: Path) -> Iterator[tuple[int, VcfRecord]]:
 
 
 class RowCount:
-    """How many rows of a file have one kind of defect, and which is the first."""
+    """How many rows of a file have one kind of defect, which is the first, and its contig."""
 
     def __init__(self):
-        self.count, self.first = 0, ""
+        self.count, self.first, self.contig = 0, "", ""
 
     def add(self, number: int, record: VcfRecord) -> None:
         """Count a row; number is that of its line, from 1."""
         if not self.count:
-            self.first = f"line {number} ({record.contig} {record.pos_text})"
+            self.first, self.contig = f"line {number} ({record.contig} {record.pos_text})", record.contig
         self.count += 1
 
     def warn(self, path: Path, what: str) -> None:
@@ -91,8 +91,6 @@ def read_known_sites(
     rows, total, unknown, at_zero, beyond = defaultdict(list), 0, RowCount(), RowCount(), RowCount()
     for number, record in iter_known_sites(path):
         if record.contig not in lengths:
-            if not unknown.count:
-                stranger = record.contig
             unknown.add(number, record)
             continue
         total += 1
@@ -105,7 +103,7 @@ def read_known_sites(
     if unknown.count and not total:
         raise InputError(
             f"{path}: none of its sites is on a contig of the reference, {unknown.first} neither; "
-            f"{suggest_contig(stranger, lengths)}"
+            f"{suggest_contig(unknown.contig, lengths)}"
         )
     unknown.warn(path, "are on contigs that the reference lacks and left out")
     at_zero.warn(path, "are at POS 0, before the first base, and left out")
@@ -140,8 +138,7 @@ def take_reference_letters(
                 compared += 1
                 if not agree(ref, bases):
                     other.add(number, record)
-            name = "_".join(record.id.split()) or "."
-            records[pos] = make_uncalled_record(contig, pos, name, iupac_to_n(bases[:1]))
+            records[pos] = to_uncalled(record, bases[:1])
         sites[contig] = records
     fasta_name = fasta.filename.decode("utf-8", "backslashreplace")
     if 2 * other.count > compared:
@@ -152,6 +149,12 @@ def take_reference_letters(
     other.warn(path, f"have another REF than {fasta_name}, whose letter is taken")
     without.warn(path, "have no bases in REF; the letter of the FASTA is taken")
     return sites
+
+
+def to_uncalled(record: VcfRecord, letter: str) -> VcfRecord:
+    """What stands in the output where a known site is not called: its place and ID, and the letter, upper case."""
+    name = "_".join(record.id.split()) or "."  # no column of a VCF has blanks
+    return make_uncalled_record(record.contig, record.pos, name, iupac_to_n(letter))
 
 
 def read_bases(fasta: pysam.FastaFile, contig: str, start: int, end: int) -> str:
@@ -178,8 +181,7 @@ def take_given_letters(path: Path, rows: dict[str, list[tuple[int, VcfRecord]]],
                 kept = record._replace(sample=record.sample.partition("\t")[0])
                 sites[contig][pos] = VcfRecord._make(column or "." for column in kept)
             else:
-                name = "_".join(record.id.split()) or "."
-                sites[contig][pos] = make_uncalled_record(contig, pos, name, iupac_to_n(record.ref[:1].upper()))
+                sites[contig][pos] = to_uncalled(record, record.ref[:1].upper())
     without.warn(path, "have no bases in REF and are left out")
     return dict(sites)
 

@@ -198,17 +198,34 @@ def test_a_finished_run_may_be_prolonged(few, training_config):
 def test_a_run_does_not_overwrite_another_one(few, training_config, tmp_path):
     best = session.train(training_config(epochs=2))
     before = best.read_bytes()
-    with pytest.raises(InputError, match=r"small\.state\.pt: another training run in this folder"):
-        session.train(training_config(epochs=1, prefix=tmp_path / "out" / "other"))
+    again = "go on with it by --resume, or "
+    for prefix, words in (("other", "give --ochk_prefix"), ("small", f"{again}give --ochk_prefix")):
+        with pytest.raises(InputError, match=rf"small\.state\.pt: of a training run in this folder; {words}"):
+            session.train(training_config(epochs=1, prefix=tmp_path / "out" / prefix))
+    (tmp_path / "out" / "small.state.pt").unlink()
+    with pytest.raises(InputError, match=r"best_val_loss\.pt: of a training run in this folder; give --ochk_prefix"):
+        session.train(training_config(epochs=1))  # it may be what the user starts from
     assert best.read_bytes() == before
-    session.train(training_config(epochs=1))  # anew: nothing of the longer run before stays
-    assert sorted(path.name for path in best.parent.glob("small.*")) == ["small.01.pt", "small.state.pt"]
 
 
-def test_a_network_that_finds_nothing_is_told(few, training_config, monkeypatch, caplog):
-    monkeypatch.setattr(session, "LEAST_RECALL", 1.1)
+def test_what_an_unfinished_first_epoch_left_goes(few, training_config, tmp_path):
+    folder = tmp_path / "out"
+    events = folder / "tensorboard" / "train" / "events.out.tfevents.1"
+    events.parent.mkdir(parents=True)
+    for path in (events, folder / "small.07.pt", folder / "other.07.pt"):
+        path.write_bytes(b"")
     session.train(training_config(epochs=1))
-    assert "best_val_loss.pt finds next to no variant" in caplog.text
+    assert sorted(path.name for path in folder.glob("*.0?.pt")) == ["other.07.pt", "small.01.pt"]
+    assert not events.exists()
+
+
+@pytest.mark.parametrize("recall, told", [(0.0, True), (0.009, True), (0.3, False)])
+def test_a_network_that_finds_nothing_is_told(few, training_config, monkeypatch, caplog, recall, told):
+    read = session.read_epochs
+    known = lambda folder: [one | {"train": one["train"] | {"recall/variant": recall}} for one in read(folder)]  # noqa: E731
+    monkeypatch.setattr(session, "read_epochs", known)
+    session.train(training_config(epochs=1))
+    assert ("best_val_loss.pt finds next to no variant" in caplog.text) == told
 
 
 def test_a_plateau_lowers_the_rate(few, training_config, held, monkeypatch):

@@ -372,6 +372,21 @@ def test_only_what_was_begun_with_the_same_options_goes_on(tmp_path, commands):
         assert left_over.exists() == bool(expected)
 
 
+def test_warnings_of_a_training_are_passed_on(tmp_path, monkeypatch, caplog):
+    def warn(words, cancelled, log):
+        log.write("[INFO] an epoch\n[WARNING] it finds next to no variant\n")
+        log.flush()
+        Path(words[words.index("join") + 1]).touch()
+        return 0, ""
+
+    monkeypatch.setattr(stepping, "run_program", warn)
+    (tmp_path / "source").write_text("one")
+    steps = [join(tmp_path, name, tmp_path / "source", resumable=name == "model") for name in ("bins", "model")]
+    Workflow(steps, tmp_path / "ledger").run(1)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["step model: it finds next to no variant"]
+
+
 def test_bins_of_other_configurations_are_removed_and_those_of_others_refused(tmp_path, commands, caplog):
     source = tmp_path / "source"
     source.write_text("one")

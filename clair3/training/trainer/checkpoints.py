@@ -38,25 +38,22 @@ def save_epoch(prefix: Path, epoch: int, network: nn.Module, state: Mapping[str,
         epoch_path(prefix, old).unlink(missing_ok=True)
 
 
-def refuse_another_run(prefix: Path) -> None:
-    """Raises InputError when the folder holds the training of another prefix, whose best network and logs it has."""
-    ours = state_path(prefix)
-    for path in sorted(prefix.parent.glob("*.state.pt")):
-        if path.name != ours.name:
-            raise InputError(
-                f"{path}: another training run in this folder, whose {BEST} and logs would be overwritten; give "
-                "--ochk_prefix in another folder"
-            )
+def refuse_another_run(prefix: Path, resumed: bool) -> None:
+    """Raises InputError when the folder holds another training run, whose best network and logs would be overwritten;
+    also one of this prefix, unless it is resumed."""
+    for path in (*sorted(prefix.parent.glob("*.state.pt")), *prefix.parent.glob(BEST)):
+        if resumed and path in (state_path(prefix), prefix.with_name(BEST)):
+            continue
+        again = "go on with it by --resume, or " if path == state_path(prefix) else ""
+        raise InputError(f"{path}: of a training run in this folder; {again}give --ochk_prefix in another folder")
 
 
-def remove_run(prefix: Path) -> None:
-    """Remove the checkpoints, the state and the TensorBoard events of an earlier run with this prefix."""
+def remove_leavings(prefix: Path) -> None:
+    """Remove what a run of this prefix left that ended before its first state: checkpoints and TensorBoard events."""
     for path in prefix.parent.iterdir():
         middle = path.name.removeprefix(f"{prefix.name}.").removesuffix(".pt")
         if path.name == f"{prefix.name}.{middle}.pt" and middle.isdecimal():
             path.unlink()
-    state_path(prefix).unlink(missing_ok=True)
-    prefix.with_name(BEST).unlink(missing_ok=True)
     for path in (prefix.parent / "tensorboard").glob("*/events.out.tfevents.*"):
         path.unlink()
 

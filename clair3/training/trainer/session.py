@@ -119,13 +119,10 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
         log.append_to(config.folder / "train.log")
     bins, held_out = open_training_bins(config)
     split = make_split(config, bins, held_out)
-    digests = {
-        name: {one.path.name: sha256_of(one.path) for one in some}
-        for name, some in (("training bins", bins), ("validation bins", held_out))
-    }
+    digests = digest_bins(bins, held_out)
     recipe = make_recipe(config, split, ranks, digests)
     state = checkpoints.read_state(config.prefix, recipe) if config.resume else None
-    checkpoints.refuse_another_run(config.prefix)
+    checkpoints.refuse_another_run(config.prefix, resumed=state is not None)
     if config.resume and not state:
         logger.info("%s: not there, so this run starts from the beginning", checkpoints.state_path(config.prefix))
     everything = [*bins, *held_out]
@@ -156,14 +153,20 @@ def train_on(config: TrainingConfig, device: torch.device, ranks: Ranks) -> Path
             trainer.load_state(state)
             logger.info("Going on after epoch %d (step %d)", trainer.progress.epoch, trainer.progress.step)
         describe(config, everything, split, trainer, device)
-        if ranks.is_writer and not state:  # not earlier: the first weights may come from one of these files
-            checkpoints.remove_run(config.prefix)
+        if ranks.is_writer and not state:
+            checkpoints.remove_leavings(config.prefix)
         run_epochs(config, trainer, recipe, ranks)
     best = config.prefix.with_name(checkpoints.BEST)
     if ranks.is_writer:
         write_results(config, trainer, rows, digests, best)
     ranks.wait()
     return best
+
+
+def digest_bins(bins: list[Bin], held_out: list[Bin]) -> dict[str, dict[str, str]]:
+    """Compute the SHA-256 of each bin by its name, of "training bins" and of "validation bins"."""
+    parts = {"training bins": bins, "validation bins": held_out}
+    return {part: {one.path.name: sha256_of(one.path) for one in some} for part, some in parts.items()}
 
 
 RECIPE = (
@@ -180,7 +183,7 @@ def make_recipe(
 ) -> dict[str, object]:
     """Make the recipe of a run, which --resume compares: options, examples, processes and the version of PyTorch.
 
-    digests: SHA-256 of each bin by its name, of "training bins" and "validation bins".
+    digests: those of digest_bins.
     """
     rows = {"training rows": count_examples(split.train), "validation rows": count_examples(split.validation)}
     others = {"processes": ranks.count, "torch": str(torch.__version__)}
@@ -252,9 +255,9 @@ def run_epochs(config: TrainingConfig, trainer: Trainer, recipe: dict[str, objec
 def write_results(
     config: TrainingConfig, trainer: Trainer, rows: Examples, digests: dict[str, dict[str, str]], best: Path
 ) -> None:
-    """Write the model card and the plots; warn of a network that finds nothing.
+    """Write the model card and the plots; digests: those of digest_bins.
 
-    digests: as in make_recipe. Raises InputError when there is no best network.
+    Raises InputError when there is no best network.
     """
     if not trainer.progress.best_epoch:
         raise InputError(f"{config.folder}: the validation loss was never a number; lower --learning_rate")
@@ -286,7 +289,11 @@ def write_results(
     if config.plots:
         plots.draw(config.folder, epochs, predict_examples(config, trainer, rows, best))
     logger.info("Best checkpoint: %s", best)
-    metrics = chosen.get("validation") or chosen.get("train") or {}
+    warn_of_blind_network(best, chosen.get("validation") or chosen.get("train") or {})
+
+
+def warn_of_blind_network(best: Path, metrics: dict[str, float]) -> None:
+    """Warn when the best network finds next to no variant, by its metrics in its epoch."""
     if (recall := metrics.get("recall/variant", 1.0)) < LEAST_RECALL:
         logger.warning(
             "%s finds next to no variant (recall %.4f): do not call with it; give more rows with variants, more epochs "

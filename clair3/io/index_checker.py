@@ -13,7 +13,7 @@ import numpy as np
 from clair3 import core
 from clair3.core.record_places import NOT_A_RECORD, first_record, record_places
 from clair3.errors import InputError
-from clair3.io.bam_index import MAKE_AGAIN, BinnedIndex, ContigIndex
+from clair3.io.bam_index import BinnedIndex, ContigIndex, misfit
 from clair3.io.inputs import Alignments
 
 MARGIN = 1 << 17
@@ -82,11 +82,7 @@ class IndexChecker:
 
     def misfit(self, contig: str, what: str) -> InputError:
         """The error of an index that is wrong about a contig."""
-        path, index = self.alignments.path, self.alignments.index
-        return InputError(
-            f"{index}: does not fit {path.name}: on {contig} it {what}; {MAKE_AGAIN}; if that fails, {path.name} is "
-            "damaged"
-        )
+        return misfit(self.alignments.path, self.alignments.index, f"on {contig} it {what}")
 
 
 def overlaps(spans: np.ndarray, intervals: np.ndarray) -> np.ndarray:
