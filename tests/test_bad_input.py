@@ -4,6 +4,7 @@ import gzip
 import os
 import re
 import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -77,6 +78,8 @@ def case(platform, request, tmp_path, capfd) -> Case:
     return Case(request.getfixturevalue("short_sample" if short_reads else "sample"), tmp_path, capfd, platform)
 
 
+ROOT = Path(__file__).resolve().parent.parent
+
 BOTH = pytest.mark.parametrize("platform", ["ont", "ilmn"])
 """For what is found while reads are read: short ones have rules of their own there."""
 
@@ -145,6 +148,25 @@ def test_truncated_bam(case, share):
     (case.folder / "reads.bam").write_bytes(data[: int(len(data) * share)])
     os.utime(case.folder / "reads.bam.bai")
     case.fails(1, "reads.bam", "end")
+
+
+def test_names_that_are_no_utf8(case):
+    """Of folders of old file systems; the header of the VCF has them escaped."""
+    folder = case.folder / os.fsdecode(b"l\xfc")
+    folder.mkdir()
+    for name in ("reads.bam", "reads.bam.bai", "ref.fa", "ref.fa.fai"):
+        (case.folder / name).rename(folder / name)
+    case.succeeds(bam_fn=folder / "reads.bam", ref_fn=folder / "ref.fa", pileup_only="no")
+    with pysam.VariantFile(str(case.folder / "out" / "merge_output.vcf.gz")) as calls:
+        assert "l\\udcfc/ref.fa" in str(calls.header)
+
+
+def test_closed_standard_streams(case):
+    words = " ".join(f"--{name}={value}" for name, value in case.options.items())
+    code = subprocess.run(["bash", "-c", f"{ROOT / 'run_clair3.sh'} {words} <&- >&- 2>&-"], env=os.environ).returncode
+    assert code == 0 and "Finish calling" in (case.folder / "out" / "run_clair3.log").read_text()
+    with pysam.VariantFile(str(case.folder / "out" / "pileup.vcf.gz")) as calls:
+        assert len(list(calls)) > 20
 
 
 @BOTH
@@ -401,8 +423,9 @@ def test_what_a_killed_run_left_goes(case):
 
 
 @BOTH
-def test_a_full_disk_at_the_very_start(case):
-    """The log is the first file that grows."""
+def test_a_full_disk_at_the_very_start(case, monkeypatch):
+    """The log is the first file that grows. (A link under its name is refused otherwise.)"""
+    monkeypatch.setattr(output_folder, "refuse_planted", lambda output: None)
     (case.folder / "out").mkdir()
     (case.folder / "out" / "run_clair3.log").symlink_to("/dev/full")
     case.fails(1, "run_clair3.log: cannot be written (No space left on device); is the disk full?")

@@ -3,8 +3,9 @@
 import fcntl
 import logging
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clair3.config import CallingConfig
@@ -38,10 +39,24 @@ def keep_inputs(config: CallingConfig) -> None:
             raise InputError(f"{path}: this input would be overwritten; choose another output folder")
 
 
+def refuse_planted(output: Path) -> None:
+    """Raises InputError for a link, pipe or device under the name of a file that the run opens: it would write through
+    the link, or wait for ever. (Final files get their names by renaming, which replaces what is there.)"""
+    folders = [output / "tmp" / name for name in INTERMEDIATES]
+    intermediates = (path for folder in folders for path in (folder, *folder.rglob("*")))
+    for path in (output / LOCK, output / LOG_FILE, *(output / "log").glob("*.log"), *intermediates):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            kind = path.lstat().st_mode
+            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind) or (stat.S_ISLNK(kind) and path.is_dir())):
+                raise InputError(f"{path}: a link, pipe or device, which the run does not write to; remove it")
+
+
 @contextmanager
 def alone_in(output: Path) -> Iterator[None]:
-    """Hold the output folder: a second run in it at the same time would mix with this one. Raises InputError then."""
-    with open(output / ".clair3.lock", "w") as lock:
+    """Hold the output folder: a second run in it at the same time would mix with this one. Raises InputError then, and
+    as refuse_planted does."""
+    refuse_planted(output)
+    with open(output / LOCK, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -104,4 +119,4 @@ def write_plan(output: Path, contigs: Sequence[Contig], chunk_size: int, command
         logger.info("Chunk number for each contig: %s", " ".join(map(str, counts.values())))
 
 
-LOG_FILE = "run_clair3.log"
+LOG_FILE, LOCK = "run_clair3.log", ".clair3.lock"

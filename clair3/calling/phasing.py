@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from clair3.calling.record_sources import FileRecords, RecordSource
 from clair3.calling.tasks import digest_values, file_identity, file_name
-from clair3.config import LONGPHASE, CallingConfig
-from clair3.errors import InputError
+from clair3.config import LONGPHASE, WHATSHAP, CallingConfig
+from clair3.errors import ConfigError, InputError
 from clair3.io.atomic import sha256_of, sync, write_whole
 from clair3.io.vcf import write_records
 from clair3.phasing import whatshap_worker
@@ -28,6 +28,7 @@ from clair3.phasing.phasers import (
     find_longphase,
     open_whatshap,
     read_phased,
+    uses_solver,
 )
 from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps
@@ -51,6 +52,22 @@ def open_phaser(config: CallingConfig, program: str, jobs: int, cancelled: Calla
         return
     with open_whatshap(config.whatshap, config.bam, config.reference, cancelled) as whatshap:
         yield whatshap
+
+
+def check_paths(config: CallingConfig) -> None:
+    """Raises ConfigError for a path that is no UTF-8 where another program is to phase: WhatsHap writes its command
+    line into the VCF, which holds UTF-8 only."""
+    program = config.final_phaser or (WHATSHAP if config.haplotag else None)
+    if not config.pileup_only and (config.phaser == LONGPHASE or not uses_solver(config.whatshap)):
+        program = config.phaser
+    for path in (config.bam, config.reference, config.output) if program else ():
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"{path}: {program} cannot take a path that is not UTF-8; give the file or folder another name, or a "
+                "link to it"
+            ) from None
 
 
 def phase_contigs(
@@ -124,20 +141,25 @@ def phase_snps(
     phased_snps = phase_contigs(config, config.phaser, list(snps), phase_one, unphased)
     for contig in snps.keys() - phased_snps.keys():
         reason = unphased[contig]
-        write_mark(marks[contig], digests[contig], hashlib.sha256(reason.encode()).hexdigest(), reason)
+        write_mark(marks[contig], digests[contig], digest_text(reason), reason)
     return phased_snps
 
 
 def write_mark(mark: Path, digest: str, checksum: str, failure: str = "") -> None:
     """Write the mark of a contig; the checksum is that of its phased file, or of the reason why there is none."""
-    write_whole({mark: f"{digest}\n{checksum}\n{failure}".encode()})
+    write_whole({mark: f"{digest}\n{checksum}\n{failure}".encode("utf-8", "backslashreplace")})
+
+
+def digest_text(text: str) -> str:
+    """Return the SHA-256 of a text as write_mark writes it."""
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def read_mark(mark: Path, digest: str, phased: Path) -> str | None:
     """Why a contig could not be phased, "" when its phased file is as it was written; None when it is to be phased."""
     try:
         marked, checksum, failure = mark.read_bytes().decode(errors="replace").split("\n", 2)
-        found = hashlib.sha256(failure.encode()).hexdigest() if failure else sha256_of(phased)
+        found = digest_text(failure) if failure else sha256_of(phased)
     except (OSError, ValueError, InputError):
         return None
     return failure if (marked, checksum) == (digest, found) else None

@@ -33,7 +33,7 @@ from clair3.calling.output_folder import (
     remove_intermediates,
     write_plan,
 )
-from clair3.calling.phasing import phase_records, phase_snps
+from clair3.calling.phasing import check_paths, phase_records, phase_snps
 from clair3.calling.record_sources import GenotypedRecords, MergedRecords, RecordSource, StageRecords
 from clair3.calling.selection import Block, QualCounts, Selection, cut_blocks, select, within
 from clair3.calling.tasks import Ledger, digest_values, file_identity
@@ -67,6 +67,7 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
     """
     began = time.monotonic()
     keep_inputs(config)
+    check_paths(config)
     with alone_in(config.output):
         log.append_to(config.output / output_folder.LOG_FILE)
         config = replace(config, compute=take_devices(config.compute))

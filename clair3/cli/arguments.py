@@ -48,6 +48,10 @@ EXIT_BROKEN_PIPE = 141
 """128 + SIGPIPE: the reader of stdout (`| head`) has had enough."""
 
 
+NO_THREAD = "can't start new thread"
+"""What Python says when the system refuses a thread."""
+
+
 class TerminatedError(KeyboardInterrupt):
     """SIGTERM, as batch systems send it, or SIGHUP, of a terminal that closes: the run ends as it does after Ctrl-C."""
 
@@ -96,6 +100,12 @@ def one_line_errors() -> Iterator[None]:
         if error.name is None or error.name.partition(".")[0] in log.OUR_LOGGERS:
             raise
         stop(f"{error.name} is not installed; run {install_command()}", ClairError.exit_code)
+    except MemoryError:
+        stop("not enough memory; give fewer --threads, or a smaller --chunk_size", ClairError.exit_code)
+    except RuntimeError as error:
+        if NO_THREAD not in str(error):
+            raise
+        stop("no more threads can be started here (see ulimit -u); give fewer --threads", ClairError.exit_code)
     except TerminatedError:
         stop("terminated", EXIT_TERMINATED)
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from clair3.util.process import limit_library_threads
+from clair3.util.process import limit_library_threads, open_standard_streams
 
 COMMANDS = {
     "run": ("clair3.cli.run", "Call variants with the options of run_clair3.sh."),
@@ -103,6 +103,7 @@ HELP = "Usage: clair3 SUBMODULE [options]; clair3 SUBMODULE --help lists them.\n
 
 def main(argv=None):
     """Run one sub-command; without one, list them (spec/cli.md 8)."""
+    open_standard_streams()
     limit_library_threads()  # before NumPy and torch are loaded, which loading the command does
     from clair3.cli.arguments import one_line_errors, stop
     from clair3.util.log import setup
@@ -124,6 +125,7 @@ def main(argv=None):
 
 def run_script(name: str) -> None:
     """Run a sub-command that was started by its entry script, e.g. `python preprocess/SortVcf.py`."""
+    open_standard_streams()
     limit_library_threads()
     run_command(name, sys.argv[1:], None)
 

@@ -17,7 +17,7 @@ from cffi import FFI
 
 CSRC = Path(__file__).resolve().parent / "csrc"
 FOLDERS = {
-    "": ("codes", "arrays", "letters", "parent_watchdog"),
+    "": ("codes", "arrays", "letters", "parent_watchdog", "block_file"),
     "reads/": (
         *("alignments", "record_places", "reference_window", "alleles", "support", "columns", "pileup"),
         *("long_read_pileup", "haplotag", "full_alignment", "full_reads", "shuffle", "long_read_rows", "gvcf"),

@@ -1,14 +1,11 @@
 """Read simulation in the C core: tables of an error process and a plan of reads in, BAM records out."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from clair3.core import _check, _copy, ffi, lib
-from clair3.errors import InputError
 
 CONTEXT, RUN, CHANGE = lib.C3_SIM_CONTEXT, lib.C3_SIM_RUN, lib.C3_SIM_CHANGE
 TRACT, LENGTHS, STATES, LEVELS = lib.C3_SIM_TRACT, lib.C3_SIM_LENGTHS, lib.C3_SIM_STATES, lib.C3_SIM_LEVELS
@@ -171,31 +168,3 @@ class ReadMaker:
             return Records(pool, first, pos, int(records.n_bases))
         finally:
             lib.c3_sim_records_free(records)
-
-
-class BlockFile:
-    """A bgzip file written by several threads, the same bytes for any number; use it in a with-block.
-
-    Raises InputError when the disk refuses.
-    """
-
-    def __init__(self, path: Path, threads: int):
-        self.path, handle = path, ffi.new("c3_bgzf **")
-        self.check(lib.c3_bgzf_create(os.fsencode(path), threads, handle))
-        self.handle = handle[0]
-
-    def check(self, code: int) -> None:
-        if code == lib.C3_CANNOT_OPEN:
-            raise InputError(f"{self.path}: cannot be written; is the disk full, or the folder not yours?")
-        _check(code, str(self.path))
-
-    def write(self, data: bytes | np.ndarray) -> None:
-        self.check(lib.c3_bgzf_write(self.handle, ffi.from_buffer("uint8_t *", data), len(data)))
-
-    def __enter__(self) -> "BlockFile":
-        return self
-
-    def __exit__(self, kind, *rest) -> None:
-        code = lib.c3_bgzf_close(self.handle)
-        if kind is None:
-            self.check(code)

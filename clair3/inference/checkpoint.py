@@ -34,7 +34,18 @@ TF_SUFFIX = ".index"
 LATEST_PREFIX = re.compile(r'^model_checkpoint_path:\s*"([^"\n]+)"', re.MULTILINE)
 """Line of TensorFlow's file `checkpoint` that names the latest prefix of a folder."""
 
+MAX_BYTES = 1 << 32
+"""What a checkpoint may unpack to: far more than the state of any training here, less than what harms."""
+
+PLAIN_TYPES = {
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+}
+"""Types of tensors in checkpoints."""
+
 _LOAD_ERRORS = (
+    MemoryError,
+    NotImplementedError,
     RuntimeError,
     ValueError,
     TypeError,
@@ -165,7 +176,19 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
     readable = isinstance(state, dict) and isinstance(meta, dict) and len(state) > 0
     if not readable or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
         raise InputError(f"{path}: holds no network weights; expected the state dict of a Clair3 network")
+    for key, value in state.items():
+        if kind := find_odd_kind(value):
+            raise InputError(f"{path}: {key} is a tensor of kind {kind}; save the network's state_dict() as it is")
     return OrderedDict((key.removeprefix("module."), value) for key, value in state.items()), meta
+
+
+def find_odd_kind(value: Tensor) -> str | None:
+    """What makes a tensor one that weights cannot be copied from; None for an ordinary one."""
+    if value.layout != torch.strided:
+        return str(value.layout).removeprefix("torch.")
+    if value.is_nested or value.is_meta or value.is_quantized:
+        return "nested" if value.is_nested else "meta" if value.is_meta else "quantized"
+    return None if value.dtype in PLAIN_TYPES else str(value.dtype).removeprefix("torch.")
 
 
 def load_content(path: Path) -> object:
@@ -173,6 +196,8 @@ def load_content(path: Path) -> object:
     try:
         if zipfile.is_zipfile(path):  # torch.load does not verify the checksums
             with zipfile.ZipFile(path) as archive:
+                if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+                    raise InputError(f"{path}: unpacks to more than {MAX_BYTES} bytes; this is no checkpoint of Clair3")
                 if broken := archive.testzip():
                     raise zipfile.BadZipFile(f"wrong checksum of {broken}")
         return torch.load(path, map_location="cpu", weights_only=True)

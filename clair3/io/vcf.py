@@ -10,12 +10,14 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import pysam
 
+from clair3.core.block_file import BlockFile
 from clair3.errors import ClairError, ConfigError, InputError, unwritable
 from clair3.io.atomic import write_lines, write_whole
 from clair3.io.fasta import Reference
@@ -66,7 +68,7 @@ def header(
     command_line: str | None,
     gvcf: bool = False,
 ) -> str:
-    """The whole header, ending with a newline (spec/calling.md 5).
+    """The whole header, ending with a newline (spec/calling.md 5). Bytes that are no UTF-8 stand in it escaped.
 
     contigs are names and lengths in the order of the .fai; reference_path is absolute; command_line and
     reference_path are left out when None or empty. gvcf adds what blocks need.
@@ -77,7 +79,7 @@ def header(
             raise ConfigError(f"{text!r}: a line break cannot stand in a VCF header")
     if not sample or "\t" in sample:
         raise ConfigError(f"--sample_name is {sample!r}; expected a name without tabs")
-    return "".join(
+    text = "".join(
         [
             f"##fileformat=VCFv4.2\n##source=Clair3\n##clair3_version={COMPATIBLE_VERSION}\n",
             f"##cmdline={command_line}\n" if command_line else "",
@@ -91,6 +93,7 @@ def header(
             f"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t{sample}\n",
         ]
     )
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def reference_header(reference: Reference, sample: str, command_line: str | None, gvcf: bool = False) -> str:
@@ -340,11 +343,7 @@ class VcfWriter:
     def __enter__(self):
         if self.path.is_dir():
             raise InputError(f"{self.path}: is a folder; expected the name of a file")
-        try:
-            self._temporary.open("wb").close()  # first, because BGZFile crashes on a path that it cannot open
-        except OSError as error:
-            raise self._refused(error) from None
-        self._file = pysam.BGZFile(str(self._temporary), "wb")
+        self._file = BlockFile(self._temporary, name=self.path)
         try:
             self._put(self._header.encode("utf-8", "backslashreplace"))
         except InputError as error:
@@ -376,19 +375,16 @@ class VcfWriter:
         self._pos = pos
 
     def _put(self, text: bytes) -> None:
-        try:
-            self._file.write(text)
-        except OSError as error:
-            raise self._refused(error) from None
+        self._file.write(text)
 
     def __exit__(self, kind, error, traceback):
         try:
-            self._file.close()
+            with suppress(InputError) if kind else nullcontext():
+                self._file.close()
             if kind is None:
                 self._publish()
         except OSError as problem:
-            if kind is None:
-                raise self._refused(problem) from None
+            raise InputError(unwritable(self.path, problem)) from None
         finally:
             self._remove()
 
@@ -402,9 +398,6 @@ class VcfWriter:
     def _remove(self) -> None:
         for suffix in ("", ".tbi", ".csi"):
             Path(f"{self._temporary}{suffix}").unlink(missing_ok=True)
-
-    def _refused(self, error: OSError) -> InputError:
-        return InputError(unwritable(self.path, error))
 
 
 def find_unfinished(path: Path) -> Iterator[Path]:

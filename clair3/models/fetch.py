@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -303,10 +303,10 @@ def open_address(address: str, headers: dict[str, str], part: Path):
         raise InterruptedDownloadError(problem) from None
     except URLError as error:
         raise InterruptedDownloadError(f"not reached ({error.reason})") from None
+    except (ValueError, InvalidURL) as error:  # an InvalidURL is an HTTPException, too
+        raise InputError(f"{address}: not an address ({error})") from None
     except (OSError, HTTPException) as error:
         raise InterruptedDownloadError(f"no answer ({error})") from None
-    except ValueError as error:
-        raise InputError(f"{address}: not an address ({error})") from None
 
 
 def read_block(response) -> bytes:
@@ -377,6 +377,8 @@ def check_member_path(archive: Path, member: tarfile.TarInfo) -> PurePosixPath:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\0" in member.name or "\\" in member.name:
         raise InputError(f"{archive}: {member.name!r} would lie outside of the model's folder; it is not unpacked")
+    if member.issparse():  # a few bytes may stand for gigabytes of zeros
+        raise InputError(f"{archive}: {member.name!r} is a sparse file; it is not unpacked")
     if not (member.isdir() or member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)):
         raise InputError(f"{archive}: {member.name!r} is a link or device; it is not unpacked")
     return path

@@ -161,6 +161,11 @@ class WhatsHapSolver:
             raise PhasingError(f"{what} failed: no process for it ({error.strerror})") from None
 
 
+def uses_solver(given: str | None) -> bool:
+    """Return whether WhatsHap phases in workers, not by its command; given is as in find_whatshap."""
+    return given in (None, WHATSHAP) and whatshap_worker.is_solver_checked()
+
+
 @contextmanager
 def open_whatshap(
     given: str | None, bam: Path, reference: Path, cancelled: Callable[[], bool] = lambda: False
@@ -170,7 +175,7 @@ def open_whatshap(
     given is as in find_whatshap, the other arguments as in WhatsHap. Raises ConfigError when there is no WhatsHap.
     """
     command = WhatsHap(find_whatshap(given), bam, reference, cancelled)
-    if given not in (None, WHATSHAP) or not whatshap_worker.is_solver_checked():
+    if not uses_solver(given):
         logger.debug("phasing by the command %s", " ".join(command.command))
         yield command
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 
+from clair3.core.block_file import BlockFile
 from clair3.core.simulate import Haplotype
 from clair3.errors import InputError, unwritable
 from clair3.io.atomic import unfinished_in_folder
@@ -95,7 +96,7 @@ def write_truth(path: Path, contigs: Iterable[Contig], records: Iterable[VcfReco
     header += ["\t".join(("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", "SAMPLE"))]
     try:
         with unfinished_in_folder(path) as made:
-            with pysam.BGZFile(str(made), "wb") as file:
+            with BlockFile(made, name=path) as file:
                 file.write(("\n".join(header) + "\n").encode())
                 for record in records:
                     file.write(f"{format_record(record)}\n".encode())

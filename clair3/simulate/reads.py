@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pysam
 
-from clair3.core.simulate import BlockFile, ReadMaker, Records
+from clair3.core.block_file import BlockFile
+from clair3.core.simulate import ReadMaker, Records
 from clair3.errors import InputError
 from clair3.io.atomic import unfinished
 from clair3.io.fasta import Contig, read_reference

@@ -1,5 +1,6 @@
 """Processes: threads of libraries, processors, the process limit, and running other programs."""
 
+import io
 import logging
 import os
 import resource
@@ -37,6 +38,23 @@ def limit_library_threads() -> None:
     The libraries read these variables once, when they are loaded: commands call this before they import NumPy or torch.
     """
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+
+
+def open_standard_streams() -> None:
+    """Open the standard streams that are closed, on the null device; a command calls this first.
+
+    Otherwise the first file of the run gets the number of the closed stream, and what a library writes to stderr.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # the least free number, which is this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115  until the program ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: names of files may be no UTF-8
 
 
 @contextmanager

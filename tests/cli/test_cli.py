@@ -96,6 +96,22 @@ def test_a_defect_is_not_hidden():
         arguments.run(room(lambda args: 1 // 0), "test", [])
 
 
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (MemoryError(), "not enough memory; give fewer --threads"),
+        (RuntimeError("can't start new thread"), "no more threads can be started here"),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(capsys, error, words):
+    def refuse(args):
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        arguments.run(room(refuse), "test", [])
+    assert stop.value.code == 1 and capsys.readouterr().err.startswith(f"[ERROR] {words}")
+
+
 def test_reader_of_stdout_may_leave(tmp_path):
     script = tmp_path / "door.py"
     script.write_text(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from clair3.errors import InputError
+from clair3.inference import checkpoint
 from clair3.inference.checkpoint import find_checkpoint, load_model, read_checkpoint, save_model, write_checkpoints
 from clair3.model import random_model
 
@@ -139,6 +140,14 @@ WRONG_CONTENTS = [
     (lambda s: s | {"L4.bias": torch.zeros(64)}, "L4.bias has shape (64,), the pileup network has (128,)"),
     (lambda s: s | {"L4.bias": torch.zeros(128, dtype=torch.int8)}, "L4.bias is torch.int8, expected torch.float32"),
     (lambda s: s | {"L4.bias": torch.full((128,), float("nan"))}, "L4.bias holds infinite numbers or NaN"),
+    (lambda s: s | {"L4.weight": s["L4.weight"].to_sparse()}, "L4.weight is a tensor of kind sparse_coo"),
+    (lambda s: s | {"L4.weight": s["L4.weight"].to_sparse_csr()}, "L4.weight is a tensor of kind sparse_csr"),
+    (lambda s: s | {"L4.weight": s["L4.weight"].to("meta")}, "L4.weight is a tensor of kind meta"),
+    (
+        lambda s: s | {"L4.weight": s["L4.weight"].to(torch.float8_e4m3fn)},
+        "L4.weight is a tensor of kind float8_e4m3fn",
+    ),
+    (lambda s: s | {"L4.weight": torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])}, ""),
     (lambda s: {"encoder.weight": torch.zeros(3)}, "neither LSTM1 nor conv1; its first entry is encoder.weight"),
     (lambda s: {"state_dict": {}}, "holds no network weights"),
     (lambda s: [1, 2], "holds no network weights"),
@@ -153,6 +162,13 @@ WRONG_CONTENTS = [
 def test_wrong_contents(tmp_path, pileup, change, words):
     torch.save(change(pileup.state_dict()), tmp_path / "pileup.pt")
     with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path / 'pileup.pt'))}: .*{re.escape(words)}"):
+        load_model(tmp_path / "pileup.pt", "pileup")
+
+
+def test_a_small_file_of_much(tmp_path, pileup, monkeypatch):
+    save_model(pileup, tmp_path / "pileup.pt")
+    monkeypatch.setattr(checkpoint, "MAX_BYTES", 100_000)
+    with pytest.raises(InputError, match="unpacks to more than 100000 bytes"):
         load_model(tmp_path / "pileup.pt", "pileup")
 
 

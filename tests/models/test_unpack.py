@@ -89,6 +89,16 @@ def test_hostile_members(unpacked, hostile, message):
         unpacked(packed(member("model/pileup.pt", b"p"), hostile))
 
 
+def test_sparse_file(unpacked):
+    """In a few hundred bytes three gigabytes of zeros, which the bound on what is read would not see."""
+    body = b"1\n3221225472\n0\n"
+    info, content = member("model/GNUSparseFile.0/pileup.pt", body + bytes(-len(body) % 512))
+    sparse = {"major": "1", "minor": "0", "name": "model/pileup.pt", "realsize": "3221225472"}
+    info.pax_headers = {f"GNU.sparse.{key}": value for key, value in sparse.items()}
+    with pytest.raises(InputError, match="'model/pileup.pt' is a sparse file; it is not unpacked"):
+        unpacked(packed((info, content)))
+
+
 def test_small_archive_of_much(unpacked, monkeypatch):
     monkeypatch.setattr(fetch, "MAX_BYTES", 1_000_000)
     bomb = packed(member("zeros", bytes(10_000_000)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clair3.errors import ConfigError, InputError
+from clair3.errors import ConfigError, InputError, install_command
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -24,8 +24,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
             import yaml
 
             values = yaml.safe_load(text)
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply; this is no configuration") from None
     except ImportError:
-        raise ConfigError(f'{path}: YAML needs PyYAML; run pip install "clair3-torch[train]"') from None
+        raise ConfigError(f"{path}: YAML needs PyYAML; run {install_command('train')}") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from None
     except yaml.YAMLError as error:

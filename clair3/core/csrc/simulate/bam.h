@@ -34,14 +34,6 @@ typedef struct {
 int c3_sim_make_records(const c3_sim_profile *profile, const c3_sim_run *run, const c3_sim_segment *segments,
                         int64_t n, c3_sim_records **out);
 void c3_sim_records_free(c3_sim_records *records);
-
-typedef struct c3_bgzf c3_bgzf;
-
-/* A file in blocks of gzip, compressed by `threads` threads; the bytes do not depend on their number. C3_CANNOT_OPEN
- * also stands for what the disk refuses, when writing and when closing. */
-int c3_bgzf_create(const char *path, int threads, c3_bgzf **out);
-int c3_bgzf_write(c3_bgzf *file, const uint8_t *bytes, int64_t n);
-int c3_bgzf_close(c3_bgzf *file);
 /* cdef: end */
 
 #endif
