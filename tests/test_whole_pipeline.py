@@ -400,6 +400,43 @@ def partial_whatshap(tmp_path) -> str:
     return str(path)
 
 
+CARELESS = """
+command = {command!r}
+code = subprocess.run([*command, *args]).returncode
+path = args[args.index("--output") + 1]
+if code or args[0] != {when!r} or ("--chromosome" not in args) != {final}:
+    sys.exit(code)
+if args[0] == "phase":
+    text = (gzip.open if path.endswith(".gz") else open)(path, "rt").read().splitlines(True)
+    rows = [number for number, line in enumerate(text) if line.startswith("chr21\\t")]
+    for number in rows[len(rows) // 2 :]:
+        text[number] = ""
+    (gzip.open if path.endswith(".gz") else open)(path, "wt").write("".join(text))
+else:
+    reads = list(pysam.AlignmentFile(path, check_sq=False))
+    with pysam.AlignmentFile(path, "wb", template=pysam.AlignmentFile(path)) as bam:
+        for number, read in enumerate(reads):
+            if read.reference_name != "chr21" or number % 2:
+                bam.write(read)
+"""
+
+
+@pytest.mark.parametrize(
+    "when, final, message",
+    [
+        ("phase", False, r"phasing of chr21 failed: \d+ of \d+ records came back, chr21:\d+ did not"),
+        ("phase", True, r"phasing of chr21 failed: \d+ of \d+ records came back, chr21:\d+ did not"),
+        ("haplotag", True, r"haplotagging failed: \d+ of \d+ reads of chr21 came back"),
+    ],
+)
+def test_a_program_that_loses_half_and_says_that_all_is_well(config, program, when, final, message):
+    """What goes into WhatsHap comes out of it, or the run fails and leaves no results."""
+    text = "import gzip, pysam, subprocess\n" + CARELESS.format(command=find_whatshap(), when=when, final=final)
+    with pytest.raises(PhasingError, match=message):
+        call(config, whatshap=str(program("whatshap", text)), final_phaser="whatshap", haplotag=True)
+    assert not list(config.output.glob("*.vcf.gz*")) and not list(config.output.glob("*.bam*"))
+
+
 def contig_rows(texts: dict[str, bytes], name: str, contig: str) -> list[bytes]:
     return [line for line in texts[name].split(b"\n") if line.startswith(contig.encode() + b"\t")]
 

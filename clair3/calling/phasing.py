@@ -18,7 +18,7 @@ from clair3.calling.tasks import digest_values, file_identity, file_name
 from clair3.config import LONGPHASE, WHATSHAP, CallingConfig
 from clair3.errors import ConfigError, InputError
 from clair3.io.atomic import sha256_of, sync, write_whole
-from clair3.io.vcf import write_records
+from clair3.io.vcf import iter_records, write_records
 from clair3.phasing import whatshap_worker
 from clair3.phasing.phasers import (
     LongPhase,
@@ -133,6 +133,7 @@ def phase_snps(
             mark.unlink(missing_ok=True)
             write_whole({given: "".join([header, *(f"{line}\n" for line in snps[contig])]).encode()})
             phaser.phase(contig, given, phased)
+            check_records(contig, given, phased)
             sync(phased)
             write_mark(mark, digests[contig], sha256_of(phased))  # last: what it vouches for is complete
         # WhatsHap tags short reads by heterozygous SNPs; v2.0.2 tags other reads by all (spec/features.md A.11): kept
@@ -143,6 +144,17 @@ def phase_snps(
         reason = unphased[contig]
         write_mark(marks[contig], digests[contig], digest_text(reason), reason)
     return phased_snps
+
+
+def check_records(contig: str, given: Path, phased: Path) -> None:
+    """Raises PhasingError unless a phased VCF has the records of the one that was given, in their order: a program may
+    end in the middle and say that all went well."""
+    one, other = ([record[:5] for record in iter_records(path)] for path in (given, phased))
+    if one != other:
+        missing = next((record for record in one if record not in set(other)), None)
+        what = f"{len(other)} of {len(one)} records came back"
+        place = f", {missing[0]}:{missing[1]} did not" if missing else ", not those that were given"
+        raise PhasingError(f"phasing of {contig} failed: {what}{place}; see the program's messages in the log")
 
 
 def write_mark(mark: Path, digest: str, checksum: str, failure: str = "") -> None:
@@ -180,6 +192,7 @@ def phase_records(
         given, phased = path("merge", contig), path("phased_merge", contig)
         write_records(given, header, called.iter_contig(contig))
         phaser.phase(contig, given, phased, trust_genotypes=True)
+        check_records(contig, given, phased)
         return phased
 
     contigs = [contig for contig in called.contigs if next(called.iter_contig(contig), None)]

@@ -22,6 +22,7 @@ import pysam
 from clair3.config import LONGPHASE, WHATSHAP
 from clair3.errors import ClairError, ConfigError
 from clair3.io.atomic import unfinished_in_folder
+from clair3.io.bam_index import BinnedIndex, find_alignment_index, is_cram
 from clair3.io.text import is_number
 from clair3.io.vcf import iter_numbered_records
 from clair3.phasing import whatshap_worker
@@ -118,6 +119,7 @@ class WhatsHap:
         with unfinished_in_folder(output) as made:
             self._run("haplotag", "haplotagging", [], vcf, made)
             index = index_bam(made, threads)
+            check_reads(self.bam, made, index)
             index.replace(output.with_name(index.name))
             made.replace(output)
 
@@ -207,6 +209,18 @@ class LongPhase:
             elif result != made:
                 made.write_bytes(gzip.decompress(result.read_bytes()))
             made.replace(output)
+
+
+def check_reads(bam: Path, tagged: Path, index: Path) -> None:
+    """Raises PhasingError when a haplotagged BAM has another number of reads on a contig than the alignments, by what
+    their indexes say; a .crai and an index without counts say nothing."""
+    if is_cram(bam):
+        return
+    given, written = BinnedIndex(find_alignment_index(bam)), BinnedIndex(index)
+    for number, contig in enumerate(pysam.AlignmentFile(str(tagged)).references):
+        before, after = given.read_contig(number).reads, written.read_contig(number).reads
+        if before is not None and before != (after or 0):
+            raise PhasingError(f"haplotagging failed: {after or 0} of {before} reads of {contig} came back")
 
 
 def _run_tool(what: str, argv: Sequence[str | Path], cancelled: Callable[[], bool], results: Sequence[Path]) -> Path:
