@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from clair3.calling.record_sources import FileRecords, RecordSource
-from clair3.calling.tasks import digest_values, file_identity, file_name
+from clair3.calling.tasks import digest_values, file_name
 from clair3.config import LONGPHASE, WHATSHAP, CallingConfig
 from clair3.errors import ConfigError, InputError
 from clair3.io.atomic import sha256_of, sync, write_whole
+from clair3.io.input_files import file_identity
 from clair3.io.vcf import iter_records, write_records
 from clair3.phasing import whatshap_worker
 from clair3.phasing.phasers import (

@@ -36,7 +36,7 @@ from clair3.calling.output_folder import (
 from clair3.calling.phasing import check_paths, phase_records, phase_snps
 from clair3.calling.record_sources import GenotypedRecords, MergedRecords, RecordSource, StageRecords
 from clair3.calling.selection import Block, QualCounts, Selection, cut_blocks, select, within
-from clair3.calling.tasks import Ledger, digest_values, file_identity
+from clair3.calling.tasks import Ledger, digest_values
 from clair3.config import PROGRAM_NAMES, CallingConfig, OutputFilter
 from clair3.errors import InputError
 from clair3.features.chunks import Chunk, plan_chunks
@@ -46,6 +46,7 @@ from clair3.inference.compute import take_devices
 from clair3.io import vcf
 from clair3.io.bed import pad, realignment_bins
 from clair3.io.gvcf import Blocks, Cell, cells_of_contig, cells_of_sites, letter_reader, merge_blocks
+from clair3.io.input_files import InputChangedError, InputSnapshot, file_identity
 from clair3.io.inputs import RunInputs, check_inputs, check_moves, warn_of_uncounted_reads
 from clair3.io.vcf import VcfWriter
 from clair3.phasing.phasers import WhatsHap, find_whatshap
@@ -73,16 +74,21 @@ def call_variants(config: CallingConfig, final: bool = True) -> Path:
         config = replace(config, compute=take_devices(config.compute))
         for line in iter_banner(config):
             logger.info(line)
-        models, inputs = find_networks(config), check_run_inputs(config)
+        models = find_networks(config)
+        snapshot = InputSnapshot([config.bam, config.reference, config.bed, config.sites, *models.values()])
+        inputs = check_run_inputs(config)
+        snapshot.add([inputs.alignments.index, inputs.reference.index, inputs.reference.block_index])
         remove_final_files(config.output)
         spans = gvcf_spans(config, inputs)
         chunks = plan_chunks(inputs.contigs, inputs.allowed, config.chunk_size, spans)
         write_plan(config.output, inputs.contigs, config.chunk_size, config.command_line or "")
         try:
-            path = CallingRun(config, inputs, models).call(chunks, final)
-        except BaseException:
+            path = CallingRun(config, inputs, models, snapshot).call(chunks, final)
+        except BaseException as error:
             with suppress(InputError):  # the first error is the one to tell
                 remove_final_files(config.output)
+            if isinstance(error, InputChangedError):  # who restores the file must not take up what was made of another
+                remove_intermediates(config.output / "tmp")
             raise
         if config.remove_intermediate_dir:
             remove_intermediates(config.output / "tmp")
@@ -118,12 +124,14 @@ class CallingRun:
     """One run whose inputs have been checked.
 
     models    the file of each kind of network
+    snapshot  the input files as they were at the start; no final file is written from others
     unphased  contigs that could not be phased, with the reason, filled on the way (--allow_unphased_contigs)
     """
 
     config: CallingConfig
     inputs: RunInputs
     models: dict[str, Path]
+    snapshot: InputSnapshot
     unphased: dict[str, str] = field(default_factory=dict)
 
     def call(self, chunks: list[Chunk], final: bool) -> Path:
@@ -266,6 +274,7 @@ class CallingRun:
             for record in records.iter_all():
                 writer.write(record)
                 written += 1
+            self.snapshot.check()
         logger.info("%d records in %s", written, path)
 
     def write_gvcf(self, merged: RecordSource, pileup: StageRecords) -> None:
@@ -283,6 +292,7 @@ class CallingRun:
                 variants, letter = merged.iter_contig(contig), letter_reader(fasta, contig)
                 for text in merge_blocks(variants, blocks, letter, haploid=config.haploid is not None):
                     writer.write_text(contig, text)
+            self.snapshot.check()
         logger.info("%s in %.2f s", path, time.monotonic() - began)
 
     def iter_blocks(self, contig: str, length: int, pileup: StageRecords, fasta: pysam.FastaFile) -> Iterator[bytes]:
@@ -307,7 +317,8 @@ class CallingRun:
             logger.info("4/7 Haplotag input BAM file using Whatshap, need some time to finish!")
             whatshap = WhatsHap(find_whatshap(config.whatshap), config.bam, config.reference)
             path, began = config.output / PHASED_BAM, time.monotonic()
-            whatshap.haplotag(config.output / PHASED_VCF, path, max(1, config.threads // 2))
+            threads = max(1, config.threads // 2)
+            whatshap.haplotag(config.output / PHASED_VCF, path, threads, check=self.snapshot.check)
             logger.info("%s in %.2f s", path, time.monotonic() - began)
 
     def header(self) -> str:

@@ -67,12 +67,6 @@ def digest_values(values: dict) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def file_identity(path: Path) -> list:
-    """Name, size and time of change (ns) of an input file: cheap, and different once the file was replaced."""
-    status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
-
-
 def file_name(name: str) -> str:
     """A contig or task name as part of a file name: ordinary names stay readable, `/` and the like are escaped.
 

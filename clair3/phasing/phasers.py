@@ -111,15 +111,17 @@ class WhatsHap:
             self._run("phase", f"phasing of {contig}", options, vcf, made)
             made.replace(output)
 
-    def haplotag(self, vcf: Path, output: Path, threads: int = 1) -> None:
+    def haplotag(self, vcf: Path, output: Path, threads: int = 1, check: Callable[[], None] = lambda: None) -> None:
         """Write a BAM of all reads with their haplotypes and its index, which is made with that many threads (11).
 
-        vcf is bgzipped and indexed. The BAM is complete, with an index, or absent. Raises PhasingError.
+        vcf is bgzipped and indexed. The BAM is complete, with an index, or absent. check is called when it is written,
+        before it gets its name, and may raise. Raises PhasingError.
         """
         with unfinished_in_folder(output) as made:
             self._run("haplotag", "haplotagging", [], vcf, made)
             index = index_bam(made, threads)
             check_reads(self.bam, made, index)
+            check()
             index.replace(output.with_name(index.name))
             made.replace(output)
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from clair3.calling.tasks import digest_values, file_identity
+from clair3.calling.tasks import digest_values
 from clair3.errors import ClairError, InputError, unwritable
 from clair3.io.atomic import make_folder, write_whole
+from clair3.io.input_files import file_identity
 from clair3.util.parallel import ordered_map
 from clair3.util.process import run_program
 from clair3.version import VERSION
