@@ -1,7 +1,7 @@
 """Small random samples of short reads with variants, for the tests of realignment: reads as they are and as a BAM."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pysam
@@ -39,12 +39,11 @@ def make_sample(seed: int, folder: Path) -> Sample:
     return write_sample(rng, folder, masked, reads)
 
 
-def make_repeat_sample(seed: int, folder: Path, depth: int = 25) -> Sample:
+def make_repeat_sample(seed: int, folder: Path) -> Sample:
     """Reads of 150 and 250 bases of 700 bases with short tandem repeats and places of variants 165 to 200 bases apart.
 
     Windows of realignment lie beside each other, and many reads over two of them. Some haplotypes are rare, so some
-    alleles are shown by two or three reads, of which one may belong to the other window. Of more than 25 reads to a
-    base the others are copies.
+    alleles are shown by two or three reads, of which one may belong to the other window.
     """
     rng = random.Random(seed)
     reference = "".join(rng.choices("ACGT", k=LENGTH))
@@ -58,10 +57,9 @@ def make_repeat_sample(seed: int, folder: Path, depth: int = 25) -> Sample:
     forms += [make_rare_haplotype(rng, reference, places) for _ in range(5)]
     drawn = [
         make_read(rng, rng.choices(forms, [9, 9, 1, 1, 1, 1])[0], (150, 250), errors=0.001, clips=0.1)
-        for _ in range(3 * min(depth, 25))
+        for _ in range(75)
     ]
     reads = [read for read in drawn if read is not None]
-    reads += [replace(rng.choice(reads)) for _ in range(3 * (depth - 25))]
     return write_sample(rng, folder, reference, reads)
 
 
@@ -80,12 +78,12 @@ def make_rare_haplotype(rng: random.Random, reference: str, places: list[int]) -
     return columns
 
 
-def make_rare_insertion_sample(seed: int, folder: Path, copies: int = 1) -> Sample:
+def make_rare_insertion_sample(seed: int, folder: Path) -> Sample:
     """Reads over two windows of realignment beside each other, each with a SNP, and an insertion of few reads.
 
     A read that ends just behind the insertion is clipped there, for no alignment by itself reaches those bases; it
     shows the insertion only when enough others, all of which start later, bring it into the graph of the window. Some
-    of them lie in the next window for the larger part. Other reads come as often as `copies` says.
+    of them lie in the next window for the larger part.
     """
     rng = random.Random(seed)
     reference = "".join(rng.choices("ACGT", k=LENGTH))
@@ -101,8 +99,7 @@ def make_rare_insertion_sample(seed: int, folder: Path, copies: int = 1) -> Samp
 
     for _ in range(10):
         start = rng.randint(here - 140, here - 20)
-        end = start + 150 if copies == 1 else min(start + 150, at)
-        reads += [plain(start, rng.choice([reference, other]), end) for _ in range(copies)]
+        reads.append(plain(start, rng.choice([reference, other]), start + 150))
     for letters in (reference, other) * 4:
         start = rng.randint(there - 100, there - 10)
         reads.append(plain(start, letters, start + 150))
@@ -118,6 +115,27 @@ def make_rare_insertion_sample(seed: int, folder: Path, copies: int = 1) -> Samp
         cigar = [(at - start, "M"), (len(inserted), "I"), (end - at, "M")]
         letters = reference[start:at] + inserted + reference[at:end]
         reads.append(Read(start, cigar, letters, [40] * len(letters)))
+    return write_sample(rng, folder, reference, reads)
+
+
+def make_late_insertion_sample(seed: int, folder: Path) -> Sample:
+    """More than a thousand reads over a SNP, and an insertion of two reads: one of the first thousand, which is clipped
+    there, and one that starts behind all others. Only both together bring the insertion into the graph."""
+    rng = random.Random(seed)
+    reference = "".join(rng.choices("ACGT", k=LENGTH))
+    here, at = 400, 400 + rng.randint(10, 25)
+    other = reference[:here] + {"A": "C", "C": "G", "G": "T", "T": "A"}[reference[here]] + reference[here + 1 :]
+    inserted = "".join(rng.choices("ACGT", k=rng.randint(4, 8)))
+    shown = reference[:at] + inserted + reference[at:]
+    reads = []
+    for start in rng.choices(range(here - 140, here - 20), k=1_100):
+        letters = rng.choice([reference, other])[start : start + 150]
+        reads.append(Read(start, [(150, "M")], letters, [40] * 150))
+    start, end = at - 120, at + len(inserted) + 85
+    reads.append(Read(start, [(120, "M"), (end - at, "S")], shown[start:end], [40] * (end - start)))
+    start, end = at - 15, at + 60
+    cigar = [(15, "M"), (len(inserted), "I"), (60, "M")]
+    reads.append(Read(start, cigar, shown[start : end + len(inserted)], [40] * (75 + len(inserted))))
     return write_sample(rng, folder, reference, reads)
 
 
