@@ -106,3 +106,18 @@ def test_scripted_pipeline_gives_the_compiled_records(shared_data, tmp_path):
 def test_every_run_is_here(shared_data):
     others = {path.parent.name for path in GOLDEN.glob("golden/runs/*/run.json")} - set(runs())
     assert len(list(runs())) >= 46 and others == {"ont_empty_ctg"} and set(COVERED) <= set(runs())
+
+
+@pytest.mark.parametrize(
+    "crop", [folder.name for folder in sorted(GOLDEN.glob("golden/diff/*")) if (folder / "expected").is_dir()]
+)
+def test_crops_of_new_genomes(crop, tmp_path):
+    """Illumina: places where four rules that had been stated wrongly gave other records (D.4, D.5.6, C.13.9)."""
+    folder = GOLDEN / "golden" / "diff" / crop
+    options = ["--ctg_name=chr20", "--var_pct_full=1", "--ref_pct_full=1"]
+    run = {"bam": folder / "reads.bam", "ref": folder / "ref.fa", "model": "models/hifi_sim", "platform": "ilmn"}
+    clair3(["run", *run_arguments(GOLDEN, run | {"options": options}, tmp_path, threads=1)])
+    for name in ("pileup", "full_alignment", "merge_output"):
+        lines = (folder / "expected" / f"{name}.vcf").read_text().splitlines()
+        expected = [line for line in lines if not line.startswith("#")]
+        assert_same_records(read_records(tmp_path / f"{name}.vcf.gz"), expected, rounding=True)
