@@ -189,8 +189,11 @@ def resolve_address(address: str | None, card: ModelCard) -> str:
 
 
 def archive_name(address: str) -> str:
-    """Return the name of the archive at an address; "" for a folder."""
-    return urlsplit(address).path.rpartition("/")[2]
+    """Return the name of the archive at an address; "" for a folder. Raises InputError for what is no address."""
+    try:
+        return urlsplit(address).path.rpartition("/")[2]
+    except ValueError as error:
+        raise InputError(f"{address}: not an address ({error})") from None
 
 
 @contextmanager

@@ -255,6 +255,9 @@ def test_places_that_are_none(tmp_path):
         (str(tmp_path / "x.zip"), "expected the address of a folder .* or of a .tar.gz archive"),
         ("https://host/x", "expected the address of a folder"),
         ("sftp://host/x/", "expected an address that starts with https://"),
+        ("http://[::1/x/", "not an address"),
+        ("http://host:port/x/", "not an address"),
+        ("http://a b/x/", "not an address"),
     ):
         with pytest.raises(InputError, match=message):
             fetch_model(ModelCard(NAME, "ont"), address, allow_unverified=True)

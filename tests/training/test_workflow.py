@@ -16,7 +16,7 @@ pytest.importorskip("h5py", reason="bins need h5py: pip install -e .[train]")
 
 from clair3.cli import arguments
 from clair3.cli.train_workflow import TrainMultisample, make_option_checks
-from clair3.errors import ClairError
+from clair3.errors import ClairError, InputError
 from clair3.inference.checkpoint import read_checkpoint
 from clair3.io.bins import Bin
 from clair3.training.trainer import journal
@@ -62,6 +62,14 @@ def write(values: dict, path: Path) -> Path:
 def read_config(path: Path) -> WorkflowConfig:
     """Read a configuration, checked as the command does."""
     return read_checked(path, make_option_checks())
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "config.json"])
+def test_what_is_nested_too_deeply(tmp_path, name):
+    """Python's reader of YAML goes one call deeper for each bracket."""
+    (tmp_path / name).write_text("[" * 100_000)
+    with pytest.raises(InputError, match=rf"^{tmp_path / name}: nested too deeply; this is no configuration$"):
+        read_config(tmp_path / name)
 
 
 def changed(values: dict, where: str, value) -> dict:
