@@ -98,7 +98,9 @@ def check_inputs(
     alignments = read_alignments(bam, reference)
     if names is not None:
         names = list(names)
-        check_asked(reference, names)
+        check_asked(reference, names, f"{reference.path}")
+    if bed and targets:
+        check_asked(reference, list(targets), f"{bed}, {reference.path}")
     explicit = explicit_contigs(names, targets, "--bed_fn" if bed else "--vcf_fn")
     if explicit is None:
         state = "enabled" if include_all else "not enabled, use chr{1..22,X,Y} and {1..22,X,Y} by default"
@@ -251,13 +253,13 @@ def explicit_contigs(names: Iterable[str] | None, targets: dict | None, option: 
     return None if targets is None else set(targets)
 
 
-def check_asked(reference: Reference, names: Sequence[str]) -> None:
-    """Raises InputError, with the nearest name, when no contig of --ctg_name is in the reference."""
+def check_asked(reference: Reference, names: Sequence[str], where: str) -> None:
+    """Raises InputError, with the nearest name, when none of these contigs is in the reference; where begins it."""
     known = {contig.name for contig in reference.contigs}
     if known & set(names):
         return
     what = f"no contig {names[0]}" if len(names) == 1 else f"none of the contigs {first_few(names)}"
-    raise InputError(f"{reference.path}: {what}; {suggest_contig(names[0], reference.lengths)}")
+    raise InputError(f"{where}: {what}; {suggest_contig(names[0], reference.lengths)}")
 
 
 def select_contigs(

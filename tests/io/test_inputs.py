@@ -130,8 +130,10 @@ def test_many_contigs_are_told_in_one_line(tmp_path, caplog):
         (["7", "2"], "none of the contigs 7 2; it has chr1"),
     ],
 )
-def test_contigs_that_do_not_exist(bam, fasta, names, words):
+def test_contigs_that_do_not_exist(bam, fasta, tmp_path, names, words):
     refused(words, bam, fasta, names=names)
+    (tmp_path / "x.bed").write_text("".join(f"{name}\t5\t9\n" for name in names))
+    refused(f"{tmp_path}/x.bed, {fasta}: {words if words.startswith('no') else ''}", bam, fasta, bed=tmp_path / "x.bed")
 
 
 @pytest.mark.parametrize(
