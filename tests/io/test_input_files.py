@@ -57,7 +57,7 @@ def test_a_change_is_noticed(path, what):
         snapshot.check()
 
 
-@pytest.mark.parametrize("what", CHANGES.keys() - {"another inode", "removed"})
+@pytest.mark.parametrize("what", [what for what in CHANGES if what not in ("another inode", "removed")])
 def test_identity_of_another_file(path, what):
     before = file_identity(path)
     CHANGES[what](path)
