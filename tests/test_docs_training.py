@@ -116,8 +116,8 @@ def test_configuration_files_on_the_page(sample, tmp_path):
     for text in [*blocks("training", "yaml"), example]:
         values = yaml.safe_load(text.replace("sup_v500/", f"{sample / 'model'}/"))
         assert all(set(one) <= {"name", *files} for one in values.get("samples", ()))
-        (tmp_path / "road.yaml").write_text(
+        (tmp_path / "workflow.yaml").write_text(
             yaml.safe_dump(toy | {name: value for name, value in values.items() if name not in LOCAL})
         )
-        config = read_config(tmp_path / "road.yaml", make_option_checks())
+        config = read_config(tmp_path / "workflow.yaml", make_option_checks())
         assert len(config.networks) == 2

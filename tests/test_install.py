@@ -181,11 +181,11 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"clair3-torch {VERSION}, compatible with Clair3 v2.0.2\n"
 
 
-@pytest.mark.parametrize("door", ["run_clair3.py", "clair3.py"])
-def test_doors_in_the_checkout(door, tmp_path):
+@pytest.mark.parametrize("script", ["run_clair3.py", "clair3.py"])
+def test_scripts_in_the_checkout(script, tmp_path):
     """They work from any folder."""
-    more = ["run"] if door == "clair3.py" else []
-    command = [sys.executable, ROOT / "scripts" / door, *more, "--version"]
+    more = ["run"] if script == "clair3.py" else []
+    command = [sys.executable, ROOT / "scripts" / script, *more, "--version"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "Clair3 v2.0.2\n")
 

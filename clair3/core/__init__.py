@@ -167,15 +167,15 @@ class Pileup:
         """Return the counters of each position of the region, (columns, 18) int32; zero where no read is (B.3, B.4)."""
         return _copy(self.handle.counts, (self.region.end - self.region.start, CHANNEL_COUNT), np.int32)
 
-    def gvcf_evidence(self) -> np.ndarray:
+    def site_counts(self) -> np.ndarray:
         """Return the reads that show the reference, and all reads, at each position of the region (B.8).
 
         returns  (2, columns) int32
         """
         if self.handle.n_ref == ffi.NULL:
-            raise CoreError(f"{self.region}: gVCF evidence was not asked for")
+            raise CoreError(f"{self.region}: site counts were not asked for")
         columns = self.region.end - self.region.start
-        return np.stack([_copy(evidence, columns, np.int32) for evidence in (self.handle.n_ref, self.handle.n_total)])
+        return np.stack([_copy(counts, columns, np.int32) for counts in (self.handle.n_ref, self.handle.n_total)])
 
 
 def pileup(

@@ -125,7 +125,7 @@ def _parse_cigar(text: str):
             words.append(int(length) << 4 | OPERATIONS.index(letter))
             length = ""
     ops = ffi.new("uint32_t[]", words)
-    return ffi.new("c3_cigar *", {"ops": ops, "n": len(words), "room": len(words)}), ops
+    return ffi.new("c3_cigar *", {"ops": ops, "n": len(words), "capacity": len(words)}), ops
 
 
 BATCH_SPAN = 100_000

@@ -24,23 +24,23 @@ def iter_pileup(
     chunk: Chunk,
     rule: CandidateOptions,
     cancel: core.CancelFlag | None = None,
-    keep_evidence: Callable[[np.ndarray], None] | None = None,
+    keep_site_counts: Callable[[np.ndarray], None] | None = None,
     targets: np.ndarray | None = None,
     keep_tally: Callable[[ReadTally], None] | None = None,
 ) -> Iterator[TensorBatch]:
     """Candidates owned by a chunk, ascending, in batches with (n, 33, 18) int32 tensors and read support.
 
-    keep_evidence is given the gVCF evidence of the chunk's positions, (2, n) int32: reads that show the reference, and
+    keep_site_counts is given the site counts of the chunk's positions, (2, n) int32: reads that show the reference, and
     all reads (spec/features.md B.8); the chunk must be one to be looked at whole.
     targets are the intervals of the contig that a BED or known sites ask for, (k, 2) int64 as
     clair3.io.bed.target_intervals makes them, None without: the rules for short reads need them (A.6, B.12).
     keep_tally is given the number of reads that came for the chunk, if it is read without gaps.
     Raises CoreError for unreadable alignments or reference, core.CancelledError when the flag was set.
     """
-    waiting, count, evidence, tallies = [], 0, [], []
-    for pileup, start, end in iter_parts(source, chunk, rule, cancel, keep_evidence is not None, targets):
-        if keep_evidence is not None:
-            evidence.append(pileup.gvcf_evidence()[:, start - pileup.region.start : end - pileup.region.start])
+    waiting, count, site_counts, tallies = [], 0, [], []
+    for pileup, start, end in iter_parts(source, chunk, rule, cancel, keep_site_counts is not None, targets):
+        if keep_site_counts is not None:
+            site_counts.append(pileup.site_counts()[:, start - pileup.region.start : end - pileup.region.start])
         tallies.append(pileup.tally)
         for first in range(0, len(pileup), BATCH):
             waiting.append(pileup.batch(first, first + BATCH))
@@ -50,8 +50,8 @@ def iter_pileup(
                 waiting, count = [], 0
     if keep_tally is not None and (chunk.intervals is None or chunk.whole):
         keep_tally(ReadTally(sum(tally.starting for tally in tallies), tallies[0].entering, tallies[-1].leaving))
-    if keep_evidence is not None:
-        keep_evidence(np.concatenate(evidence, axis=1))
+    if keep_site_counts is not None:
+        keep_site_counts(np.concatenate(site_counts, axis=1))
     if waiting:
         yield TensorBatch.concatenate(waiting)
 

@@ -109,7 +109,7 @@ def evaluate(platform: str, model: str | None, reference: Path, genome: Path, ba
     clair3("run", *files, f"--platform={platform}", "--threads=1", "--include_all_ctgs")
     figures = output / "figures.json"
     truth = (str(genome / "truth.vcf.gz"), str(inner_regions(genome)), str(reference))
-    records = f"--records={output / 'verdicts.tsv'}"
+    records = f"--records={output / 'labels.tsv'}"
     clair3("evaluate", str(output / "merge_output.vcf.gz"), *truth, f"--json={figures}", records)
     found = json.loads(figures.read_text())["strata"]["type"]
     return {kind: Score(**{name: found[kind][name] for name in COUNTS}) for kind in KINDS}

@@ -41,7 +41,7 @@ def call(config, precision: str, folder: Path) -> tuple[dict, float]:
     return {(row[0], row[1]): row for row in rows}, seconds
 
 
-def verdict(row: list[str] | None) -> tuple | None:
+def call_of(row: list[str] | None) -> tuple | None:
     """What a user reads first: REF, ALT, FILTER, GT."""
     return row and (row[3], row[4], row[6], row[9].partition(":")[0])
 
@@ -65,7 +65,7 @@ def main() -> None:
             near, seconds = call(config, precision, Path(folder))
             keys = exact.keys() | near.keys()
             changed = sum(exact.get(key) != near.get(key) for key in keys)
-            calls = sum(verdict(exact.get(key)) != verdict(near.get(key)) for key in keys)
+            calls = sum(call_of(exact.get(key)) != call_of(near.get(key)) for key in keys)
             passing = sum(passes(exact.get(key)) != passes(near.get(key)) for key in keys)
             print(
                 f"{precision}\t{len(near)} records\t{seconds:.1f} CPU s\tREF, ALT, FILTER or GT changed: {calls}\t"

@@ -113,7 +113,7 @@ def test_what_the_system_refuses_is_a_sentence(capsys, error, words):
 
 
 def test_reader_of_stdout_may_leave(tmp_path):
-    script = tmp_path / "door.py"
+    script = tmp_path / "command.py"
     script.write_text(
         "from types import SimpleNamespace\nfrom clair3.cli.arguments import run\n"
         "def work(args):\n    for i in range(100000): print(i)\n"

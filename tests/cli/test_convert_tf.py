@@ -222,7 +222,7 @@ def test_no_partial_output(folder, tmp_path, capsys):
     assert [path.read_text() for path in out.iterdir()] == ["an earlier one"]
 
 
-def test_door_without_tensorflow(folder, tmp_path):
+def test_command_without_tensorflow(folder, tmp_path):
     """The script of v2.0.2's name, from any folder."""
     script = program.ROOT / "scripts" / "convert_tf_checkpoint_to_torch.py"
     command = [sys.executable, script, "--checkpoint", folder / "pileup", "--output", "x.pt"]

@@ -56,7 +56,7 @@ def configured(paths, *more):
 
 
 def refused(paths, capsys, code, message, *more):
-    """The whole door: exit code, and one line on stderr that holds the message."""
+    """The whole command: exit code, and one line on stderr that holds the message."""
     room = SimpleNamespace(add_arguments=run_command.add_arguments, run=config_from)
     with pytest.raises(SystemExit) as stop:
         arguments.run(room, "test", words(paths, *more))

@@ -253,7 +253,7 @@ def test_no_reference_behind_the_contig(tmp_path):
 
 
 def test_too_deep_regions_are_halved(sample_reads, monkeypatch):
-    """The same candidates and evidence, in parts."""
+    """The same candidates and site counts, in parts."""
     chunk, rule, kept = Chunk("chr20", 0, 0, 60_000), CandidateOptions(), []
     pile_up = core.pileup
 
@@ -263,9 +263,9 @@ def test_too_deep_regions_are_halved(sample_reads, monkeypatch):
         return pile_up(source, region, *rest, **options)
 
     with core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa") as source:
-        whole = list(iter_pileup(source, chunk, rule, keep_evidence=kept.append))
+        whole = list(iter_pileup(source, chunk, rule, keep_site_counts=kept.append))
         monkeypatch.setattr(core, "pileup", little_room)
-        parts = list(iter_pileup(source, chunk, rule, keep_evidence=kept.append))
+        parts = list(iter_pileup(source, chunk, rule, keep_site_counts=kept.append))
     np.testing.assert_array_equal(kept[0], kept[1])
     for name in ("pos", "tensors"):
         np.testing.assert_array_equal(*(np.concatenate([getattr(b, name) for b in run]) for run in (whole, parts)))
@@ -275,7 +275,7 @@ def test_misuse_is_refused(sample_reads):
     source = core.Source(sample_reads / "reads.bam", sample_reads / "ref.fa")
     found = core.pileup(source, Region("chr20", 0, 1000), CandidateOptions(), EVERYWHERE)
     with pytest.raises(CoreError, match="not asked for"):
-        found.gvcf_evidence()
+        found.site_counts()
     source.close()
     with pytest.raises(CoreError, match="already closed"):
         core.pileup(source, Region("chr20", 0, 1000), CandidateOptions(), EVERYWHERE)

@@ -227,17 +227,17 @@ def test_gvcf_changes_no_candidate(tmp_path):
     with core.Source(bam, fasta) as source:
         plain, gvcf = (core.pileup(source, Region("chr1", 0, 200), rule, EVERYWHERE, gvcf) for gvcf in (False, True))
     assert plain.pos.tolist() == gvcf.pos.tolist() == [*range(26, 64), *range(106, 124)]
-    assert gvcf.gvcf_evidence().sum() == 2 * 3 * 120
+    assert gvcf.site_counts().sum() == 2 * 3 * 120
 
 
-def test_a_bed_changes_no_gvcf_evidence(tmp_path):
+def test_a_bed_changes_no_site_counts(tmp_path):
     """Between intervals the blocks say what the reads show, as with other platforms (spec/calling.md G6)."""
     ref, reads = covered(300, (0, 300))
     bam, fasta = write_case(tmp_path, Case(ref, tuple(reads), 0, 300))
     some = target_intervals(np.array([[100, 110], [220, 221]]))
     with core.Source(bam, fasta) as source:
         found = [core.pileup(source, Region("chr1", 0, 300), SCRIPTED, EVERYWHERE, True, None, t) for t in (None, some)]
-    whole, bed = (pileup.gvcf_evidence() for pileup in found)
+    whole, bed = (pileup.site_counts() for pileup in found)
     np.testing.assert_array_equal(whole, bed)
     assert bed[:, 160].min() > 0
 

@@ -300,7 +300,7 @@ REF = "GCATGCAAGTCTTTTTTTGCATCCAGATCGATTGCAGCATCGAC"
 BED = np.array([[0, len(REF)]])
 
 
-def test_verdicts():
+def test_labels():
     calls = [variant(3, "T", "C", "1/1", 9.5), variant(5, "C", "A", "0/1", 20), variant(25, "G", "T", "0/1", 3)]
     truths = [variant(3, "T", "C", "0/1"), variant(5, "C", "A", "0/1"), variant(30, "A", "T", "0/1")]
     classified, cut = classify_variants("c", calls, truths, REF, BED)
@@ -566,7 +566,7 @@ def test_the_command_of_the_page(files, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     clair3(words[1:])
     assert first_table(capsys)["all"] == [3, 2, 1, 0, 3, 2, 1]
-    assert all((tmp_path / name).is_file() for name in ("figures.json", "curve.png", "verdicts.tsv"))
+    assert all((tmp_path / name).is_file() for name in ("figures.json", "curve.png", "labels.tsv"))
 
 
 def test_as_a_program(files, capsys):

@@ -150,7 +150,7 @@ def test_random_tensors_are_like_real_ones(rows, batch, seed):
 
 
 @pytest.mark.parametrize("start", [["clair3/model_export.py"], ["-m", "clair3.model_export"]])
-def test_the_door(model, tmp_path, start):
+def test_the_command(model, tmp_path, start):
     command = [sys.executable, *start, f"--model_path={model}", "--platform=hifi", f"--output={tmp_path / 'out'}"]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
     assert files(tmp_path / "out") == set(FILES["torchscript"])

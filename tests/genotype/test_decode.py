@@ -243,10 +243,10 @@ def test_haploid_sensitive_drops_two_alternatives():
     assert called("A", "40-XC 15 XT 20 RA 5", output, haploid=SENSITIVE) is None
 
 
-@pytest.mark.parametrize("qual, verdict", [(None, "PASS"), (0, "PASS"), (5.23, "PASS"), (5.24, "LowQual")])
-def test_quality_limit(qual, verdict):
+@pytest.mark.parametrize("qual, label", [(None, "PASS"), (0, "PASS"), (5.23, "PASS"), (5.24, "LowQual")])
+def test_quality_limit(qual, label):
     output = heads((0.45, 0.05, 0.5), AG=0.5, AA=0.4)
-    assert called("A", "30-XG 14 RA 16", output, qual=qual).split()[2:4] == ["5.23", verdict]
+    assert called("A", "30-XG 14 RA 16", output, qual=qual).split()[2:4] == ["5.23", label]
 
 
 def test_deeper_support_than_depth_is_a_fraction_of_one():

@@ -56,7 +56,7 @@ def core_pileup(
     with core.Source(bam, fasta) as source:
         pileup = core.pileup(source, region, CandidateOptions(**rule), intervals, gvcf=True, targets=wanted)
     batch, columns = pileup.batch(), pileup.columns()
-    n_ref, n_total = pileup.gvcf_evidence()
+    n_ref, n_total = pileup.site_counts()
     return ReferencePileup(
         columns=columns,
         has_column=columns.any(axis=1),  # the core does not tell of columns with skips only

@@ -122,14 +122,14 @@ def call(config, **changes):
     return gzip.decompress(pipeline.call_variants(config).read_bytes()).decode()
 
 
-def verdicts(text):
+def call_fields(text):
     """CHROM, POS, REF, ALT, FILTER and GT of each record."""
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
     return {(*row[:2], *row[3:5], row[6], row[9].partition(":")[0]) for row in rows}
 
 
 def test_a_run_calls_what_the_cpu_calls(run_config):
-    cpu, gpu = verdicts(call(run_config)), verdicts(call(run_config, compute=Compute("cuda", (0,))))
+    cpu, gpu = call_fields(call(run_config)), call_fields(call(run_config, compute=Compute("cuda", (0,))))
     assert len(cpu) > 100
     assert len(cpu ^ gpu) <= 0.01 * len(cpu)  # of an untrained network, which is never sure
 

@@ -489,7 +489,7 @@ def gvcf_of_contig(data: Path, run: dict, contig: str, length: int, rows: list[s
             for start in range(0, length, stretch):
                 region = Region(contig, start, min(start + stretch, length))
                 found = core.pileup(source, region, candidates, nowhere, gvcf=True)
-                yield blocks.feed(start, fasta.fetch(contig, start, region.end).encode(), *found.gvcf_evidence())
+                yield blocks.feed(start, fasta.fetch(contig, start, region.end).encode(), *found.site_counts())
             yield blocks.finish()
 
         records = map(parse_record, rows)
@@ -551,7 +551,7 @@ def test_speed(shared_data):
     ref = shared_data / "sim" / "small" / "ref.fa"
     region = Region("chr20", 0, 300_000)
     with core.Source(shared_data / "sim" / "small" / "ont.bam", ref) as source, pysam.FastaFile(str(ref)) as fasta:
-        found = core.pileup(source, region, CandidateOptions(), np.empty((0, 2), np.int64), gvcf=True).gvcf_evidence()
+        found = core.pileup(source, region, CandidateOptions(), np.empty((0, 2), np.int64), gvcf=True).site_counts()
         letters = fasta.fetch("chr20").encode()
     took = []
     for _ in range(3):

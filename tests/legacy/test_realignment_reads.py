@@ -1,4 +1,4 @@
-"""Whole streams of realigned reads: against the slow reference, on simulated reads with truth, and through the door."""
+"""Whole streams of realigned reads: against the slow reference, on simulated reads with truth, and by the command."""
 
 import os
 import random
@@ -355,10 +355,10 @@ def test_far_apart_places_keep_memory_flat(tmp_path, stream):
     assert int(done.stdout) < 12_000_000
 
 
-# ---- the door --------------------------------------------------------------------------------------------------------
+# ---- the command --------------------------------------------------------------------------------------------------
 
 
-def test_door_writes_an_indexed_bam_and_sam_text(tmp_path, capfd):
+def test_command_writes_an_indexed_bam_and_sam_text(tmp_path, capfd):
     folder = PARITY / "reads"
     options = [f"--bam_fn={folder / 'ilmn.bam'}", f"--ref_fn={folder / 'ref.fa'}", "--ctgName=chr21"]
     part = ["--ctgStart=5001", "--ctgEnd=9000"]
@@ -374,7 +374,7 @@ def test_door_writes_an_indexed_bam_and_sam_text(tmp_path, capfd):
     assert all(read.reference_start < 10_000 and read.reference_end > 4_000 for read in read_sam(tmp_path / "part.sam"))
 
 
-def test_door_takes_the_reads_of_candidates(tmp_path):
+def test_command_takes_the_reads_of_candidates(tmp_path):
     folder, regions = PARITY / "reads", tmp_path / "candidates"
     regions.write_text("chr20\t5\t39\nchr21\t8000\t8034\nchr21\t5000\t5034\n")
     files = folder / "ilmn.bam", folder / "ref.fa"

@@ -51,7 +51,7 @@ def write_vcf(path: Path, *rows: str) -> Path:
     return path
 
 
-def door(name: str, *options: str, stdin: str | None = None) -> None:
+def sub_command(name: str, *options: str, stdin: str | None = None) -> None:
     """Start a submodule as the dispatcher does."""
     with pytest.MonkeyPatch.context() as patch:
         if stdin is not None:
@@ -63,7 +63,7 @@ def refusal(capsys, name: str, *options: str, stdin: str = "") -> tuple[int, str
     """Exit code and last line of a submodule that must not succeed."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
-        door(name, *options, stdin=stdin)
+        sub_command(name, *options, stdin=stdin)
     return stopped.value.code, capsys.readouterr().err.splitlines()[-1]
 
 
@@ -94,16 +94,16 @@ class Workflow:
     def plan(self):
         options = (f"--output_fn_prefix={self.output}", f"--ctg_name={','.join(self.called)}")
         options += (f"--chunk_size={self.chunk_size}",)
-        door("CheckEnvs", *self.inputs, *options, "--parallel=parallel", "--pypy=pypy3", "--threads=2")
+        sub_command("CheckEnvs", *self.inputs, *options, "--parallel=parallel", "--pypy=pypy3", "--threads=2")
 
     def call(self, model: str, contig: str, call_fn: Path, *options: str):
         options = (f"--chkpnt_fn={self.model / model}", f"--call_fn={call_fn}", self.gvcf, *options)
         name = "CallVarBam" if self.short_reads else "CallVariantsFromCffi"
-        door(name, self.platform, f"--ctgName={contig}", *self.inputs, *options)
+        sub_command(name, self.platform, f"--ctgName={contig}", *self.inputs, *options)
 
     def sort(self, folder: Path, prefix: str, output: Path, *options: str):
         options = (f"--vcf_fn_prefix={prefix}", f"--output_fn={output}", *self.contigs, *options)
-        door("SortVcf", f"--input_dir={folder}", *options)
+        sub_command("SortVcf", f"--input_dir={folder}", *options)
 
     def pileup(self):
         folder, blocks = self.tmp / "pileup_output", self.tmp / "gvcf_tmp_output"
@@ -124,14 +124,14 @@ class Workflow:
         self.phase = self.tmp / "phase_output" / "phase_vcf"
         self.beds = self.tmp / "full_alignment_output" / "candidate_bed"
         lines = text(pileup)
-        door("SelectQual", "--phase", f"--output_fn={self.phase}", "--var_pct_phasing=0.7", stdin=lines)
-        door("SelectQual", f"--output_fn={self.beds}", *self.fractions, self.platform, stdin=lines)
+        sub_command("SelectQual", "--phase", f"--output_fn={self.phase}", "--var_pct_phasing=0.7", stdin=lines)
+        sub_command("SelectQual", f"--output_fn={self.beds}", *self.fractions, self.platform, stdin=lines)
         for contig in self.called:
-            door("SelectHetSnp", f"--vcf_fn={pileup}", f"--split_folder={self.phase}", f"--ctgName={contig}")
+            sub_command("SelectHetSnp", f"--vcf_fn={pileup}", f"--split_folder={self.phase}", f"--ctgName={contig}")
             unphased, phased = self.phase / f"{contig}.vcf", self.phase / f"phased_{contig}.vcf.gz"
             WhatsHap(find_whatshap(), self.bam, self.reference).phase(contig, unphased, phased)
             options = (f"--pileup_vcf_fn={pileup}", f"--split_folder={self.beds}", f"--ctgName={contig}")
-            door("SelectCandidates", *options, *self.fractions, self.platform)
+            sub_command("SelectCandidates", *options, *self.fractions, self.platform)
 
     def full_alignment(self):
         folder = self.tmp / "full_alignment_output"
@@ -153,7 +153,7 @@ class Workflow:
             options = [f"--ctgName={contig}", f"--output_fn={folder / f'merge_{contig}.vcf'}"]
             if self.gvcf == "--gvcf=True":
                 options += [f"--gvcf_fn={folder / f'merge_{contig}.gvcf'}"]
-            door("MergeVcf", *common, *options)
+            sub_command("MergeVcf", *common, *options)
         self.sort(folder, "merge", self.output / "merge_output.vcf")
         if self.gvcf == "--gvcf=True":
             self.sort(folder, "merge", self.output / "merge_output.gvcf", "--vcf_fn_suffix=.gvcf")
@@ -215,7 +215,9 @@ def test_haplotypes_of_the_reads_tags(shared_data, tmp_path):
         (tagged, ()),
     ):
         output = f"--call_fn={tmp_path / 'calls.vcf'}"
-        door("CallVarBam", *common, f"--bam_fn={reads}", f"--chkpnt_fn={model / 'full_alignment'}", output, *more)
+        sub_command(
+            "CallVarBam", *common, f"--bam_fn={reads}", f"--chkpnt_fn={model / 'full_alignment'}", output, *more
+        )
         found.append(records(tmp_path / "calls.vcf"))
     assert found[0] == found[1] == found[2] == records(golden / "full_alignment.vcf.gz") != found[3]
 
@@ -232,17 +234,17 @@ def test_text_between_tensors_and_calls(shared_data, tmp_path, capsys):
     full = ("CreateTensorFullAlignment", f"--full_aln_regions={beds[0]}", f"--phased_vcf_fn={phased}")
     for model, command, more in (("pileup", pileup, ("--pileup",)), ("full_alignment", full, ())):
         capsys.readouterr()
-        door(*command, *common)
+        sub_command(*command, *common)
         lines = capsys.readouterr().out
         (tmp_path / "tensors").write_text(lines)
         options = (f"--chkpnt_fn={workflow.model / model}", f"--ref_fn={workflow.reference}", "--showRef", *more)
-        door("CallVariants", *options, f"--call_fn={output}", f"--tensor_fn={tmp_path / 'tensors'}")
+        sub_command("CallVariants", *options, f"--call_fn={output}", f"--tensor_fn={tmp_path / 'tensors'}")
         expected = [line for line in records(golden / f"{model}.vcf.gz") if line.startswith(f"{CONTIG}\t")]
         assert records(output) == expected != []
         capsys.readouterr()
-        door("CallVariants", *options, "--call_fn=PIPE", stdin=lines)
+        sub_command("CallVariants", *options, "--call_fn=PIPE", stdin=lines)
         assert capsys.readouterr().out == output.read_text()
-        door("CallVariants", *options, f"--call_fn={output}", stdin="")
+        sub_command("CallVariants", *options, f"--call_fn={output}", stdin="")
         assert not output.exists()
         damaged = lines.splitlines()[0].rsplit(" ", 1)[0]
         assert refusal(capsys, "CallVariants", *options, "--call_fn=x", stdin=damaged)[0] == 1
@@ -293,7 +295,7 @@ def test_plan_of_intervals_and_sites(shared_data, tmp_path):
         run = json.loads((shared_data / "golden" / "runs" / name / "run.json").read_text())
         assert any(given.endswith(file) for given in run["options"])
         more = [given for given in run["options"] if given.startswith(("--ctg_name", "--include_all"))]
-        door("CheckEnvs", *inputs, f"--output_fn_prefix={tmp_path / name}", f"--{key}={small / file}", *more)
+        sub_command("CheckEnvs", *inputs, f"--output_fn_prefix={tmp_path / name}", f"--{key}={small / file}", *more)
         stages = shared_data / "golden" / "runs" / name / "stages"
         for path in (stages / "split_beds").iterdir():
             found = (tmp_path / name / "tmp" / "split_beds" / path.name).read_text()
@@ -322,7 +324,7 @@ def test_chunks_of_restricted_runs(run, name, options, gvcf, shared_data, tmp_pa
     model = f"--chkpnt_fn={shared_data / 'models' / 'ont_sim' / 'pileup'}"
     for index in (1, 2, 3):
         chunk = (f"--chunk_id={index}", "--chunk_num=3", f"--gvcf={gvcf}", f"--temp_file_dir={tmp_path / 'blocks'}")
-        door(name, *inputs, model, *options, *chunk, f"--call_fn={tmp_path / f'pileup_{index}.vcf'}")
+        sub_command(name, *inputs, model, *options, *chunk, f"--call_fn={tmp_path / f'pileup_{index}.vcf'}")
     found = [line for index in (1, 2, 3) for line in records(tmp_path / f"pileup_{index}.vcf")]
     golden = records(shared_data / "golden" / "runs" / run / "pileup.vcf.gz")
     expected = [line for line in golden if line.startswith(f"{CONTIG}\t")]
@@ -334,7 +336,7 @@ def test_chunks_of_restricted_runs(run, name, options, gvcf, shared_data, tmp_pa
 
 def test_nothing_to_call_is_an_empty_file(sample_reads, tmp_path):
     inputs = (f"--bam_fn={sample_reads / 'reads.bam'}", f"--ref_fn={sample_reads / 'ref.fa'}")
-    door("CheckEnvs", *inputs, f"--output_fn_prefix={tmp_path}", "--min_contig_size=100000")
+    sub_command("CheckEnvs", *inputs, f"--output_fn_prefix={tmp_path}", "--min_contig_size=100000")
     assert records(tmp_path / "merge_output.vcf.gz") == []
     assert (tmp_path / "merge_output.vcf.gz.tbi").is_file()
     assert (tmp_path / "tmp" / "CONTIGS").read_text() == ""
@@ -406,12 +408,12 @@ def test_sorting_files(tmp_path, caplog):
     (tmp_path / "CONTIGS").write_text("chr1")
     options = (f"--input_dir={tmp_path / 'in'}", "--vcf_fn_prefix=pileup", f"--contigs_fn={tmp_path / 'CONTIGS'}")
     (tmp_path / "CMD").write_text("run_clair3.sh --x")
-    door("SortVcf", *options, f"--output_fn={tmp_path / 'pileup.vcf'}", f"--cmd_fn={tmp_path / 'CMD'}")
+    sub_command("SortVcf", *options, f"--output_fn={tmp_path / 'pileup.vcf'}", f"--cmd_fn={tmp_path / 'CMD'}")
     found = records(tmp_path / "pileup.vcf.gz")
     assert found == [row(2, alt=".", genotype="0/0"), row(5), row(9, "33.00")]
     assert text(tmp_path / "pileup.vcf.gz").splitlines()[3] == "##cmdline=run_clair3.sh --x"
     assert "Rows of chr9 are left out" in caplog.text
-    door("SortVcf", *options, f"--output_fn={tmp_path / 'final.vcf'}", "--pileup_only=yes", "--qual=20")
+    sub_command("SortVcf", *options, f"--output_fn={tmp_path / 'final.vcf'}", "--pileup_only=yes", "--qual=20")
     assert records(tmp_path / "final.vcf.gz") == [row(5).replace("PASS", "LowQual"), row(9, "33.00")]
 
 
@@ -419,7 +421,7 @@ def test_sorting_nothing(sample_reads, tmp_path, caplog):
     (tmp_path / "CONTIGS").write_text("chr1")
     (tmp_path / "in").mkdir()
     files = (f"--contigs_fn={tmp_path / 'CONTIGS'}", f"--ref_fn={sample_reads / 'ref.fa'}", "--sampleName=me")
-    door("SortVcf", f"--input_dir={tmp_path / 'in'}", *files, f"--output_fn={tmp_path / 'pileup.vcf'}")
+    sub_command("SortVcf", f"--input_dir={tmp_path / 'in'}", *files, f"--output_fn={tmp_path / 'pileup.vcf'}")
     assert "No vcf file found with prefix" in caplog.text and "No variant found" in caplog.text
     for name in ("pileup.vcf.gz", "merge_output.vcf.gz"):
         assert records(tmp_path / name) == [] and (tmp_path / f"{name}.tbi").is_file()
@@ -442,12 +444,12 @@ def test_without_cutoff_files(tmp_path):
     rows = [row(pos, f"{pos}.00") for pos in range(1, 11)]
     vcf = write_vcf(tmp_path / "pileup.vcf", *rows)
     options = (f"--split_folder={tmp_path}", "--ctgName=chr1")
-    door("SelectHetSnp", f"--vcf_fn={vcf}", *options)
+    sub_command("SelectHetSnp", f"--vcf_fn={vcf}", *options)
     assert records(tmp_path / "chr1.vcf") == rows[2:]
-    door("SelectCandidates", f"--pileup_vcf_fn={vcf}", *options, "--var_pct_full=0.5")
+    sub_command("SelectCandidates", f"--pileup_vcf_fn={vcf}", *options, "--var_pct_full=0.5")
     assert read_candidates(tmp_path / "chr1.0_1", "chr1").tolist() == [0, 1, 2, 3]
     (tmp_path / "qual").write_text("0.0 0.0")
-    door("SelectCandidates", f"--pileup_vcf_fn={vcf}", *options)
+    sub_command("SelectCandidates", f"--pileup_vcf_fn={vcf}", *options)
     assert not (tmp_path / "chr1.0_1").exists() and not (tmp_path / "FULL_ALN_FILE_chr1").exists()
 
 
@@ -455,10 +457,10 @@ def test_add_back(tmp_path, capsys):
     merged = write_vcf(tmp_path / "merged.vcf", row(5), row(9))
     known = write_vcf(tmp_path / "known.vcf", row(20), "chr1\t7\trs1\tAC\tA", row(5, "1.00"))
     options = (f"--vcf_fn={known}", f"--clair3_input_vcf_fn={merged}", f"--output_fn={tmp_path / 'out.vcf'}")
-    door("AddBackMissingVariantsInGenotyping", *options)
+    sub_command("AddBackMissingVariantsInGenotyping", *options)
     missing = "chr1\t{}\t{}\tA\t.\t.\t.\t.\tGT\t./."
     assert records(tmp_path / "out.vcf.gz") == [row(5), missing.format(7, "rs1"), missing.format(20, ".")]
-    door("AddBackMissingVariantsInGenotyping", *options, "--switch_genotype=no")
+    sub_command("AddBackMissingVariantsInGenotyping", *options, "--switch_genotype=no")
     assert records(tmp_path / "out.vcf.gz") == [row(5), "chr1\t7\trs1\tAC\tA\t.\t.\t.\t.\t.", row(20)]
     known.write_text(row(1, contig="chr3") + "\n")
     code, message = refusal(capsys, "AddBackMissingVariantsInGenotyping", *options)
@@ -473,7 +475,7 @@ def test_add_back_gives_the_golden_genotypes(shared_data, tmp_path):
     (tmp_path / "merged.vcf").write_text("".join(f"{line}\n" for line in header + called))
     known = shared_data / "sim" / "small" / "known.vcf.gz"
     options = (f"--vcf_fn={known}", f"--clair3_input_vcf_fn={tmp_path / 'merged.vcf'}")
-    door("AddBackMissingVariantsInGenotyping", *options, f"--output_fn={tmp_path / 'out.vcf.gz'}")
+    sub_command("AddBackMissingVariantsInGenotyping", *options, f"--output_fn={tmp_path / 'out.vcf.gz'}")
     assert len(expected) > len(called) > 0
     assert records(tmp_path / "out.vcf.gz") == expected
 
@@ -483,7 +485,7 @@ def test_job_logs(tmp_path, caplog):
     with pytest.raises(InputError, match="no such job log"):
         check_jobs(log)
     log.write_text("")
-    door("CheckExitCode", f"--parallel_log_fn={log}")
+    sub_command("CheckExitCode", f"--parallel_log_fn={log}")
     assert "the job log is empty" in caplog.text
     head = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
     log.write_text(head + "1\t:\t1.0\t2.0\t0\t0\t0\t0\ttrue\n")
@@ -511,7 +513,7 @@ def test_overall_metrics(tmp_path, capsys):
     vcf = tmp_path / "happy.vcf"
     vcf.write_text("\n".join(["#CHROM", *rows, rows[3].replace("chr1", "chr2"), ""]))
     options = (f"--happy_vcf_fn={vcf}", "--ctgName=chr1", f"--output_fn={tmp_path / 'out'}")
-    door("GetOverallMetrics", *options)
+    sub_command("GetOverallMetrics", *options)
     *table, scores, counts = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in table[1:]] == ["Overall", "SNP", "INDEL", "INS", "DEL"]
     expected = [[0.8, 0.666667, 0.727273], [0.75, 0.75, 0.75], [1.0, 0.5, 0.666667], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
@@ -562,7 +564,7 @@ def test_calling_has_no_file_without_calls(sample, tmp_path, monkeypatch):
     contig = (sample / "ref.fa").read_text().split()[0][1:]
     files = (f"--bam_fn={sample / 'reads.bam'}", f"--ref_fn={sample / 'ref.fa'}", f"--call_fn={output}")
     model = f"--chkpnt_fn={sample / 'model' / 'pileup'}"
-    door("CallVariantsFromCffi", *files, model, f"--ctgName={contig}", "--pileup")
+    sub_command("CallVariantsFromCffi", *files, model, f"--ctgName={contig}", "--pileup")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -498,7 +498,7 @@ def test_details_can_be_written_and_read(tmp_path):
     assert list(read_details([tmp_path / "details_1"], "other")) == []
 
 
-# -- the door ----------------------------------------------------------------------------------------
+# -- the command ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture

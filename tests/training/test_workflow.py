@@ -37,7 +37,7 @@ HEAD = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFOR
 def values(sample_reads, tmp_path) -> dict:
     """A workflow of one depth on the README's sample."""
     return {
-        "output": str(tmp_path / "road"),
+        "output": str(tmp_path / "workflow"),
         "threads": 2,
         "reference": str(sample_reads / "ref.fa"),
         "exclude_contigs": "none",
@@ -119,53 +119,53 @@ def changed(values: dict, where: str, value) -> dict:
 )
 def test_the_file_is_checked(values, where, value, words, tmp_path):
     with pytest.raises(ClairError) as refusal:
-        read_config(write(changed(values, where, value), tmp_path / "road.yaml"))
+        read_config(write(changed(values, where, value), tmp_path / "workflow.yaml"))
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
-    assert not (tmp_path / "road").exists()
+    assert not (tmp_path / "workflow").exists()
 
 
 def test_logs_that_want_a_package(values, tmp_path, monkeypatch):
     monkeypatch.setattr(journal, "find_spec", lambda name: None)
     for name in ("tensorboard", "wandb"):
         with pytest.raises(ClairError, match=f"pileup, train: {name} needs {name}"):
-            read_config(write(changed(values, f"pileup.train.{name}", True), tmp_path / "road.yaml"))
+            read_config(write(changed(values, f"pileup.train.{name}", True), tmp_path / "workflow.yaml"))
 
 
 def test_networks_of_samples(values, tmp_path):
     values["samples"][0]["networks"] = ["pileup"]
     with pytest.raises(ClairError, match="no sample has contigs to train full_alignment on"):
-        read_config(write(values, tmp_path / "road.yaml"))
+        read_config(write(values, tmp_path / "workflow.yaml"))
     values["samples"][0]["networks"] = ["pile_up"]
     with pytest.raises(ClairError, match="networks has pile_up; known are pileup, full_alignment"):
-        read_config(write(values, tmp_path / "road.yaml"))
+        read_config(write(values, tmp_path / "workflow.yaml"))
 
 
 def test_two_samples_of_one_name_or_two_platforms(values, tmp_path):
     for change, words in (({}, "two samples are called toy"), ({"name": "b", "platform": "hifi"}, "hifi and ont")):
         twice = changed(values, "samples", [values["samples"][0], values["samples"][0] | change])
         with pytest.raises(ClairError, match=words):
-            read_config(write(twice, tmp_path / "road.yaml"))
+            read_config(write(twice, tmp_path / "workflow.yaml"))
 
 
 def test_files_of_other_contigs(values, tmp_path):
     (tmp_path / "other.bed").write_text("chr20\t0\t100\n")
     with pytest.raises(ClairError, match="other.bed: nothing on contig chr21"):
-        read_config(write(changed(values, "samples.0.bed", str(tmp_path / "other.bed")), tmp_path / "road.yaml"))
+        read_config(write(changed(values, "samples.0.bed", str(tmp_path / "other.bed")), tmp_path / "workflow.yaml"))
     rows = HEAD + "20\t5\t.\tA\tC\t.\t.\t.\tGT\t0/1\n"
     (tmp_path / "other.vcf").write_text(rows)
     with pytest.raises(ClairError, match="other.vcf: nothing on contig chr20; it calls it 20"):
-        read_config(write(changed(values, "samples.0.truth", str(tmp_path / "other.vcf")), tmp_path / "road.yaml"))
+        read_config(write(changed(values, "samples.0.truth", str(tmp_path / "other.vcf")), tmp_path / "workflow.yaml"))
     (tmp_path / "other.vcf").write_text(rows.replace("\tFORMAT\tS", "").replace("\tGT\t0/1", ""))
     with pytest.raises(ClairError, match="no genotype"):
-        read_config(write(changed(values, "samples.0.truth", str(tmp_path / "other.vcf")), tmp_path / "road.yaml"))
+        read_config(write(changed(values, "samples.0.truth", str(tmp_path / "other.vcf")), tmp_path / "workflow.yaml"))
 
 
 def test_coverages_become_fractions(values, tmp_path):
     """The sample is made 30 deep on reads that lose a percent of their bases and end at the contigs' ends."""
-    (depth,) = read_config(write(changed(values, "coverages", [15]), tmp_path / "road.yaml")).samples[0].depths
+    (depth,) = read_config(write(changed(values, "coverages", [15]), tmp_path / "workflow.yaml")).samples[0].depths
     assert depth.label == "15x" and 0.45 < depth.fraction < 0.6
     both = changed(changed(values, "coverages", [15]), "samples.0.fractions", [0.5, 1])
-    depths = read_config(write(both, tmp_path / "road.yaml")).samples[0].depths
+    depths = read_config(write(both, tmp_path / "workflow.yaml")).samples[0].depths
     assert [(one.label, one.fraction) for one in depths] == [("500", 0.5), ("1000", 1.0)]
 
 
@@ -178,7 +178,7 @@ def names(steps: list[Step], stage: str) -> list[str]:
 
 def test_the_plan(values, tmp_path):
     values = changed(values, "fractions", [1, 0.5])
-    steps = plan(read_config(write(values, tmp_path / "road.yaml")))
+    steps = plan(read_config(write(values, tmp_path / "workflow.yaml")))
     assert names(steps, "reads") == ["reads_toy_500_chr20", "reads_toy_500_chr21"]
     assert names(steps, "truth") == ["truth_var_toy_chr20", "truth_var_toy_chr21"]
     assert len(names(steps, "full_alignment_tensors")) == 4 and not names(steps, "pileup_bins")
@@ -191,7 +191,9 @@ def test_the_plan(values, tmp_path):
         assert all(path in made or path.exists() for path in step.inputs)
         assert not made.intersection(step.outputs)
         made.update(step.outputs)
-    split = plan(read_config(write(changed(values, "chunk_size", 25_000) | {"unify": True}, tmp_path / "road.yaml")))
+    split = plan(
+        read_config(write(changed(values, "chunk_size", 25_000) | {"unify": True}, tmp_path / "workflow.yaml"))
+    )
     assert len(names(split, "unification")) == len(names(split, "pileup_tensors")) == 2 * (3 + 1)
     assert len(names(split, "reads")) == 4  # all are tagged, so all are copied
     assert names(split, "pileup_bins") == ["pileup_bins_toy_1000_chr20", "pileup_bins_toy_500_chr20"]
@@ -200,7 +202,7 @@ def test_the_plan(values, tmp_path):
 def test_a_sample_of_one_network(values, tmp_path):
     """It makes no tensors of the other one, and nothing that only the other one needs."""
     values["samples"].append(values["samples"][0] | {"name": "noisy", "networks": ["pileup"]})
-    steps = plan(read_config(write(values, tmp_path / "road.yaml")))
+    steps = plan(read_config(write(values, tmp_path / "workflow.yaml")))
     noisy = {step.stage for step in steps if "noisy" in step.name}
     assert noisy == {"truth", "pileup_tensors"}
     training = next(step for step in steps if step.name == "full_alignment_model")
@@ -208,8 +210,8 @@ def test_a_sample_of_one_network(values, tmp_path):
 
 
 def test_seeds_of_a_part_do_not_depend_on_others(values, tmp_path):
-    one = plan(read_config(write(values, tmp_path / "road.yaml")))
-    two = plan(read_config(write(changed(values, "fractions", [0.5, 1]), tmp_path / "road.yaml")))
+    one = plan(read_config(write(values, tmp_path / "workflow.yaml")))
+    two = plan(read_config(write(changed(values, "fractions", [0.5, 1]), tmp_path / "workflow.yaml")))
     commands = [{step.name: step.commands for step in steps if step.stage.endswith("tensors")} for steps in (one, two)]
     assert commands[0].items() <= commands[1].items()
     seeds = [word for step in commands[1].values() for word in step[0] if word.startswith("--seed=")]
@@ -306,7 +308,8 @@ def test_a_changed_file_of_the_user_redoes_everything(tmp_path, commands):
 def test_threads_change_no_result(values, tmp_path):
     one, two = (
         Workflow(
-            plan(read_config(write(changed(values, "threads", threads), tmp_path / "road.yaml"))), tmp_path / "ledger"
+            plan(read_config(write(changed(values, "threads", threads), tmp_path / "workflow.yaml"))),
+            tmp_path / "ledger",
         )
         for threads in (1, 2)
     )
@@ -439,11 +442,11 @@ def start(path: Path, *options: str) -> None:
 
 
 def test_dry_run_and_until(values, tmp_path, capsys):
-    path = write(values, tmp_path / "road.yaml")
+    path = write(values, tmp_path / "workflow.yaml")
     start(path, "--dry_run")
     told = capsys.readouterr().out
     assert "  pileup_model: to do\n    clair3 Train --platform=ont" in told and "steps are to be done" in told
-    assert not (tmp_path / "road").exists()
+    assert not (tmp_path / "workflow").exists()
     start(path, "--until=truth")
     start(path, "--until", "truth", "--dry_run")
     told = capsys.readouterr().out
@@ -461,7 +464,7 @@ def test_a_step_that_fails_is_one_line(values, tmp_path):
     (tmp_path / "truth.vcf").write_text(HEAD + rows)
     (tmp_path / "truth.vcf.tbi").touch()
     with pytest.raises(ClairError) as failure:
-        start(write(values, tmp_path / "road.yaml"))
+        start(write(values, tmp_path / "workflow.yaml"))
     assert "'9/9'" in str(failure.value) and "\n" not in str(failure.value)
 
 
@@ -521,13 +524,13 @@ def test_unified_and_in_parts(values, tmp_path):
     """The workflow through unification, contigs in parts and bins merged; another cut makes the same rows."""
     values |= {"unify": True, "chunk_size": 25_000, "fractions": [0.7]}
     values = changed(values, "pileup.tensors.maximum_non_variant_ratio", 1000)  # nothing is drawn
-    start(write(values, tmp_path / "road.yaml"), "--until=pileup_bins")
-    output = tmp_path / "road"
+    start(write(values, tmp_path / "workflow.yaml"), "--until=pileup_bins")
+    output = tmp_path / "workflow"
     parts = sorted(path.name for path in (output / "unified" / "toy_700_chr20" / "parts_3").iterdir())
     assert parts == [f"toy_700_chr20_{k}.vcf" for k in (1, 2, 3)]
     assert not list((output / "pileup" / "tensors").iterdir())  # spent
     positions = positions_of(output)
-    start(write(values | {"chunk_size": 100_000}, tmp_path / "road.yaml"), "--until=pileup_tensors")
+    start(write(values | {"chunk_size": 100_000}, tmp_path / "workflow.yaml"), "--until=pileup_tensors")
     assert len(positions) > 30 and positions == positions_of(output)
 
 

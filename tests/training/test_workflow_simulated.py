@@ -1,4 +1,4 @@
-"""A model from reference sequence alone: the recipe is checked in full, its reads are made once, the road is walked."""
+"""A model from reference sequence alone: the recipe is checked in full, its reads are made once, the steps are run."""
 
 from pathlib import Path
 
@@ -122,7 +122,7 @@ def test_from_nothing_to_a_model(recipe, tmp_path, capsys):
     """With pairs of reads; tests/test_docs_training.py does the same with long reads."""
     path = write(recipe | {"platform": "ilmn"}, tmp_path)
     clair3(["train_simulated", str(path)])
-    card = read_card(tmp_path / "made" / "road" / "model")
+    card = read_card(tmp_path / "made" / "workflow" / "model")
     assert (card.name, card.platform) == ("small", "ilmn")
     capsys.readouterr()
     clair3(["train_simulated", str(path), "--dry_run"])

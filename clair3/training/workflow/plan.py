@@ -318,7 +318,7 @@ logger = logging.getLogger(__name__)
 STEPS_FOLDER = "steps"
 """Ledger of the workflow, in its output folder."""
 
-LOG_FILE = "road.log"
+LOG_FILE = "workflow.log"
 """Log of the workflow in its output folder, by the name that earlier versions gave it."""
 
 

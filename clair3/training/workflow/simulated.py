@@ -42,7 +42,7 @@ RUN_SEED, GENOME_SEED = 1000, 100
 OWN_OPTIONS = ("ref_fn", "truth", "output", "platform", "depth", "seed")
 """Options of `clair3 simulate reads` that follow from the rest of the recipe."""
 
-CONFIG_FILE, MODEL_FOLDER = "road.yaml", "road"
+CONFIG_FILE, MODEL_FOLDER = "workflow.yaml", "workflow"
 """Configuration of the training workflow and its output folder, by the names that earlier versions gave them; the
 configuration is written as JSON, which is YAML, too, and keeps numbers as they are."""
 

@@ -32,14 +32,14 @@ static uint32_t hash_key(const char *bases, int32_t length)
 
 static int reserve_slots(c3_allele_table *table, int32_t wanted)
 {
-    if (wanted > table->slot_room) {
+    if (wanted > table->slot_capacity) {
         int32_t *slots = realloc(table->slots, wanted * sizeof *slots);
         if (!slots) return C3_NO_MEMORY;
         table->slots = slots;
         uint8_t *placed = realloc(table->placed, wanted);
         if (!placed) return C3_NO_MEMORY;
         table->placed = placed;
-        table->slot_room = wanted;
+        table->slot_capacity = wanted;
     }
     for (int32_t i = table->slot_count; i < wanted; i++) table->slots[i] = -1;
     return C3_OK;
@@ -76,12 +76,12 @@ static int is_same(const c3_allele *allele, uint32_t hash, const char *bases, in
 
 static int append(c3_allele_table *table, uint32_t hash, const char *bases, int32_t length)
 {
-    if (table->count == table->room) {
-        int32_t room = table->room ? 2 * table->room : 16;
-        c3_allele *alleles = realloc(table->alleles, room * sizeof *alleles);
+    if (table->count == table->capacity) {
+        int32_t capacity = table->capacity ? 2 * table->capacity : 16;
+        c3_allele *alleles = realloc(table->alleles, capacity * sizeof *alleles);
         if (!alleles) return C3_NO_MEMORY;
         table->alleles = alleles;
-        table->room = room;
+        table->capacity = capacity;
     }
     table->alleles[table->count++] = (c3_allele){.hash = hash, .length = length, .bases = bases};
     return C3_OK;

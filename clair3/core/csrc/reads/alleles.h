@@ -18,10 +18,10 @@ typedef struct {
 
 typedef struct {
     c3_allele *alleles; /* in order of first appearance */
-    int32_t count, room;
+    int32_t count, capacity;
     int32_t *slots;  /* index into alleles, or -1 */
     uint8_t *placed; /* scratch of the doubling */
-    int32_t slot_count, slot_room;
+    int32_t slot_count, slot_capacity;
 } c3_allele_table;
 
 void c3_alleles_clear(c3_allele_table *table);

@@ -40,7 +40,7 @@ void c3_columns_free(c3_columns *p)
 static int add_indel(c3_columns *p, int64_t x, c3_indel added)
 {
     if (p->n_indels >= MOST_INDELS && p->n > SMALLEST_REGION) return C3_TOO_LARGE;
-    int code = c3_grow(&p->indels, &p->indel_room, p->n_indels + 1, sizeof *p->indels);
+    int code = c3_grow(&p->indels, &p->indel_capacity, p->n_indels + 1, sizeof *p->indels);
     if (code != C3_OK) return code;
     added.column = x - p->start;
     added.read = p->reads;
@@ -68,7 +68,7 @@ int c3_columns_add_deletion(c3_columns *p, int64_t x, int32_t length, int is_rev
 
 int c3_columns_add_insertion(c3_columns *p, int64_t x, int32_t length, int is_reverse, char **letters)
 {
-    int code = c3_grow(&p->pool, &p->pool_room, p->n_pool + length, 1);
+    int code = c3_grow(&p->pool, &p->pool_capacity, p->n_pool + length, 1);
     if (code != C3_OK) return code;
     *letters = p->pool + p->n_pool;
     p->n_pool += length;

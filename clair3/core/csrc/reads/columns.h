@@ -31,10 +31,10 @@ typedef struct {
     uint8_t *skipped; /* columns that a read spans with N */
     int32_t *first;   /* n x 4 if asked for, else NULL: number of the first read with each base, from 1; 0: none */
     c3_indel *indels; /* by column, in read order within one */
-    int64_t n_indels, indel_room;
+    int64_t n_indels, indel_capacity;
     int64_t *indel_start; /* those of column c are indel_start[c] .. indel_start[c + 1] */
     char *pool;
-    int64_t n_pool, pool_room;
+    int64_t n_pool, pool_capacity;
     int64_t reference_end; /* how far deletions to be spelled reach */
 } c3_columns;
 

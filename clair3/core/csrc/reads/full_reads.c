@@ -127,8 +127,8 @@ static int64_t find_event_place(c3_read_walk *w, int64_t x)
 /* Add an event at a watched place; its letters, if it has any, are at the end of the pool. */
 static int add_event(c3_full_state *s, int64_t place, int64_t length, int is_insertion)
 {
-    int code = c3_grow(&s->events, &s->event_room, s->n_events + 1, sizeof *s->events);
-    if (code == C3_OK && is_insertion) code = c3_grow(&s->pool, &s->pool_room, s->n_pool + length, 1);
+    int code = c3_grow(&s->events, &s->event_capacity, s->n_events + 1, sizeof *s->events);
+    if (code == C3_OK && is_insertion) code = c3_grow(&s->pool, &s->pool_capacity, s->n_pool + length, 1);
     if (code != C3_OK) return code;
     s->events[s->n_events++] =
         (c3_event){.place = place, .bases = is_insertion ? s->n_pool : -1, .length = (int32_t)length};
@@ -163,7 +163,7 @@ static int reach(c3_full_reader *r, int64_t end)
     int code = C3_OK;
     if (end <= have) goto out;
     if ((code = c3_reference(r->source, r->contig, have, end + REFERENCE_STEP, &more, &got)) != C3_OK) goto out;
-    code = c3_grow(&s->reference, &s->reference_room, s->reference_length + got + 1, 1);
+    code = c3_grow(&s->reference, &s->reference_capacity, s->reference_length + got + 1, 1);
     if (code != C3_OK) goto out;
     memcpy(s->reference + s->reference_length, more, got);
     s->reference_length += got; /* nothing when the contig ended before */
@@ -184,8 +184,8 @@ static uint8_t tagged_haplotype(const bam1_t *read)
 static int add_cells(c3_full_state *s, int64_t cells)
 {
     int64_t wanted = s->n_cells + cells;
-    if (c3_grow(&s->shown, &s->shown_room, wanted, 1) || c3_grow(&s->quality, &s->quality_room, wanted, 1)
-        || c3_grow(&s->signal, &s->signal_room, s->rule.dwell ? wanted : 1, 1))
+    if (c3_grow(&s->shown, &s->shown_capacity, wanted, 1) || c3_grow(&s->quality, &s->quality_capacity, wanted, 1)
+        || c3_grow(&s->signal, &s->signal_capacity, s->rule.dwell ? wanted : 1, 1))
         return C3_NO_MEMORY;
     memset(s->shown + s->n_cells, C3_NOTHING, cells);
     memset(s->quality + s->n_cells, 0, cells);
@@ -222,13 +222,13 @@ int c3_full_keep(c3_full_reader *r, const bam1_t *read)
         kept.haplotype = (uint8_t)c3_vote_haplotype(read, r->snps, &letters);
     }
     if (s->rule.dwell) {
-        if ((code = c3_grow(&r->moves, &r->move_room, read->core.l_qseq + 1, 1)) != C3_OK) return code;
+        if ((code = c3_grow(&r->moves, &r->move_capacity, read->core.l_qseq + 1, 1)) != C3_OK) return code;
         read_moves(read, r->moves);
     }
     c3_read_walk w = {s, read, &kept, s->rule.dwell ? r->moves : NULL, run_behind(s, kept.start)};
     if ((code = s->engine->walk(&w)) != C3_OK) return code;
     kept.events = s->n_events - kept.event;
-    if ((code = c3_grow(&s->reads, &s->read_room, s->n_reads + 1, sizeof *s->reads)) != C3_OK) return code;
+    if ((code = c3_grow(&s->reads, &s->read_capacity, s->n_reads + 1, sizeof *s->reads)) != C3_OK) return code;
     s->reads[s->n_reads++] = kept;
     return C3_OK;
 }
@@ -291,7 +291,7 @@ int c3_slide_active_reads(const c3_full_state *s, c3_active_reads *a, int64_t ca
 {
     int64_t kept = 0;
     for (; a->next < s->n_reads && s->reads[a->next].start < candidate + C3_FLANK + 1; a->next++) {
-        if (c3_grow(&a->items, &a->room, a->n + 1, sizeof *a->items)) return C3_NO_MEMORY;
+        if (c3_grow(&a->items, &a->capacity, a->n + 1, sizeof *a->items)) return C3_NO_MEMORY;
         a->items[a->n++] = (int32_t)a->next;
     }
     for (int64_t k = 0; k < a->n; k++)
@@ -302,8 +302,8 @@ int c3_slide_active_reads(const c3_full_state *s, c3_active_reads *a, int64_t ca
 
 int c3_add_rows(c3_full_state *s, const int32_t *reads, int64_t n)
 {
-    if (c3_grow(&s->row, &s->row_room, s->n_rows + n + 1, sizeof *s->row)
-        || c3_grow(&s->alternative, &s->alternative_room, s->n_rows + n + 1, sizeof *s->alternative))
+    if (c3_grow(&s->row, &s->row_capacity, s->n_rows + n + 1, sizeof *s->row)
+        || c3_grow(&s->alternative, &s->alternative_capacity, s->n_rows + n + 1, sizeof *s->alternative))
         return C3_NO_MEMORY;
     memcpy(s->row + s->n_rows, reads, n * sizeof *reads);
     s->n_rows += n;

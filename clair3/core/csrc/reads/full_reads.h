@@ -43,20 +43,20 @@ struct c3_full_state {
     int64_t n_runs;
     uint8_t *blank; /* per watched position: is this column left out for all reads? NULL: none is */
     c3_kept_read *reads;
-    int64_t n_reads, read_room;
+    int64_t n_reads, read_capacity;
     uint8_t *shown, *quality, *signal; /* one cell per read and watched position */
-    int64_t n_cells, shown_room, quality_room, signal_room;
+    int64_t n_cells, shown_capacity, quality_capacity, signal_capacity;
     c3_event *events;
-    int64_t n_events, event_room;
+    int64_t n_events, event_capacity;
     char *pool;
-    int64_t n_pool, pool_room;
+    int64_t n_pool, pool_capacity;
     char *reference;
-    int64_t reference_start, reference_length, reference_room;
+    int64_t reference_start, reference_length, reference_capacity;
     int64_t *row_start; /* n + 1: rows of candidate i are row[row_start[i]] .. */
     int32_t *row;       /* read indices: in row order, of short reads in file order and more than fit */
-    int64_t n_rows, row_room;
+    int64_t n_rows, row_capacity;
     int32_t *alternative; /* per row: reads that show the row's centre allele, 0 when it shows the reference */
-    int64_t alternative_room;
+    int64_t alternative_capacity;
 };
 
 /* A read that is being walked, operation by operation. */
@@ -119,7 +119,7 @@ typedef struct {
     const c3_phased_snps *snps;
     int has_reads;
     uint8_t *moves; /* scratch */
-    int64_t move_room;
+    int64_t move_capacity;
 } c3_full_reader;
 
 /* Keep a read, if it covers a watched position; reads come sorted by start. */
@@ -147,7 +147,7 @@ char c3_letter_at(const c3_full_state *s, int64_t pos);
 /* Indices of the reads that reach the window of a candidate, ascending; slides from candidate to candidate. */
 typedef struct {
     int32_t *items;
-    int64_t n, room;
+    int64_t n, capacity;
     int64_t next; /* the first read not yet looked at */
 } c3_active_reads;
 int c3_slide_active_reads(const c3_full_state *s, c3_active_reads *active, int64_t candidate);

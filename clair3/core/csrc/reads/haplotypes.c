@@ -14,7 +14,7 @@ struct c3_haplotypes {
     int64_t *slot, *name; /* name i begins at names[name[i]] and ends with a zero */
     uint8_t *haplotype;
     char *names;
-    int64_t name_room, haplotype_room, names_room;
+    int64_t name_capacity, haplotype_capacity, names_capacity;
 };
 
 static uint64_t hash_key(const char *name)
@@ -34,9 +34,9 @@ static int64_t find_slot(const c3_haplotypes *h, const char *name)
 
 static int add(c3_haplotypes *h, const char *name, int64_t length, int haplotype)
 {
-    if (c3_grow(&h->name, &h->name_room, h->n + 1, sizeof *h->name)
-        || c3_grow(&h->haplotype, &h->haplotype_room, h->n + 1, 1)
-        || c3_grow(&h->names, &h->names_room, h->n_names + length + 1, 1))
+    if (c3_grow(&h->name, &h->name_capacity, h->n + 1, sizeof *h->name)
+        || c3_grow(&h->haplotype, &h->haplotype_capacity, h->n + 1, 1)
+        || c3_grow(&h->names, &h->names_capacity, h->n_names + length + 1, 1))
         return C3_NO_MEMORY;
     memcpy(h->names + h->n_names, name, length);
     h->names[h->n_names + length] = 0;
@@ -65,7 +65,7 @@ typedef struct {
     const c3_phase_alleles *alleles;
     const c3_phased_snps *snps;
     votes *votes;
-    int64_t n, votes_room;
+    int64_t n, votes_capacity;
 } voting;
 
 static int vote(voting *v, int64_t k)
@@ -74,7 +74,7 @@ static int vote(voting *v, int64_t k)
     int64_t set = v->snps->phase_set[snp], i = 0;
     while (i < v->n && v->votes[i].set != set) i++;
     if (i == v->n) {
-        if (c3_grow(&v->votes, &v->votes_room, v->n + 1, sizeof *v->votes)) return C3_NO_MEMORY;
+        if (c3_grow(&v->votes, &v->votes_capacity, v->n + 1, sizeof *v->votes)) return C3_NO_MEMORY;
         v->votes[v->n++] = (votes){set, {0, 0}};
     }
     v->votes[i].reads[v->alleles->allele[k] != (v->snps->haplotype[snp] == 2)]++;

@@ -143,7 +143,7 @@ static int tally(c3_full *out)
     counters c = {0};
     c3_active_reads active = {0};
     int32_t *window = NULL;
-    int64_t window_room = 0;
+    int64_t window_capacity = 0;
     c3_random random;
     int code = C3_OK;
     c3_random_start(&random);
@@ -153,7 +153,7 @@ static int tally(c3_full *out)
         if ((code = count_candidate(s, active.items, active.n, place, &c)) != C3_OK) goto out;
         out->depth[i] = c.depth;
         if ((code = list_support(s, &c, pos, &out->support)) != C3_OK) goto out;
-        if ((code = c3_grow(&window, &window_room, active.n + 1, sizeof *window)) != C3_OK) goto out;
+        if ((code = c3_grow(&window, &window_capacity, active.n + 1, sizeof *window)) != C3_OK) goto out;
         /* before position 16 no read qualifies: an unsigned wrap of v2.0.2, kept (E-K8) */
         int64_t n = pos < C3_FLANK ? 0 : active.n;
         if (n) memcpy(window, active.items, n * sizeof *window);

@@ -21,8 +21,8 @@ typedef struct {
 static int take_allele(void *context, int64_t j, int allele)
 {
     c3_phase_alleles *out = ((collecting *)context)->out;
-    if (c3_grow(&out->snp, &out->snp_room, out->n + 1, sizeof *out->snp)
-        || c3_grow(&out->allele, &out->allele_room, out->n + 1, 1))
+    if (c3_grow(&out->snp, &out->snp_capacity, out->n + 1, sizeof *out->snp)
+        || c3_grow(&out->allele, &out->allele_capacity, out->n + 1, 1))
         return C3_NO_MEMORY;
     out->snp[out->n] = (int32_t)j;
     out->allele[out->n++] = allele == 2;
@@ -34,11 +34,11 @@ static int close_read(c3_phase_alleles *out, const bam1_t *read)
 {
     int64_t r = out->reads, length = (int64_t)strlen(bam_get_qname(read));
     if (out->n == (r ? out->first[r] : 0)) return C3_OK;
-    if (c3_grow(&out->first, &out->first_room, r + 2, sizeof *out->first)
-        || c3_grow(&out->name_start, &out->name_room, r + 2, sizeof *out->name_start)
-        || c3_grow(&out->pos, &out->pos_room, r + 1, sizeof *out->pos)
-        || c3_grow(&out->mapq, &out->mapq_room, r + 1, 1)
-        || c3_grow(&out->names, &out->names_room, out->n_names + length, 1))
+    if (c3_grow(&out->first, &out->first_capacity, r + 2, sizeof *out->first)
+        || c3_grow(&out->name_start, &out->name_capacity, r + 2, sizeof *out->name_start)
+        || c3_grow(&out->pos, &out->pos_capacity, r + 1, sizeof *out->pos)
+        || c3_grow(&out->mapq, &out->mapq_capacity, r + 1, 1)
+        || c3_grow(&out->names, &out->names_capacity, out->n_names + length, 1))
         return C3_NO_MEMORY;
     if (!r) out->first[0] = out->name_start[0] = 0;
     memcpy(out->names + out->n_names, bam_get_qname(read), length);

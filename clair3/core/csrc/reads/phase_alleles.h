@@ -16,7 +16,7 @@ typedef struct {
     int32_t *snp;
     uint8_t *allele;
     char *names;
-    int64_t first_room, name_room, pos_room, mapq_room, snp_room, allele_room, names_room;
+    int64_t first_capacity, name_capacity, pos_capacity, mapq_capacity, snp_capacity, allele_capacity, names_capacity;
 } c3_phase_alleles;
 
 /* pos is sorted, without repeats, and may be empty; alt are upper-case letters. Duplicates count if asked for, as they

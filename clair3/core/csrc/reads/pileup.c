@@ -187,7 +187,7 @@ int c3_scan_extend_run(c3_pileup_scan *scan, int64_t column)
 
 int c3_scan_add(c3_pileup_scan *scan, int64_t column, const c3_column_summary *s)
 {
-    int code = c3_grow(&scan->candidates, &scan->room, scan->n + 1, sizeof *scan->candidates);
+    int code = c3_grow(&scan->candidates, &scan->capacity, scan->n + 1, sizeof *scan->candidates);
     if (code != C3_OK) return code;
     scan->candidates[scan->n++] = (c3_candidate){
         .column = column,

@@ -92,7 +92,7 @@ typedef struct {
     int64_t allowed;                       /* the first place that a column may be in */
     int64_t run_first, last;               /* first column of the run of consecutive ones, and the last; -1: none yet */
     c3_candidate *candidates;
-    int64_t n, room, open; /* open: the first candidate whose run has not ended */
+    int64_t n, capacity, open; /* open: the first candidate whose run has not ended */
     c3_pileup *pileup;     /* what becomes of them */
 } c3_pileup_scan;
 

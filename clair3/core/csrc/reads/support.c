@@ -9,10 +9,10 @@
 int c3_support_add(c3_support *s, char kind, int32_t count, const char *bases, int64_t length)
 {
     int64_t k = s->n_items;
-    if (c3_grow(&s->kind, &s->kind_room, k + 1, sizeof *s->kind)
-        || c3_grow(&s->count, &s->count_room, k + 1, sizeof *s->count)
-        || c3_grow(&s->seq_start, &s->seq_room, k + 2, sizeof *s->seq_start)
-        || c3_grow(&s->pool, &s->pool_room, s->n_pool + length, 1))
+    if (c3_grow(&s->kind, &s->kind_capacity, k + 1, sizeof *s->kind)
+        || c3_grow(&s->count, &s->count_capacity, k + 1, sizeof *s->count)
+        || c3_grow(&s->seq_start, &s->seq_capacity, k + 2, sizeof *s->seq_start)
+        || c3_grow(&s->pool, &s->pool_capacity, s->n_pool + length, 1))
         return C3_NO_MEMORY;
     if (k == 0) s->seq_start[0] = 0;
     s->kind[k] = kind;
@@ -26,7 +26,7 @@ int c3_support_add(c3_support *s, char kind, int32_t count, const char *bases, i
 
 int c3_support_close(c3_support *s)
 {
-    if (c3_grow(&s->item_start, &s->start_room, s->n + 2, sizeof *s->item_start)) return C3_NO_MEMORY;
+    if (c3_grow(&s->item_start, &s->start_capacity, s->n + 2, sizeof *s->item_start)) return C3_NO_MEMORY;
     if (s->n == 0) s->item_start[0] = 0;
     s->item_start[++s->n] = s->n_items;
     return C3_OK;

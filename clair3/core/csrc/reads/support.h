@@ -17,7 +17,7 @@ typedef struct {
     int32_t *count;
     int64_t *seq_start;
     char *pool;
-    int64_t start_room, kind_room, count_room, seq_room, pool_room;
+    int64_t start_capacity, kind_capacity, count_capacity, seq_capacity, pool_capacity;
 } c3_support;
 /* cdef: end */
 

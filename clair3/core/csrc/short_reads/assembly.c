@@ -41,7 +41,7 @@ static int64_t find_slot(uint64_t hash, int64_t slots)
 
 static void enter(graph *g, int32_t vertex)
 {
-    int64_t slots = g->to->table_room, at = find_slot(g->to->kmers[vertex].hash, slots);
+    int64_t slots = g->to->table_capacity, at = find_slot(g->to->kmers[vertex].hash, slots);
     while (g->to->table[at] >= 0) at = (at + 1) & (slots - 1);
     g->to->table[at] = vertex;
 }
@@ -50,12 +50,12 @@ static void enter(graph *g, int32_t vertex)
 static int widen_table(graph *g)
 {
     c3_assembly *to = g->to;
-    int64_t slots = to->table_room ? 2 * to->table_room : 4096;
+    int64_t slots = to->table_capacity ? 2 * to->table_capacity : 4096;
     int32_t *wider = malloc(slots * sizeof *wider);
     if (!wider) return C3_NO_MEMORY;
     free(to->table);
     to->table = wider;
-    to->table_room = slots;
+    to->table_capacity = slots;
     memset(wider, -1, slots * sizeof *wider);
     for (int32_t i = 0; i < g->n; i++) enter(g, i);
     return C3_OK;
@@ -65,10 +65,10 @@ static int widen_table(graph *g)
 static int32_t find_vertex(graph *g, const char *letters, uint64_t hash)
 {
     c3_assembly *to = g->to;
-    int64_t slots = to->table_room, at = find_slot(hash, slots);
+    int64_t slots = to->table_capacity, at = find_slot(hash, slots);
     for (int32_t i; (i = to->table[at]) >= 0; at = (at + 1) & (slots - 1))
         if (to->kmers[i].hash == hash && memcmp(to->kmers[i].letters, letters, g->k) == 0) return i;
-    if (c3_grow(&to->kmers, &to->kmer_room, g->n + 1, sizeof *to->kmers)) return C3_NO_MEMORY;
+    if (c3_grow(&to->kmers, &to->kmer_capacity, g->n + 1, sizeof *to->kmers)) return C3_NO_MEMORY;
     to->kmers[g->n] = (kmer){.letters = letters, .hash = hash, .next = {-1, -1, -1, -1, -1}};
     to->table[at] = (int32_t)g->n++;
     if (2 * g->n > slots && widen_table(g)) return C3_NO_MEMORY;
@@ -132,8 +132,8 @@ static int build(graph *g, int64_t k, const char *reference, int64_t length, con
     g->n = g->walks = 0;
     g->leading = 1;
     for (int64_t i = 1; i < k; i++) g->leading *= HASH_BASE;
-    if (!g->to->table_room && widen_table(g)) return C3_NO_MEMORY;
-    memset(g->to->table, -1, g->to->table_room * sizeof *g->to->table);
+    if (!g->to->table_capacity && widen_table(g)) return C3_NO_MEMORY;
+    memset(g->to->table, -1, g->to->table_capacity * sizeof *g->to->table);
     int code = add_sequence(g, reference, length, 1);
     for (int64_t r = 0, from = *first; r < n_reads && code == C3_OK; r++) {
         int64_t read = from + r < n_reads ? from + r : from + r - n_reads;
@@ -205,8 +205,8 @@ static int spell(graph *g, int32_t source, int32_t sink, int32_t *path)
 {
     c3_assembly *to = g->to;
     int64_t depth = 0, at = 0;
-    int code = c3_grow(&to->first, &to->first_room, C3_HAPLOTYPES + 1, sizeof *to->first);
-    if (code == C3_OK) code = c3_grow(&to->letters, &to->letters_room, g->k + g->n, 1);
+    int code = c3_grow(&to->first, &to->first_capacity, C3_HAPLOTYPES + 1, sizeof *to->first);
+    if (code == C3_OK) code = c3_grow(&to->letters, &to->letters_capacity, g->k + g->n, 1);
     if (code != C3_OK) return code;
     path[0] = source;
     to->first[0] = 0;
@@ -222,7 +222,7 @@ static int spell(graph *g, int32_t source, int32_t sink, int32_t *path)
         }
         if (path[depth] == sink) { /* the next one starts as this one does */
             int64_t length = g->k + depth;
-            code = c3_grow(&to->letters, &to->letters_room, at + length + g->k + g->n, 1);
+            code = c3_grow(&to->letters, &to->letters_capacity, at + length + g->k + g->n, 1);
             if (code != C3_OK) return code;
             memcpy(to->letters + at + length, to->letters + at, length);
             at += length;
@@ -240,7 +240,7 @@ static int haplotypes_at(graph *g, int64_t length)
 {
     c3_assembly *to = g->to;
     int32_t source = 0, sink = (int32_t)(length - g->k); /* the reference's k-mers are the first vertices */
-    int code = c3_grow(&to->order, &to->order_room, g->n, sizeof *to->order);
+    int code = c3_grow(&to->order, &to->order_capacity, g->n, sizeof *to->order);
     if (code != C3_OK) return code;
     if (!sort_vertices(g, to->order)) return CYCLE;
     return count_paths(g, to->order, source, sink) > MOST_PATHS ? C3_OK : spell(g, source, sink, to->order);

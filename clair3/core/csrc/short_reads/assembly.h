@@ -20,10 +20,10 @@ typedef struct {
     int64_t n;
     int64_t *first;
     char *letters;
-    int64_t first_room, letters_room;
+    int64_t first_capacity, letters_capacity;
     struct c3_kmer *kmers;
     int32_t *table, *order;
-    int64_t kmer_room, table_room, order_room;
+    int64_t kmer_capacity, table_capacity, order_capacity;
 } c3_assembly;
 
 /* Assemble the reads with the reference, upper-case letters. n is 0 when there is no acyclic graph, or one with too

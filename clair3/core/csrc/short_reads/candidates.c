@@ -60,7 +60,7 @@ static int is_candidate(const column *c, char letter, int32_t min_coverage)
 int c3_find_realigned_candidates(bam1_t *const *reads, int64_t n, int64_t start, int64_t end, const char *letters,
                                  int64_t length, int32_t min_coverage, int64_t **out, int64_t *n_out)
 {
-    int64_t width = end - start > 0 ? end - start : 0, room = 0;
+    int64_t width = end - start > 0 ? end - start : 0, capacity = 0;
     column *columns = calloc(width + 1, sizeof *columns);
     int code = C3_NO_MEMORY;
     *out = NULL;
@@ -70,7 +70,7 @@ int c3_find_realigned_candidates(bam1_t *const *reads, int64_t n, int64_t start,
     for (int64_t i = 0; i < n; i++) count_read(reads[i], start, end, columns);
     for (int64_t i = 0; i < width && i < length; i++) {
         if (!is_candidate(&columns[i], letters[i], min_coverage)) continue;
-        if ((code = c3_grow(out, &room, *n_out + 1, sizeof **out)) != C3_OK) goto out;
+        if ((code = c3_grow(out, &capacity, *n_out + 1, sizeof **out)) != C3_OK) goto out;
         (*out)[(*n_out)++] = start + i;
     }
 

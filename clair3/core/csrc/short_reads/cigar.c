@@ -15,7 +15,7 @@ int c3_cigar_add(c3_cigar *cigar, int op, int64_t length)
         cigar->ops[cigar->n - 1] += (uint32_t)length << BAM_CIGAR_SHIFT;
         return C3_OK;
     }
-    int code = c3_grow(&cigar->ops, &cigar->room, cigar->n + 1, sizeof *cigar->ops);
+    int code = c3_grow(&cigar->ops, &cigar->capacity, cigar->n + 1, sizeof *cigar->ops);
     if (code == C3_OK) cigar->ops[cigar->n++] = bam_cigar_gen((uint32_t)length, op);
     return code;
 }
@@ -37,7 +37,7 @@ void c3_cigar_reverse(c3_cigar *cigar)
 
 int c3_cigar_copy(const c3_cigar *cigar, c3_cigar *into)
 {
-    int code = c3_grow(&into->ops, &into->room, cigar->n, sizeof *into->ops);
+    int code = c3_grow(&into->ops, &into->capacity, cigar->n, sizeof *into->ops);
     if (code != C3_OK) return code;
     if (cigar->n) memcpy(into->ops, cigar->ops, cigar->n * sizeof *into->ops);
     into->n = cigar->n;

@@ -8,7 +8,7 @@
 /* A CIGAR as in BAM: length << 4 | operation. All zero is an empty one; ops is the owner's to free. */
 typedef struct {
     uint32_t *ops;
-    int64_t n, room;
+    int64_t n, capacity;
 } c3_cigar;
 
 /* The read's alignment to the reference, from its alignment to a haplotype, which starts at base `place` of that, and

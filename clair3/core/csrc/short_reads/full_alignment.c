@@ -19,7 +19,7 @@ struct c3_realigned {
     int64_t first, end;  /* where candidates may lie */
     int64_t columns_end; /* columns before `first` and from here on show nothing (spec/features.md C.13.9) */
     bam1_t **reads;     /* those that may reach candidates at or behind `next` */
-    int64_t n_reads, read_room;
+    int64_t n_reads, read_capacity;
     int64_t next;     /* candidates before are done */
     int64_t complete; /* windows of candidates before are complete */
     int64_t reach; /* the furthest end of a read */
@@ -29,7 +29,7 @@ struct c3_realigned {
 
 static int hold(c3_realigned *s, const bam1_t *read)
 {
-    int code = c3_grow(&s->reads, &s->read_room, s->n_reads + 1, sizeof *s->reads);
+    int code = c3_grow(&s->reads, &s->read_capacity, s->n_reads + 1, sizeof *s->reads);
     bam1_t *own = code == C3_OK ? bam_dup1(read) : NULL;
     if (!own) return C3_NO_MEMORY;
     s->reads[s->n_reads++] = own;

@@ -54,12 +54,12 @@ typedef struct {
 
 /* The first column that reaches the highest score, and the first row there. The target comes reversed. Room: for 8 (n
  * + 1) numbers. */
-static cell highest(const int16_t *query, int64_t n, const int16_t *reversed, int64_t m, int16_t *room)
+static cell highest(const int16_t *query, int64_t n, const int16_t *reversed, int64_t m, int16_t *workspace)
 {
     int16_t *part[8];
     cell top = {0, 0, 0};
-    memset(room, 0, 8 * (n + 1) * sizeof *room);
-    for (int k = 0; k < 8; k++) part[k] = room + k * (n + 1) + 1;
+    memset(workspace, 0, 8 * (n + 1) * sizeof *workspace);
+    for (int k = 0; k < 8; k++) part[k] = workspace + k * (n + 1) + 1;
     int16_t *h2 = part[0], *h1 = part[1], *h = part[2], *insertion1 = part[3], *insertion = part[4];
     int16_t *deletion = part[5], *best = part[6], *reached = part[7];
     for (int64_t d = 0; d < n + m - 1; d++) {
@@ -82,11 +82,11 @@ static cell highest(const int16_t *query, int64_t n, const int16_t *reversed, in
     return top;
 }
 
-/* Code both sequences: the query, its reverse, the target and its reverse, then room for `highest`. */
+/* Code both sequences: the query, its reverse, the target and its reverse, then the workspace of `highest`. */
 static int prepare(const char *query, int64_t n, const char *target, int64_t m, c3_local *local)
 {
     if (n > C3_LOCAL_LONGEST || m > C3_LOCAL_LONGEST) return C3_TOO_LONG;
-    int code = c3_grow(&local->codes, &local->codes_room, 2 * (n + m) + 8 * (n + 1), sizeof *local->codes);
+    int code = c3_grow(&local->codes, &local->codes_capacity, 2 * (n + m) + 8 * (n + 1), sizeof *local->codes);
     if (code != C3_OK) return code;
     int16_t *forward = local->codes, *backward = forward + n, *ahead = backward + n, *reversed = ahead + m;
     for (int64_t i = 0; i < n; i++) forward[i] = backward[n - 1 - i] = coded(query[i], QUERY_OTHER);
@@ -173,11 +173,11 @@ static int find_path(c3_local *local, const int16_t *query, int64_t n, const int
 {
     int64_t rows = local->query_end - local->query_start, columns = local->end - local->start;
     int64_t half = (rows > columns ? rows - columns : columns - rows) + 1;
-    int code = c3_grow(&local->rows, &local->rows_room, 3 * (columns + 2), sizeof *local->rows);
+    int code = c3_grow(&local->rows, &local->rows_capacity, 3 * (columns + 2), sizeof *local->rows);
     query += local->query_start;
     target += local->start;
     for (int32_t met = -1; code == C3_OK && met < local->score; half *= 2) {
-        code = c3_grow(&local->steps, &local->steps_room, rows * (2 * half + 1), 1);
+        code = c3_grow(&local->steps, &local->steps_capacity, rows * (2 * half + 1), 1);
         if (code == C3_OK) met = fill_band(query, rows, target, columns, half, local->steps, local->rows);
     }
     if (code == C3_OK && local->query_end < n) code = c3_cigar_add(&local->cigar, BAM_CSOFT_CLIP, n - local->query_end);

@@ -24,7 +24,7 @@ typedef struct {
     int16_t *codes;                 /* scratch, with what follows */
     uint8_t *steps;
     int32_t *rows;
-    int64_t codes_room, steps_room, rows_room;
+    int64_t codes_capacity, steps_capacity, rows_capacity;
 } c3_local;
 
 /* Align the n letters of query to the m of target. Sequences are upper case and at most C3_LOCAL_LONGEST long

@@ -11,7 +11,7 @@ enum { MOST_READS = 8000 };
 
 static int add_end(c3_held_reads *held, int64_t end)
 {
-    int code = c3_grow(&held->ends, &held->room, held->n + 1, sizeof *held->ends);
+    int code = c3_grow(&held->ends, &held->capacity, held->n + 1, sizeof *held->ends);
     if (code != C3_OK) return code;
     int64_t at = held->n++;
     for (; at > 0 && held->ends[(at - 1) / 2] > end; at = (at - 1) / 2) held->ends[at] = held->ends[(at - 1) / 2];

@@ -10,7 +10,7 @@
 typedef struct {
     int64_t last;  /* where the last read began */
     int64_t *ends; /* where reads end: a heap, the first end at its root */
-    int64_t n, room;
+    int64_t n, capacity;
 } c3_held_reads;
 
 /* Does mpileup take this read, the next one by start? 1; 0 when it holds so many that it takes the first read of a

@@ -32,7 +32,7 @@ typedef struct {
     int64_t target; /* the first target that a column may be near */
     int is_at_end;  /* no column lies behind the region */
     seen_item *items;
-    int64_t item_room;
+    int64_t item_capacity;
 } engine;
 
 /* ---- reads -> columns -------------------------------------------------------------------------------------------- */
@@ -255,7 +255,7 @@ static int list_support(engine *e, const c3_candidate *c)
     int32_t n = 0, alone = c->depth - counts[C3_DELETED] - counts[C3_DELETED + C3_REVERSE];
     int code = c3_scan_tabulate_indels(scan, c->column);
     if (code != C3_OK) return code;
-    code = c3_grow(&e->items, &e->item_room, 4 + scan->insertions.count + scan->deletions.count, sizeof *e->items);
+    code = c3_grow(&e->items, &e->item_capacity, 4 + scan->insertions.count + scan->deletions.count, sizeof *e->items);
     if (code != C3_OK) return code;
     for (int base = 0; base < 4; base++) {
         int32_t reads = counts[base] + counts[base + C3_REVERSE];

@@ -43,14 +43,15 @@ typedef struct {
     c3_sequence *sequences;
     c3_local local;
     c3_cigar whole, composed;
-    int64_t letters_room, placement_room, word_room, table_room, coverage_room, slow_room, sequence_room;
-} c3_window_room;
+    int64_t letters_capacity, placement_capacity, word_capacity, table_capacity, coverage_capacity, slow_capacity;
+    int64_t sequence_capacity;
+} c3_window_workspace;
 
-void c3_window_free(c3_window_room *room);
+void c3_window_free(c3_window_workspace *workspace);
 
 /* Realign up to C3_WINDOW_READS of the n reads that belong to a window; of all n the haplotypes are made. No read is put
  * before `earliest`. `cancel` (may be NULL) is looked at between reads. */
-int c3_window_realign(c3_window_room *room, c3_reference_window *reference, c3_interval window, c3_short_read **reads,
-                      int64_t n, int64_t earliest, const volatile int32_t *cancel);
+int c3_window_realign(c3_window_workspace *workspace, c3_reference_window *reference, c3_interval window,
+                      c3_short_read **reads, int64_t n, int64_t earliest, const volatile int32_t *cancel);
 
 #endif

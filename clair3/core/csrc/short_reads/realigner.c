@@ -16,7 +16,7 @@ enum {
 
 typedef struct {
     c3_short_read **items;
-    int64_t n, room;
+    int64_t n, capacity;
 } read_list;
 
 struct c3_realigner {
@@ -34,16 +34,16 @@ struct c3_realigner {
     read_list done;    /* from `given` on to be handed out, sorted */
     int64_t given, settled; /* no read is put before `settled` any more */
     int32_t *owner;    /* of each waiting read: its window of the split, -1: none */
-    int64_t owner_room;
+    int64_t owner_capacity;
     read_list assigned;
     c3_intervals windows;
-    c3_window_room room;
+    c3_window_workspace workspace;
     bam1_t *record;
 };
 
 static int append(read_list *list, c3_short_read *read)
 {
-    int code = c3_grow(&list->items, &list->room, list->n + 1, sizeof *list->items);
+    int code = c3_grow(&list->items, &list->capacity, list->n + 1, sizeof *list->items);
     if (code == C3_OK) list->items[list->n++] = read;
     return code;
 }
@@ -70,7 +70,7 @@ static int32_t choose_window(const c3_intervals *windows, const c3_short_read *r
 
 static int realign_split(c3_realigner *r)
 {
-    int code = c3_grow(&r->owner, &r->owner_room, r->waiting.n, sizeof *r->owner);
+    int code = c3_grow(&r->owner, &r->owner_capacity, r->waiting.n, sizeof *r->owner);
     for (int64_t i = 0; i < r->waiting.n && code == C3_OK; i++)
         r->owner[i] = choose_window(&r->windows, r->waiting.items[i]);
     for (int64_t w = 0; w < r->windows.n && code == C3_OK; w++) {
@@ -81,7 +81,7 @@ static int realign_split(c3_realigner *r)
         for (int64_t i = 0; i < r->waiting.n && code == C3_OK; i++)
             if (r->owner[i] == w) code = append(&r->assigned, r->waiting.items[i]);
         if (code == C3_OK)
-            code = c3_window_realign(&r->room, &r->reference, window, r->assigned.items, r->assigned.n, r->settled,
+            code = c3_window_realign(&r->workspace, &r->reference, window, r->assigned.items, r->assigned.n, r->settled,
                                      r->cancel);
     }
     return code;
@@ -254,7 +254,7 @@ void c3_realign_end(c3_realigner *r)
     free(r->owner);
     free(r->windows.items);
     c3_reference_window_free(&r->reference);
-    c3_window_free(&r->room);
+    c3_window_free(&r->workspace);
     c3_selector_free(&r->selector);
     if (r->record) bam_destroy1(r->record);
     c3_reads_close(&r->reads);

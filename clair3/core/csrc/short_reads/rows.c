@@ -51,13 +51,13 @@ typedef struct {
     c3_allele_table alleles; /* distinct keys, in order of first appearance */
     key *keys;               /* of each active read */
     char *pool;
-    int64_t n_pool, pool_room, key_room;
+    int64_t n_pool, pool_capacity, key_capacity;
     int32_t depth, alone; /* alone: reads that show the reference without an indel */
 } tally;
 
 static int add_text(tally *t, key *k, const char *text, int64_t length)
 {
-    if (c3_grow(&t->pool, &t->pool_room, t->n_pool + length, 1) != C3_OK) return C3_NO_MEMORY;
+    if (c3_grow(&t->pool, &t->pool_capacity, t->n_pool + length, 1) != C3_OK) return C3_NO_MEMORY;
     memcpy(t->pool + t->n_pool, text, length);
     t->n_pool += length;
     k->length += (int32_t)length;
@@ -98,7 +98,7 @@ static int read_key(tally *t, key *k, const c3_full_state *s, const c3_kept_read
 
 static int count_candidate(tally *t, const c3_full_state *s, const c3_active_reads *active, int64_t pos, int64_t place)
 {
-    int code = c3_grow(&t->keys, &t->key_room, active->n + 1, sizeof *t->keys);
+    int code = c3_grow(&t->keys, &t->key_capacity, active->n + 1, sizeof *t->keys);
     c3_alleles_clear(&t->alleles);
     t->n_pool = t->depth = t->alone = 0;
     for (int64_t k = 0; k < active->n && code == C3_OK; k++)

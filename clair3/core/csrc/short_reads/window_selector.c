@@ -115,7 +115,7 @@ int c3_selector_find(c3_window_selector *selector, int64_t start, int64_t end)
         const int32_t *page = selector->page[(pos - selector->start) / PAGE];
         reads += page ? page[(pos - selector->start) % PAGE] : 0;
         if (pos < start || reads < LEAST_READS) continue;
-        int code = c3_grow(&selector->positions, &selector->position_room, selector->n_positions + 1,
+        int code = c3_grow(&selector->positions, &selector->position_capacity, selector->n_positions + 1,
                            sizeof *selector->positions);
         if (code != C3_OK) return code;
         selector->positions[selector->n_positions++] = pos;
@@ -130,7 +130,7 @@ int c3_selector_list_windows(const c3_window_selector *selector, int64_t start, 
         const int64_t pos = selector->positions[i];
         if (pos < start || pos >= end) continue;
         if (!windows->n || pos > windows->items[windows->n - 1].end - FLANK + GAP) {
-            int code = c3_grow(&windows->items, &windows->room, windows->n + 1, sizeof *windows->items);
+            int code = c3_grow(&windows->items, &windows->capacity, windows->n + 1, sizeof *windows->items);
             if (code != C3_OK) return code;
             windows->items[windows->n++].start = pos - FLANK;
         }

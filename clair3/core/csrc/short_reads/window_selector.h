@@ -13,7 +13,7 @@ typedef struct {
     int32_t carried;                 /* reads that differ on the last position of the pages done with */
     int32_t **page;
     int64_t *positions; /* at which enough reads differ, ascending */
-    int64_t n_positions, position_room;
+    int64_t n_positions, position_capacity;
 } c3_window_selector;
 
 /* [start, end) on the reference. */
@@ -23,7 +23,7 @@ typedef struct {
 
 typedef struct {
     c3_interval *items;
-    int64_t n, room;
+    int64_t n, capacity;
 } c3_intervals;
 
 /* Room for where the reference may reach. */

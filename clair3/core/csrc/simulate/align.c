@@ -237,9 +237,9 @@ int c3_sim_align(const c3_sim_haplotype *h, const c3_sim_segment *s, const c3_si
                  const uint8_t *reference, int64_t n_reference, int end_bonus, c3_sim_alignment *a)
 {
     a->n = 0;
-    if (c3_grow(&a->cigar, &a->cigar_room, 2 * c->n + 8, sizeof *a->cigar)
-        || c3_grow(&a->bases, &a->bases_room, c->n_bases, 1)
-        || c3_grow(&a->quality, &a->quality_room, c->n_bases, 1))
+    if (c3_grow(&a->cigar, &a->cigar_capacity, 2 * c->n + 8, sizeof *a->cigar)
+        || c3_grow(&a->bases, &a->bases_capacity, c->n_bases, 1)
+        || c3_grow(&a->quality, &a->quality_capacity, c->n_bases, 1))
         return C3_NO_MEMORY;
     a->n_bases = 0;
     for (int64_t i = 0; i < c->n; i++) {

@@ -9,13 +9,13 @@
 
 typedef struct {
     uint32_t *cigar; /* as in BAM: length << 4 | operation (M, I, D), without clips */
-    int64_t n, cigar_room;
+    int64_t n, cigar_capacity;
     int64_t pos;                   /* on the reference, 0-based */
     int64_t clip_left, clip_right; /* bases of the read outside the alignment */
     int64_t mismatches, gap_bases;
     uint8_t *bases; /* of the read, 0 .. 3, and qualities */
     uint8_t *quality;
-    int64_t n_bases, bases_room, quality_room;
+    int64_t n_bases, bases_capacity, quality_capacity;
     int64_t reference_bases; /* that the alignment spans */
 } c3_sim_alignment;
 

@@ -32,7 +32,7 @@ typedef struct {
     char *letters, *quality; /* of all its bases */
     char *text;              /* of a tag */
     uint8_t *moves;
-    int64_t cigar_room, letters_room, quality_room, text_room, moves_room;
+    int64_t cigar_capacity, letters_capacity, quality_capacity, text_capacity, moves_capacity;
 } maker;
 
 /* ---- a segment ---- */
@@ -136,7 +136,7 @@ static int set_bases(maker *m, const part *p, const neighbours *beside, int64_t 
 {
     int whole = beside->other && !beside->supplementary;
     int64_t left = whole && beside->other_left ? beside->other->n : 0;
-    if (c3_grow(&m->letters, &m->letters_room, n, 1) || c3_grow(&m->quality, &m->quality_room, n, 1))
+    if (c3_grow(&m->letters, &m->letters_capacity, n, 1) || c3_grow(&m->quality, &m->quality_capacity, n, 1))
         return C3_NO_MEMORY;
     for (int64_t i = 0; i < n; i++) {
         int64_t own = i - left;
@@ -162,7 +162,7 @@ static int set_cigar(maker *m, const part *p, const neighbours *beside, int64_t 
     int64_t right = foreign - left;
     int is_hard = beside->supplementary;
     if (a->n + 4 > MOST_OPERATIONS) return C3_TOO_LARGE;
-    if (c3_grow(&m->cigar, &m->cigar_room, a->n + 4, sizeof *m->cigar)) return C3_NO_MEMORY;
+    if (c3_grow(&m->cigar, &m->cigar_capacity, a->n + 4, sizeof *m->cigar)) return C3_NO_MEMORY;
     *n = clips(is_hard ? left : 0, p->left + (is_hard ? 0 : left), 1, m->cigar);
     memcpy(m->cigar + *n, a->cigar, (size_t)a->n * sizeof *m->cigar);
     *n += a->n;
@@ -197,7 +197,7 @@ static int add_other_place(maker *m, const part *p, const part *other, int own_l
 {
     const c3_sim_alignment *a = &other->alignment;
     int64_t most = (int64_t)strlen(m->run->contig_name) + 128 + 12 * (a->n + 2);
-    if (c3_grow(&m->text, &m->text_room, most, 1)) return C3_NO_MEMORY;
+    if (c3_grow(&m->text, &m->text_capacity, most, 1)) return C3_NO_MEMORY;
     char *at = m->text, strand = other->segment->reverse ? '-' : '+';
     at += sprintf(at, "%s,%lld,%c,", m->run->contig_name, (long long)a->pos + 1, strand);
     at += number_text(at, other->left + (own_left ? p->n : 0), other->right + (own_left ? 0 : p->n), a);
@@ -211,7 +211,7 @@ static int add_moves(maker *m, int64_t n, int reverse)
 {
     const c3_sim_profile *profile = m->profile;
     int64_t blocks = 1;
-    if (c3_grow(&m->moves, &m->moves_room, 1 + n * (LONGEST_DWELL + 1), 1)) return C3_NO_MEMORY;
+    if (c3_grow(&m->moves, &m->moves_capacity, 1 + n * (LONGEST_DWELL + 1), 1)) return C3_NO_MEMORY;
     m->moves[0] = (uint8_t)profile->stride;
     for (int64_t i = 0; i < n; i++) {
         float mean = profile->dwell - 1;
@@ -272,9 +272,9 @@ static int add_record(const bam1_t *record, c3_sim_records *out)
     const bam1_core_t *core = &record->core;
     const int64_t name = core->l_qname - core->l_extranul, rest = record->l_data - core->l_qname;
     const int64_t bytes = FIXED_BYTES + name + rest;
-    if (c3_grow(&out->bytes, &out->bytes_room, out->n_bytes + bytes, 1)
-        || c3_grow(&out->first, &out->first_room, out->n + 2, sizeof *out->first)
-        || c3_grow(&out->pos, &out->pos_room, out->n + 1, sizeof *out->pos))
+    if (c3_grow(&out->bytes, &out->bytes_capacity, out->n_bytes + bytes, 1)
+        || c3_grow(&out->first, &out->first_capacity, out->n + 2, sizeof *out->first)
+        || c3_grow(&out->pos, &out->pos_capacity, out->n + 1, sizeof *out->pos))
         return C3_NO_MEMORY;
     uint8_t *at = out->bytes + out->n_bytes;
     put_number(&at, bytes - 4, 4);

@@ -26,7 +26,7 @@ typedef struct {
     int64_t n_bytes;
     int64_t *first, *pos;
     int64_t n, n_bases;
-    int64_t bytes_room, first_room, pos_room;
+    int64_t bytes_capacity, first_capacity, pos_capacity;
 } c3_sim_records;
 
 /* Make, align and write down the reads of n segments; reads of which nothing aligns are left out. C3_OK,
