@@ -45,9 +45,10 @@ from clair3.inference.checkpoint import find_checkpoint, read_digest
 from clair3.inference.compute import take_devices
 from clair3.io import vcf
 from clair3.io.bed import pad, realignment_bins
+from clair3.io.first_reads import check_moves, warn_of_uncounted_reads
 from clair3.io.gvcf import Blocks, Cell, cells_of_contig, cells_of_sites, letter_reader, merge_blocks
 from clair3.io.input_files import InputChangedError, InputSnapshot, file_identity
-from clair3.io.inputs import RunInputs, check_inputs, check_moves, warn_of_uncounted_reads
+from clair3.io.inputs import RunInputs, check_inputs
 from clair3.io.vcf import VcfWriter
 from clair3.phasing.phasers import WhatsHap, find_whatshap
 from clair3.platforms import PLATFORMS

@@ -32,7 +32,8 @@ from clair3.inference.predictor import rescale_deep
 from clair3.inference.work_sharing import WorkSharingExecutor
 from clair3.io import vcf
 from clair3.io.bed import target_intervals
-from clair3.io.inputs import RunInputs, warn_of_linked_reads, warn_of_long_reads
+from clair3.io.first_reads import warn_of_linked_reads, warn_of_long_reads
+from clair3.io.inputs import RunInputs
 from clair3.platforms import PLATFORMS
 from clair3.records import PhasedSnps, Task, TensorBatch
 from clair3.tensor_shapes import FULL_ALIGNMENT_CHANNEL_COUNT

@@ -13,8 +13,8 @@ import numpy as np
 from clair3 import core
 from clair3.core.record_places import NOT_A_RECORD, first_record, record_places
 from clair3.errors import InputError
+from clair3.io.alignments import Alignments
 from clair3.io.bam_index import BinnedIndex, ContigIndex, misfit
-from clair3.io.inputs import Alignments
 
 MARGIN = 1 << 17
 """Bases on both sides of what is called: entries of the index so near may be used for its reads."""

@@ -29,8 +29,9 @@ from clair3.io.atomic import make_folder, require_folder, write_lines
 from clair3.io.bed import clip, pad
 from clair3.io.candidate_files import Part, parse_part, read_candidates
 from clair3.io.fasta import Contig
+from clair3.io.first_reads import check_moves
 from clair3.io.gvcf import Blocks, Cell
-from clair3.io.inputs import RunInputs, check_inputs, check_moves
+from clair3.io.inputs import RunInputs, check_inputs
 from clair3.io.vcf import reference_header, write_calls
 from clair3.legacy import options
 from clair3.legacy.options import STDOUT

@@ -11,9 +11,9 @@ import pysam
 from clair3.cli import arguments
 from clair3.config import HIGHEST_MAPQ, CandidateOptions
 from clair3.errors import ConfigError, InputError, UsageError, check_range
+from clair3.io.alignments import check_format
 from clair3.io.bam_index import find_alignment_index, read_alignment_index
 from clair3.io.bed import read_bed
-from clair3.io.inputs import check_format
 from clair3.io.vcf import (
     VcfRecord,
     VcfWriter,

@@ -11,10 +11,10 @@ import numpy as np
 from clair3.core import Source
 from clair3.core.short_reads import write_realigned
 from clair3.errors import ConfigError, InputError, unwritable
+from clair3.io.alignments import check_header, read_alignments
 from clair3.io.atomic import unfinished_in_folder
 from clair3.io.bed import merge, read_bed
 from clair3.io.fasta import Reference, read_reference
-from clair3.io.inputs import check_header, read_alignments
 from clair3.legacy import options
 from clair3.phasing.phasers import index_bam
 from clair3.records import Region

@@ -14,7 +14,7 @@ from pathlib import Path
 import pysam
 
 from clair3.errors import InputError, UsageError
-from clair3.io.inputs import check_format, stay_offline
+from clair3.io.alignments import check_format, stay_offline
 from clair3.models.registry import (
     BUNDLED,
     SIMULATED,

@@ -7,9 +7,9 @@ import numpy as np
 import pysam
 
 from clair3.errors import InputError
+from clair3.io.alignments import Alignments, check_lengths, iter_alignments, read_alignments
 from clair3.io.bed import read_bed, refuse_other_name
 from clair3.io.fasta import Reference, read_reference
-from clair3.io.inputs import Alignments, check_lengths, iter_alignments, read_alignments
 from clair3.simulate.error_counts import Columns, Counts, ErrorCounter, Runs, iter_batches, make_columns, widen_to_runs
 from clair3.simulate.estimation import ReadFacts
 from clair3.simulate.genome import read_contigs

@@ -11,10 +11,7 @@ import numpy as np
 import pysam
 
 from clair3.errors import ConfigError, InputError, check_range, unwritable
-from clair3.io.atomic import unfinished_in_folder, write_lines
-from clair3.io.bed import NO_INTERVALS, intersection, merge, read_bed, refuse_other_name
-from clair3.io.fasta import Contig, Reference, first_few, read_reference
-from clair3.io.inputs import (
+from clair3.io.alignments import (
     Alignments,
     check_common,
     check_lengths,
@@ -22,6 +19,9 @@ from clair3.io.inputs import (
     open_alignments,
     read_alignments,
 )
+from clair3.io.atomic import unfinished_in_folder, write_lines
+from clair3.io.bed import NO_INTERVALS, intersection, merge, read_bed, refuse_other_name
+from clair3.io.fasta import Contig, Reference, first_few, read_reference
 from clair3.io.vcf import VcfRecord
 from clair3.phasing.phasers import index_bam
 from clair3.simulate.error_counts import ErrorCounter, Runs, find_consensus, iter_batches, make_columns

@@ -4,7 +4,8 @@ import pysam
 import pytest
 from tiny_genome import write_fasta, write_reads
 
-from clair3.io.inputs import check_inputs, warn_of_linked_reads, warn_of_long_reads, warn_of_uncounted_reads
+from clair3.io.first_reads import warn_of_linked_reads, warn_of_long_reads, warn_of_uncounted_reads
+from clair3.io.inputs import check_inputs
 
 PLACES = [("chr1", 10), ("chr1", 30), ("chr2", 5)]
 

@@ -10,8 +10,9 @@ import pytest
 from tiny_genome import write_fasta, write_reads
 
 from clair3.errors import InputError
+from clair3.io.alignments import stay_offline
 from clair3.io.bam_index import find_alignment_index, read_alignment_index
-from clair3.io.inputs import check_inputs, stay_offline
+from clair3.io.inputs import check_inputs
 from clair3.io.text import BGZF_EOF
 
 SKIPPED = "chr2 contig length 300 is smaller than minimum contig size 350, will skip it!"

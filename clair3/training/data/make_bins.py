@@ -15,11 +15,13 @@ from clair3.errors import ConfigError
 from clair3.features.chunks import plan_chunks
 from clair3.features.pileup import iter_pileup
 from clair3.genotype.classes import PILEUP
+from clair3.io.alignments import check_header
 from clair3.io.bed import check_contig, clip, intersection, is_within, merge, read_extended, read_intervals
 from clair3.io.bins import BinFormat, write_bin
 from clair3.io.candidate_files import Part, read_candidates
 from clair3.io.fasta import Contig, Reference, find_contig
-from clair3.io.inputs import check_header, check_inputs, check_moves
+from clair3.io.first_reads import check_moves
+from clair3.io.inputs import check_inputs
 from clair3.io.known_sites import read_sites, site_positions
 from clair3.phasing.phasers import read_phased
 from clair3.platforms import PLATFORMS

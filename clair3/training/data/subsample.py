@@ -9,9 +9,9 @@ from pathlib import Path
 import pysam
 
 from clair3.errors import ConfigError, InputError, check_range, unwritable
+from clair3.io.alignments import check_header, iter_alignments, read_alignments
 from clair3.io.atomic import unfinished_in_folder
 from clair3.io.fasta import read_reference
-from clair3.io.inputs import check_header, iter_alignments, read_alignments
 from clair3.phasing.phasers import index_bam
 
 logger = logging.getLogger(__name__)

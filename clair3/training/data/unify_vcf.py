@@ -9,11 +9,11 @@ from pathlib import Path
 import pysam
 
 from clair3.errors import UsageError, check_range
+from clair3.io.alignments import check_header, check_lengths, open_alignments, read_alignments
 from clair3.io.atomic import write_lines
 from clair3.io.bed import read_intervals
 from clair3.io.candidate_files import Part
 from clair3.io.fasta import Contig, Reference, find_contig, read_reference
-from clair3.io.inputs import check_header, check_lengths, open_alignments, read_alignments
 from clair3.io.vcf import reference_header
 from clair3.platforms import PLATFORMS
 from clair3.training.data.truth import read_truth

@@ -13,9 +13,11 @@ import pysam
 from clair3.errors import ConfigError, InputError
 from clair3.genotype.classes import FULL_ALIGNMENT, PILEUP
 from clair3.inference.checkpoint import load_model
+from clair3.io.alignments import open_alignments
 from clair3.io.bed import read_bed
 from clair3.io.fasta import Contig, other_spelling, read_reference
-from clair3.io.inputs import RunInputs, check_inputs, check_moves, open_alignments
+from clair3.io.first_reads import check_moves
+from clair3.io.inputs import RunInputs, check_inputs
 from clair3.models.assemble import CARD_OPTIONS
 from clair3.models.registry import NAME
 from clair3.platforms import DEFAULT_PLATFORM, PLATFORMS
