@@ -101,7 +101,7 @@ class SupportBatch:
     depth       (n,)    int32  reads with a base or a deletion at the candidate
     item_start  (n+1,)  int64  items of candidate i: item_start[i] <= k < item_start[i+1], in alt-info order
     kind        (m,)    uint8  ord of X (mismatch), D (deletion), I (insertion), R (reference), or i: an insertion
-                               whose bases begin with the reads' own anchor (scripted engine, spec/features.md C.13)
+                               whose bases begin with the reads' own anchor (short-read rules, spec/features.md C.13)
     count       (m,)    int32  reads, both strands
     seq_start   (m+1,)  int64  bases of item k: pool[seq_start[k]:seq_start[k+1]], without anchor; R has none
     pool        bytes          the bases, one after the other

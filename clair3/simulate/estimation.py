@@ -118,8 +118,8 @@ class ReadFacts:
             (read.cigartuples[0], read.reference_start),
             (read.cigartuples[-1], contig_length - read.reference_end),
         )
-        for (kind, size), room in inner:
-            if room > NEAR_END:
+        for (kind, size), distance in inner:
+            if distance > NEAR_END:
                 self.ends += 1
                 if kind == 4 and size >= LONG_CLIP:
                     self.clips.append(min(size, LONGEST_CLIP))

@@ -28,18 +28,18 @@ class Change:
 
     pos       0-based: the first base replaced or deleted, or the base that an insertion comes before
     ref, alt  upper-case letters; as many of both for a substitution, else one of them is empty
-    room      bases by which an indel could lie further right and mean the same
+    slack     bases by which an indel could lie further right and mean the same
     """
 
     pos: int
     ref: str
     alt: str
-    room: int = 0
+    slack: int = 0
 
     @property
     def end(self) -> int:
         """Behind the last base that the change may concern."""
-        return self.pos + len(self.ref) + self.room
+        return self.pos + len(self.ref) + self.slack
 
 
 def parse_change(text: str, pos: int, ref: str, alt: str) -> Change | None:
@@ -56,14 +56,14 @@ def parse_change(text: str, pos: int, ref: str, alt: str) -> Change | None:
     if (ref and alt) or pos < 1:
         return None
     before, bases = left_align(text, pos - 1, ref or alt)
-    pos, room, size = before + 1, 0, len(bases)
+    pos, slack, size = before + 1, 0, len(bases)
     if ref:
-        while pos + room + size < len(text) and text[pos + room] == text[pos + room + size]:
-            room += 1
-        return Change(pos, bases, "", room)
-    while pos + room < len(text) and text[pos + room] == bases[room % size]:
-        room += 1
-    return Change(pos, "", bases, room)
+        while pos + slack + size < len(text) and text[pos + slack] == text[pos + slack + size]:
+            slack += 1
+        return Change(pos, bases, "", slack)
+    while pos + slack < len(text) and text[pos + slack] == bases[slack % size]:
+        slack += 1
+    return Change(pos, "", bases, slack)
 
 
 class ReadEdit:
@@ -110,7 +110,7 @@ class ReadEdit:
         beside = 0 if change.ref and change.alt else 1
         if change.pos - beside < self.read.reference_start:
             return None  # an indel that could lie before the first base is ambiguous
-        for low in range(change.pos - beside, change.pos - beside + change.room + 1):
+        for low in range(change.pos - beside, change.pos - beside + change.slack + 1):
             high = low + len(change.ref) + 2 * beside
             if high > self.end:
                 return None

@@ -81,15 +81,15 @@ def plan_batches(spans: Sequence[Span], chunk: int, batch: int, seed: int, epoch
 def cut_batches(spans: Sequence[Span], batch: int) -> Iterator[list[Span]]:
     """Cut spans into batches of `batch` examples, in the order of the spans; the last may have fewer."""
     parts: list[Span] = []
-    room = batch
+    wanted = batch
     for index, start, stop in spans:
         while start < stop:
-            taken = min(room, stop - start)
+            taken = min(wanted, stop - start)
             parts.append((index, start, start + taken))
-            start, room = start + taken, room - taken
-            if not room:
+            start, wanted = start + taken, wanted - taken
+            if not wanted:
                 yield parts
-                parts, room = [], batch
+                parts, wanted = [], batch
     if parts:
         yield parts
 

@@ -48,12 +48,12 @@ static uint32_t take(builder *b)
     return run;
 }
 
-/* How far an indel of `length` can move left through at most `room` matches with nothing changed but its place. */
-static int64_t way_left(const builder *b, int operation, int64_t length, int64_t room)
+/* How far an indel of `length` can move left through at most `slack` matches with nothing changed but its place. */
+static int64_t way_left(const builder *b, int operation, int64_t length, int64_t slack)
 {
     const uint8_t *at = operation == SIM_INSERT ? b->read + b->q : b->reference + b->r;
     int64_t way = 0;
-    while (way < room && at[-way - 1] == at[length - way - 1]) way++;
+    while (way < slack && at[-way - 1] == at[length - way - 1]) way++;
     return way;
 }
 
