@@ -605,7 +605,7 @@ def test_a_disk_that_fills_up(config, tmp_path):
         used = shutil.disk_usage(disk).used
         assert set(FINAL) | {"phased_output.bam"} <= {path.name for path in (disk / "out").iterdir()}
     reached = set()
-    for share in (0.05, 0.3, 0.6, 0.8, 0.95):
+    for share in (0.05, 0.6, 0.95):
         with small_disk(tmp_path / "small", int(share * used)) as disk:
             folder = replace(config, output=disk / "out")
             run = start(folder, *more, stderr=subprocess.PIPE)
@@ -623,14 +623,14 @@ def test_a_disk_that_fills_up(config, tmp_path):
 @BOTH
 @pytest.mark.slow
 def test_killed_at_any_moment_and_resumed(config):
-    """kill -9 at four random moments: what is under a final name is whole, and --resume gives the same bytes."""
+    """kill -9 at two random moments: what is under a final name is whole, and --resume gives the same bytes."""
     config.output.mkdir()
     began = time.monotonic()
     assert start(config).wait() == 0
     seconds = time.monotonic() - began
     whole = outputs(config.output)
     moments = random.Random(7)
-    for i in range(4):
+    for i in range(2):
         folder = config.output.with_name(f"killed{i}")
         run = start(replace(config, output=folder))
         time.sleep(moments.uniform(0.2, 1) * seconds)

@@ -8,6 +8,7 @@ import numpy as np
 import pysam
 import pytest
 from core_pileup import EVERYWHERE, core_pileup
+from examples import examples
 from golden_runs import PARITY, read_records
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -141,7 +142,7 @@ def assert_agrees(folder: Path, case: Case, rule: dict, allowed: list[tuple[int,
         np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=cases(), rule=rules())
 def test_agrees_with_the_reference(tmp_path, case, rule):
     assert_agrees(tmp_path, case, rule)

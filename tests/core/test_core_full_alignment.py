@@ -6,6 +6,7 @@ import numpy as np
 import pysam
 import pytest
 from core_full_alignment import core_full_alignment
+from examples import examples
 from full_alignment_reference import reference_full_alignment
 from golden_runs import PARITY, read_records
 from haplotag_reference import read_phased_snps
@@ -57,7 +58,7 @@ def assert_agrees(folder, case):
     np.testing.assert_array_equal(fast.tensors, np.asarray(slow.tensors))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=full_alignment_cases())
 def test_agrees_with_the_reference(tmp_path, case):
     assert_agrees(tmp_path, case)

@@ -4,6 +4,7 @@ import random
 
 import pytest
 import realignment_reference as reference
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +67,7 @@ def similar(draw) -> tuple[str, str]:
     return "".join(query), target
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(similar())
 def test_local_alignment_agrees_with_the_reference(pair):
     query, target = pair
@@ -161,7 +162,7 @@ def assemblies(draw) -> tuple[str, list[tuple[str, bytes]]]:
     return text, reads
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(assemblies())
 def test_haplotypes_agree_with_the_reference(assembly):
     assert haplotypes(*assembly) == reference.assemble(*assembly)
@@ -231,7 +232,7 @@ def pieces(rng: random.Random, ops: str) -> list[tuple[int, str]]:
     return [(rng.randint(1, 9) if op == "=" else rng.randint(1, 2), op) for op in ops[rng.randrange(len(ops)) :]]
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.integers(0, 2**32))
 def test_composed_agrees_with_the_reference(seed):
     rng = random.Random(seed)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from examples import EXAMPLES_DIVISOR
 
 from clair3.util.process import cpu_count
 
@@ -64,6 +65,7 @@ def run(checkout: Path, *command: str) -> subprocess.CompletedProcess:
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python itself never frees all
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
         "PYTHONMALLOC": "malloc",
+        EXAMPLES_DIVISOR: "5",
     }
     return subprocess.run([sys.executable, *command], cwd=checkout, env=env, capture_output=True, text=True)
 

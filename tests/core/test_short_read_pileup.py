@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from core_pileup import ANYTHING, EVERYWHERE, core_pileup, with_defaults
+from examples import examples
 from golden_runs import decided_records
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -300,7 +301,7 @@ def assert_agrees(folder: Path, case: Case, rule: dict, **places):
         np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     case=cases(),
     rule=rules(),

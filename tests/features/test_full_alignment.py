@@ -9,6 +9,7 @@ import full_alignment_reference as reference
 import numpy as np
 import pytest
 from core_full_alignment import core_full_alignment
+from examples import examples
 from full_alignment_reference import glibc_random, reference_full_alignment, shuffled
 from haplotag_reference import PhasedSnp
 from hypothesis import given, settings
@@ -334,7 +335,7 @@ def test_alt_info(align, ref, reads, limit, text):  # C.9
 
 
 @given(full_alignment_cases())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_laws(case):
     result = case.reference()
     n = len(case.candidates)

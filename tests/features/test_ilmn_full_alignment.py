@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ilmn_full_alignment_reference import ShortCandidate, reference_short_reads
@@ -169,7 +170,7 @@ def short_read_cases(pick) -> ShortReadCase:
     return ShortReadCase(case.ref, tuple(reads), tuple(haplotypes), (pos,), pick(st.sampled_from([1, 2, 55])))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=short_read_cases())
 def test_agrees_with_the_reference(tmp_path, case):
     case.check(tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
+from examples import examples
 from golden_runs import PARITY, PARITY_RUNS, decided_records
 from gvcf_reference import Site, block_line, block_lines, likelihoods, merged
 from hypothesis import given, settings
@@ -201,7 +202,7 @@ def counted_sites(draw) -> list[Site]:
 
 
 @given(counted_sites(), st.integers(0, 2), st.sampled_from([1, 5, 60]), st.booleans(), st.lists(st.integers(0, 60)))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_blocks_law(sites, behind, width, bp_resolution, cuts):
     if not any(site.n_total for site in sites):
         sites = [*sites[:-1], sites[-1]._replace(n_ref=7, n_total=7)]
@@ -438,7 +439,7 @@ def scenes(draw) -> tuple[list[str], list[str]]:
 
 
 @given(scenes(), st.booleans(), st.lists(st.integers(0, 12)))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_merge_law(scene, haploid, cuts):
     rows, blocks = scene
     written = [to_variant(parse_record(line)).line.decode().rstrip("\n") for line in rows]
